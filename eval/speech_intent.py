@@ -1,0 +1,70 @@
+"""Zero-shot spoken intents of a run.
+
+    python eval/speech_intent.py runs/demo
+    python eval/speech_intent.py runs/demo --test data/mine/test.jsonl --examples data/mine/examples.jsonl --out report
+    python eval/speech_intent.py runs/demo --audio clip.wav --intent "turn on the lights" --intent "play some music"
+
+The first form evaluates what the run's config names and writes RUN/report; the second your own manifest; the third
+ranks intents typed on the spot for your own recordings.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xmodal.errors import UserError, run_script
+
+
+def main(argv: list[str]) -> None:
+    """Parse the options and call the library."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--test", type=Path, help="manifest with speech, text and label")
+    parser.add_argument("--examples", type=Path, help="JSONL of text and label: sentences behind the class means")
+    parser.add_argument("--names", type=Path, help="JSON: label -> readable name")
+    parser.add_argument("--prompts", help="template set or YAML file (default: the run's, else speech_intent)")
+    parser.add_argument("--synthetic", action="store_true", help="the speech of --test is TTS")
+    parser.add_argument("--out", type=Path, help="report folder (default: RUN/report; with --test RUN/report-TEST)")
+    parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
+    parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
+    options = parser.parse_args(argv)
+    if bool(options.audio) != bool(options.intent):
+        raise UserError("--audio and --intent go together: what was said, and what it may mean")
+
+    from xmodal import load
+    from xmodal.config.load import load_config
+    from xmodal.config.schema import SpeechIntentEvaluator
+    from xmodal.evaluation.run_report import run_report
+    from xmodal.evaluation.speech_intent import SpeechIntent, rank_intents
+    from xmodal.prompts import load_templates
+
+    encoder = load(options.run)
+    if options.audio:
+        templates = load_templates(options.prompts or "speech_intent")
+        for clip, ranking in zip(
+            options.audio, rank_intents(encoder, options.audio, options.intent, templates), strict=True
+        ):
+            print(clip)
+            for intent, score in ranking:
+                print(f"  {score:+.3f}  {intent}")
+        return
+    if options.test:
+        chosen = {"test": options.test, "examples": options.examples, "names": options.names}
+        prompts = {"prompts": options.prompts} if options.prompts else {}
+        spec = SpeechIntentEvaluator(**chosen, **prompts, synthetic=options.synthetic)
+        evaluators = {options.test.stem: SpeechIntent(spec)}
+        out = options.out or options.run / f"report-{options.test.stem}"
+    else:
+        config = load_config(options.run / "config.yaml")
+        if not config.evaluators:
+            raise UserError(f"{options.run}: its config names no evaluators; give --test MANIFEST")
+        evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()}
+        out = options.out or options.run / "report"
+    report = run_report(options.run, encoder, evaluators, {})
+    report.write(out)
+    print(report.to_text())
+    print(f"report: {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

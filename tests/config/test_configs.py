@@ -1,0 +1,23 @@
+"""Every run the repository ships is a valid config."""
+
+from pathlib import Path
+
+import pytest
+
+from xmodal.config import load_config
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+
+
+def test_the_glob_finds_what_the_folder_holds() -> None:
+    files = [p for p in FOLDER.iterdir() if p.is_file()] if FOLDER.is_dir() else []
+    assert bool(CONFIGS) == bool(files), f"{FOLDER}: {files}, but no *.yaml"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_config_loads(path: Path) -> None:
+    config = load_config(path)
+    assert config.tower_pairs()
+    for name in config.towers:
+        assert config.modality(name).kind in ("text", "audio")

@@ -1,0 +1,132 @@
+"""The specs: defaults that stand on their own, which tower guides which, and what the validators refuse."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from xmodal.config import schema
+from xmodal.config.schema import (
+    AudioModality,
+    DataSpec,
+    LinearHead,
+    RunConfig,
+    SpeechEncoderTower,
+    StoreTower,
+    TextModality,
+    TransformersTower,
+    is_locked,
+)
+
+SPECS = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, schema.Spec)]
+TEXT = TransformersTower(name="bert")
+SPEECH = SpeechEncoderTower()
+STORE = StoreTower(path=Path("s"), tower=TEXT)
+
+
+def run(towers: dict[str, Any], **rest: Any) -> RunConfig:
+    return RunConfig.model_validate({"output": "runs/a", "data": {"train": "t.jsonl"}, "towers": towers, **rest})
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__name__)
+def test_defaults_pass_their_own_checks(spec: type[BaseModel]) -> None:
+    given = {"name": "a", "path": "a", "tower": TEXT, "train": "a", "test": "a", "match": "a", "output": "a"}
+    given |= {"data": DataSpec(train=Path("a")), "towers": {"text": TEXT, "speech": SPEECH}}
+    required = {name: given[name] for name, known in spec.model_fields.items() if known.is_required()}
+    built = spec.model_validate(required)
+    # Defaults are not checked by pydantic: written out and read in again, they are.
+    assert spec.model_validate(built.model_dump(mode="json")) == built
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__name__)
+def test_specs_are_frozen_and_closed(spec: type[BaseModel]) -> None:
+    assert spec.model_config["frozen"] is True
+    assert spec.model_config["extra"] == "forbid"
+
+
+@pytest.mark.parametrize("union", [schema.Head, schema.TowerSpec, schema.Kernel, schema.Objective, schema.ModalitySpec])
+def test_kinds_of_a_union_are_told_apart(union: Any) -> None:
+    members = get_args(get_args(union)[0])
+    kinds = [m.model_fields["kind"].default for m in members]
+    assert len(set(kinds)) == len(members)
+    assert all(get_args(m.model_fields["kind"].annotation) == (kind,) for m, kind in zip(members, kinds, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("towers", "pairs", "expected"),
+    [
+        ({"text": TEXT, "speech": SPEECH}, (), (("speech", "text"),)),
+        ({"speech": SPEECH, "text": TEXT}, (), (("speech", "text"),)),
+        ({"text": STORE, "speech": SPEECH}, (), (("speech", "text"),)),
+        # both train: the second guides
+        ({"text": TransformersTower(name="b", mode="unlocked"), "speech": SPEECH}, (), (("text", "speech"),)),
+        ({"speech": SPEECH, "text": TransformersTower(name="b", mode="unlocked")}, (), (("speech", "text"),)),
+        ({"text": TEXT, "speech": SPEECH}, (("text", "speech"),), (("text", "speech"),)),
+        (
+            {"text": TEXT, "speech": SPEECH, "audio": SPEECH},
+            (("speech", "text"), ("audio", "text")),
+            (("speech", "text"), ("audio", "text")),
+        ),
+    ],
+)
+def test_tower_pairs(towers: dict[str, Any], pairs: Any, expected: Any) -> None:
+    assert run(towers, pairs=pairs).tower_pairs() == expected
+
+
+def test_is_locked() -> None:
+    assert [is_locked(t) for t in (TEXT, SPEECH, STORE)] == [True, False, True]
+
+
+def test_modality_is_the_standard_one_unless_said() -> None:
+    config = run({"text": TEXT, "speech": SPEECH}, data={"train": "t", "modalities": {"text": {"kind": "audio"}}})
+    assert config.modality("speech") == AudioModality()
+    assert config.modality("text") == AudioModality()
+    assert run({"text": TEXT, "speech": SPEECH}).modality("text") == TextModality()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"towers": {"text": TEXT}}, "at least 2"),
+        ({"towers": {"text": TEXT, "speech": STORE}}, "nothing to train: every tower is locked and has no head"),
+        ({"towers": {"text": TEXT, "smell": SPEECH}}, "towers.smell: not a standard modality"),
+        ({"pairs": [["speech", "txt"]]}, "pairs: 'txt' is not one of the towers"),
+        ({"towers": {"text": TEXT, "speech": SPEECH, "audio": SPEECH}}, "3 towers need their pairs named"),
+        ({"train": {"best": "held/accuracy"}}, "train.best: 'held' is not one of the evaluators"),
+    ],
+)
+def test_a_run_that_makes_no_sense(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        run(**{"towers": {"text": TEXT, "speech": SPEECH}, **changes})
+
+
+def test_a_head_is_enough_to_train() -> None:
+    assert run({"text": TEXT, "speech": StoreTower(path=Path("s"), tower=TEXT, head=LinearHead())})
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"width": 10, "heads": 4}, "width 10 is not a multiple of heads 4"),
+        ({"sample_rate": 8000}, "high 7600 Hz is above half the sample rate 8000"),
+        ({"low": 7600}, "low 7600 Hz is not below high 7600 Hz"),
+        ({"mode": "locked"}, "need weights"),
+        ({"weights": "runs/a"}, "weights goes with mode locked or unlocked"),
+    ],
+)
+def test_speech_encoder_that_makes_no_sense(settings: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        SpeechEncoderTower.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("tower", "line"),
+    [
+        (SpeechEncoderTower(), "tower.mode is 'scratch': only a locked tower"),
+        (TransformersTower(name="b", head=LinearHead()), "tower.head must be identity"),
+    ],
+)
+def test_store_of_a_tower_that_moves(tower: Any, line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        StoreTower(path=Path("s"), tower=tower)

@@ -1,0 +1,111 @@
+"""Real gloo processes with uneven rows against one process: gradients of towers, embeddings and temperature."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from dense_reference import embeddings, unit
+
+from xmodal.batch import Embeddings
+from xmodal.distributed import gather, own_rows, row_counts
+from xmodal.objectives import CWCL, InfoNCE
+from xmodal.objectives.kernels import Affine, Exp, Perplexity, Power, TopK
+
+D, G = 5, 4
+SPEECH_IDS = [0, 1, 2, 3, 0, 5, 6, 7, 8]
+TEXT_IDS = [0, 1, 1, 3, 4, 5, 6, 7, 2]
+N = len(TEXT_IDS)
+SPLITS = {2: [6, 3], 3: [4, 0, 5]}
+CASES = [(InfoNCE, {})] + [
+    (CWCL, {"kernel": kernel, "anchor": anchor})
+    for anchor in ("trainable", "frozen", "both")
+    for kernel in (
+        Affine(),
+        Affine(centre=True, identity_mix=0.2),
+        Power(power=2),
+        Exp(temperature=0.3),
+        TopK(k=3),
+        Perplexity(perplexity=3),
+    )
+]
+
+
+def data():
+    return unit(N, D, 1), unit(N, D, 2), unit(N, G, 3), unit(D, D, 4)
+
+
+def towers(x, w):
+    return torch.nn.functional.normalize(x @ w, dim=1)
+
+
+def objective(case):
+    made = case[0](temperature=0.1, **case[1]).double()
+    with torch.no_grad():
+        made.log_scale.fill_(2.3)
+    return made
+
+
+def results_of_process(rank, world, path, out):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=world)
+    mine = slice(sum(SPLITS[world][:rank]), sum(SPLITS[world][: rank + 1]))
+    results = []
+    for train_both in (False, True):
+        for case in CASES:
+            a_in, k_in, guide, w = data()
+            w_a, w_k = w.clone().requires_grad_(), w.T.clone().requires_grad_(train_both)
+            a, k = towers(a_in[mine], w_a), towers(k_in[mine], w_k)
+            a.retain_grad()
+            counts = row_counts(a)
+            made = objective(case)
+            loss = made(
+                Embeddings(
+                    z={"speech": gather(a, counts), "text": gather(k, counts)},
+                    guide={"text": gather(guide[mine], counts)},
+                    ids=torch.arange(N),
+                    item_ids={"speech": torch.tensor(SPEECH_IDS), "text": torch.tensor(TEXT_IDS)},
+                    local=own_rows(counts),
+                ),
+                "speech",
+                "text",
+            )
+            loss.value.backward()
+            gradients = [w_a.grad, made.log_scale.grad] + ([w_k.grad] if train_both else [])
+            for g in gradients:  # what DDP does to parameters
+                dist.all_reduce(g)
+                g /= world
+            value = loss.value.detach().clone()
+            dist.all_reduce(value)
+            results.append([value / world, *gradients, a.grad / world, loss.parts])
+    torch.save(results, f"{out}.{rank}")
+    dist.destroy_process_group()
+
+
+def results_of_one_process():
+    results = []
+    for train_both in (False, True):
+        for case in CASES:
+            a_in, k_in, guide, w = data()
+            w_a, w_k = w.clone().requires_grad_(), w.T.clone().requires_grad_(train_both)
+            a, k = towers(a_in, w_a), towers(k_in, w_k)
+            a.retain_grad()
+            made = objective(case)
+            loss = made(embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS), "speech", "text")
+            loss.value.backward()
+            gradients = [w_a.grad, made.log_scale.grad] + ([w_k.grad] if train_both else [])
+            results.append([loss.value.detach(), *gradients, a.grad, loss.parts])
+    return results
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_equal_one(world, tmp_path):
+    torch.multiprocessing.spawn(
+        results_of_process, args=(world, str(tmp_path / "init"), str(tmp_path / "out")), nprocs=world
+    )
+    want = results_of_one_process()
+    for rank in range(world):
+        rows = slice(sum(SPLITS[world][:rank]), sum(SPLITS[world][: rank + 1]))
+        got = torch.load(tmp_path / f"out.{rank}")
+        for (*numbers, z_grad, parts), (*expected, expected_z, expected_parts) in zip(got, want, strict=True):
+            torch.testing.assert_close(numbers, expected, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(z_grad, expected_z[rows], rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(parts, expected_parts, rtol=1e-10, atol=1e-10)

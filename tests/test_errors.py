@@ -1,0 +1,70 @@
+"""A mistake is one line and exit code 2; the traceback comes on request."""
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from xmodal.errors import UserError, run_script
+
+
+def _fails(argv: list[str]) -> None:
+    raise UserError("configs/a.yaml: train.steps: 0 must be at least 1\nconfigs/a.yaml: data: missing")
+
+
+def test_user_error_is_a_line_each_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script(_fails, []) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "error: configs/a.yaml: train.steps: 0 must be at least 1",
+        "error: configs/a.yaml: data: missing",
+    ]
+
+
+def test_debug_shows_the_traceback_and_is_not_handed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[str] = []
+
+    def main(argv: list[str]) -> None:
+        seen.extend(argv)
+        _fails(argv)
+
+    assert run_script(main, ["a.yaml", "--debug", "seed=1"]) == 2
+    assert seen == ["a.yaml", "seed=1"]
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "error: configs/a.yaml: data: missing" in err
+
+
+def test_done_is_0_and_interrupted_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    assert run_script(lambda argv: None, []) == 0
+    assert run_script(interrupted, []) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
+
+
+def test_a_defect_is_not_hidden() -> None:
+    def defect(argv: list[str]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_script(defect, [])
+
+
+def test_wrong_option_exits_2() -> None:
+    with pytest.raises(SystemExit) as error:
+        run_script(lambda argv: argparse.ArgumentParser().parse_args(argv), ["--none"])
+    assert error.value.code == 2
+
+
+def test_the_command_line_is_read_by_default() -> None:
+    code = (
+        "import sys; from xmodal.errors import UserError, run_script\n"
+        "def main(argv): raise UserError(' '.join(argv))\n"
+        "sys.exit(run_script(main))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "a", "b"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: a b\n")

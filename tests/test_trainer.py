@@ -1,0 +1,182 @@
+"""Whole runs on tiny towers: what is written, what resumes, what is refused."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+import xmodal
+from xmodal.config.load import load_config
+from xmodal.errors import UserError
+from xmodal.trainer import Trainer
+
+TRAIN = Path(xmodal.__file__).parent / "train.py"
+
+
+def train(config: Path, *overrides: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(TRAIN), str(config), *overrides]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def run(tiny_config: Path, tmp_path: Path) -> Path:
+    Trainer(load_config(tiny_config)).fit()
+    return tmp_path / "run"
+
+
+def test_a_run_folder_is_complete(run: Path, tiny_bert: Path) -> None:
+    names = {p.name for p in run.iterdir()}
+    assert names >= {"config.yaml", "versions.json", "model.safetensors", "towers", "metrics.jsonl", "report"}
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000012"]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if "train/loss" in r] == [2, 4, 6, 8, 10, 12]
+    expected = {"loss", "kl", "entropy", "effective_positives", "diagonal_mass", "temperature", "mutual_information"}
+    assert {f"train/{name}" for name in expected} <= rows[0].keys()
+    kept = load_file(run / "model.safetensors")
+    assert not any(name.startswith("towers.text.") for name in kept)
+    assert {"objective.log_scale", "towers.speech.head.weight"} <= kept.keys()
+    before, after = load_file(tiny_bert / "model.safetensors"), load_file(run / "towers" / "text" / "model.safetensors")
+    for name in after:
+        assert torch.equal(after[name], before[name])
+
+
+def test_the_loss_falls_and_the_tower_learns(tiny_config: Path, tmp_path: Path) -> None:
+    report = Trainer(load_config(tiny_config, ["train.steps=150", "objective.kind=infonce", "optim.lr=1e-2"])).fit()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [r["train/loss"] for r in rows if "train/loss" in r]
+    assert losses[-1] < 0.7 * losses[0]
+    assert report.value("held/accuracy_mean") > 0.5  # chance is 1/4
+
+
+def test_load_encodes_as_training_did(run: Path, tiny_config: Path, tiny_pairs: Path) -> None:
+    encoder = xmodal.load(run)
+    paths = sorted(tiny_pairs.glob("*_5.wav"))
+    z = encoder.encode("speech", paths)
+    assert z.shape == (12, 32)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(12))
+    waves = [soundfile.read(p, dtype="float32")[0] for p in paths]
+    torch.testing.assert_close(encoder.encode("speech", waves, sample_rate=8000), z)
+    torch.testing.assert_close(encoder.encode("speech", [str(p) for p in paths], batch_size=1), z, rtol=1e-4, atol=1e-5)
+    texts = encoder.encode("text", ["play music", "stop"])
+    assert texts.shape == (2, 32)
+    with pytest.raises(UserError, match=r"'image'.*speech, text"):
+        encoder.encode("image", [])
+    with pytest.raises(UserError, match="sample rate"):
+        encoder.encode("speech", waves)
+
+
+def test_resume_in_a_fresh_process_is_bit_equal(tiny_config: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    assert train(tiny_config, f"output={whole}", "train.steps=30", "train.trackers=[jsonl]").returncode == 0
+    command = [sys.executable, str(TRAIN), str(tiny_config), "train.steps=30", "train.trackers=[jsonl]"]
+    broken = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = tmp_path / "run"
+    deadline = time.time() + 120
+    while not list((run / "checkpoints").glob("step-*[0-9]")) and time.time() < deadline:
+        time.sleep(0.005)
+    broken.send_signal(signal.SIGKILL)
+    broken.wait()
+    assert not (run / "report").exists()
+    assert xmodal.load(run).encode("text", ["stop"]).shape == (1, 32)
+    resumed = train(tiny_config, "train.steps=30", "train.trackers=[jsonl]", "train.resume=true")
+    assert resumed.returncode == 0, resumed.stderr
+    expected, found = load_file(whole / "model.safetensors"), load_file(run / "model.safetensors")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    logged = [[json.loads(x)["step"] for x in (f / "metrics.jsonl").read_text().splitlines()] for f in (whole, run)]
+    assert logged[0] == logged[1]
+
+
+def test_training_from_a_store_gives_the_same_losses(tiny_config: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    store = f"towers.text={{kind: store, path: {tmp_path / 'store'}, tower: {{kind: transformers, name: {tiny_bert}}}}}"
+    Trainer(load_config(tiny_config, [f"output={tmp_path / 'live'}"])).fit()
+    Trainer(load_config(tiny_config, [f"output={tmp_path / 'stored'}", store])).fit()
+
+    def losses(run: str) -> list[float]:
+        rows = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+        return [r["train/loss"] for r in rows if "train/loss" in r]
+
+    assert losses("stored") == pytest.approx(losses("live"), rel=1e-4)
+    texts = ["play the music now", "call it"]
+    live, stored = (xmodal.load(tmp_path / r).encode("text", texts) for r in ("live", "stored"))
+    torch.testing.assert_close(stored, live)
+
+
+def test_best_weights_are_kept(tiny_config: Path, tmp_path: Path) -> None:
+    Trainer(load_config(tiny_config, ["train.best=held/accuracy_mean", "train.eval_every=3"])).fit()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    values = {r["step"]: r["eval/held/accuracy_mean"] for r in rows if "eval/held/accuracy_mean" in r}
+    assert list(values) == [3, 6, 9, 12]
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    found = {r["metric"]: r["value"] for r in report["records"]}
+    assert found["accuracy_mean"] == max(values.values())
+    assert values[report["provenance"]["weights_from_step"]] == max(values.values())
+
+
+def test_an_existing_run_is_not_overwritten(run: Path, tiny_config: Path) -> None:
+    with pytest.raises(UserError, match=r"already holds a run.*train\.resume=true"):
+        Trainer(load_config(tiny_config))
+    with pytest.raises(UserError, match=r"another config: optim\.lr: 0\.003 -> 0\.1"):
+        Trainer(load_config(tiny_config, ["train.resume=true", "optim.lr=0.1"]))
+
+
+def test_a_folder_of_something_else_is_not_touched(tiny_config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="not a run of xmodal"):
+        Trainer(load_config(tiny_config))
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_batch(tiny_config: Path, tmp_path: Path) -> None:
+    done = train(tiny_config, "optim.lr=1e30", "optim.clip=0", "train.save_every=1", "optim.warmup=0")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    line = next(x for x in done.stderr.splitlines() if x.startswith("error:"))
+    assert "not finite" in line
+    assert any(name in line for name in ("play_", "stop_", "set_", "call_"))
+
+
+def test_unreadable_audio_is_skipped_counted_and_listed(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (tiny_pairs / "train.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["speech"] = str(tiny_pairs / row["speech"])
+    (tmp_path / "empty.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "nan.wav", np.full(4000, np.nan, np.float32), 8000, subtype="FLOAT")
+    rows[0]["speech"], rows[1]["speech"] = str(tmp_path / "empty.wav"), str(tmp_path / "nan.wav")
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    few, many = f"output={tmp_path / 'few'}", f"output={tmp_path / 'many'}"
+    Trainer(load_config(tiny_config, [few, f"data.train={manifest}", "data.max_bad=0.1"])).fit()
+    listed = [json.loads(x)["id"] for x in (tmp_path / "few" / "skipped.jsonl").read_text().splitlines()]
+    assert listed == [rows[0]["id"], rows[1]["id"]]
+    with pytest.raises(UserError, match=r"1 of 60 items.*empty\.wav.*data\.max_bad"):
+        Trainer(load_config(tiny_config, [many, f"data.train={manifest}", "data.max_bad=0.001"]))
+
+
+def test_a_batch_larger_than_the_data_is_refused(tiny_config: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.batch_size: 100 pairs, but the data has 60"):
+        Trainer(load_config(tiny_config, ["train.batch_size=100"]))
+
+
+def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
+    common = ["train.steps=4", "towers.speech.dropout=0", "train.trackers=[jsonl]", "evaluators={}"]
+    assert train(tiny_config, f"output={tmp_path / 'one'}", *common).returncode == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(TRAIN)]
+    two = subprocess.run(  # the form for CPU: `accelerate launch --cpu --num_processes 2` runs one process
+        [*command, str(tiny_config), f"output={tmp_path / 'two'}", *common],
+        capture_output=True, text=True, check=False, timeout=120, env={**__import__("os").environ, "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr[-2000:]
+    one, other = load_file(tmp_path / "one" / "model.safetensors"), load_file(tmp_path / "two" / "model.safetensors")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=2e-4, atol=2e-6, msg=name)

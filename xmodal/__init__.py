@@ -1,0 +1,18 @@
+"""xmodal: align a trainable tower of one modality with a frozen tower of another, and measure it zero-shot."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xmodal.evaluation.encoder import Encoder, load
+
+__all__ = ["Encoder", "load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # late, so that reading a config needs no torch
+    if name in __all__:
+        from xmodal.evaluation import encoder
+
+        return getattr(encoder, name)
+    raise AttributeError(f"module 'xmodal' has no attribute {name!r}")

@@ -1,0 +1,220 @@
+"""What a run leaves on disk, written so that a kill at any moment leaves something that loads.
+
+    RUN/config.yaml            the resolved config
+    RUN/versions.json          package versions
+    RUN/towers/<modality>/     what rebuilds a tower offline: backbone config, tokenizer, weights where it is locked
+    RUN/model.safetensors      the kept weights (best by `train.best`, else the last): everything that trains
+    RUN/checkpoints/step-N/    the newest state for `train.resume`: model, optimizer, random generators, state.json
+    RUN/metrics.jsonl, RUN/tensorboard/, RUN/skipped.jsonl, RUN/report/
+
+A checkpoint is written under another name and renamed when complete; only then is the older one removed. Nothing is
+pickled: tensors are safetensors, the rest is JSON.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from xmodal.aligner import Aligner
+from xmodal.config.load import config_differences, dump_config, load_config
+from xmodal.config.schema import RunConfig
+from xmodal.errors import UserError
+
+PACKAGES = ("xmodal", "torch", "torchaudio", "transformers", "accelerate", "datasets", "numpy", "safetensors")
+
+
+def trained_state(aligner: Aligner) -> dict[str, Tensor]:
+    """Parameters and buffers that training may change: all but the backbones of locked towers."""
+    locked = tuple(f"towers.{name}.backbone." for name, tower in aligner.towers.items() if tower.locked)
+    return {
+        name: value.detach().cpu().contiguous()
+        for name, value in aligner.state_dict().items()
+        if not name.startswith(locked)
+    }
+
+
+def load_trained_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Load what `trained_state` gave.
+
+    Raises:
+        UserError: a tensor is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    for name, value in state.items():
+        if name not in own:
+            raise UserError(f"{where}: holds {name}, which this config does not build; was it edited?")
+        if own[name].shape != value.shape:
+            raise UserError(f"{where}: {name} is {tuple(value.shape)}, the config builds {tuple(own[name].shape)}")
+    missing = module.load_state_dict(state, strict=False).missing_keys
+    absent = [name for name in missing if not name.endswith("num_batches_tracked") and ".backbone." not in name]
+    if absent:
+        raise UserError(f"{where}: lacks {absent[0]} ({len(absent)} tensors missing)")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either the old one or the new one, never half."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages a result depends on."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- run folders
+
+
+def open_run(config: RunConfig) -> Path | None:
+    """Prepare the run folder; returns the newest checkpoint when the run goes on, None when it starts.
+
+    Raises:
+        UserError: the folder holds something else, a run that was not asked to resume, or a run of another config.
+    """
+    folder = config.output
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output: {folder} is a file; choose another folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not (folder / "config.yaml").exists():
+        raise UserError(f"output: {folder} exists and is not a run of xmodal; choose another folder (output=...)")
+    elif not config.train.resume:
+        newest = newest_checkpoint(folder)
+        found = f"at {newest.name}" if newest else "without a checkpoint"
+        raise UserError(
+            f"output: {folder} already holds a run ({found}); go on with train.resume=true, "
+            "or choose another folder with output=..."
+        )
+    else:
+        differences = [
+            line
+            for line in config_differences(load_config(folder / "config.yaml"), config)
+            if not line.startswith("train.resume:")
+        ]
+        if differences:
+            raise UserError(
+                "\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences)
+            )
+        return newest_checkpoint(folder)
+    write_atomically(folder / "versions.json", json.dumps(versions(), indent=2))
+    write_atomically(folder / "config.yaml", dump_config(config))
+    return None
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run."""
+    found = [p for p in (folder / "checkpoints").glob("step-*") if p.suffix != ".tmp"]
+    return max(found, key=lambda p: p.name, default=None)
+
+
+# ------------------------------------------------------------------------------------------------------- checkpoints
+
+
+@dataclass
+class State:
+    """Where training stands, besides weights and optimizer."""
+
+    step: int  # steps done
+    best: float | None = None
+    best_step: int | None = None
+    threads: int | None = None
+    scaler: dict[str, Any] | None = None
+
+
+def save_checkpoint(
+    folder: Path,
+    aligner: Aligner,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    generators: list[Tensor],
+) -> Path:
+    """Write checkpoints/step-N (main process only), then remove older ones; `generators` has one state per process."""
+    final = folder / "checkpoints" / f"step-{state.step:08d}"
+    temporary = final.with_name(final.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(trained_state(aligner), temporary / "model.safetensors")
+    names = {parameter: name for name, parameter in aligner.named_parameters()}
+    save_file(
+        {
+            f"{names[parameter]}|{key}": value.detach().cpu().contiguous()
+            for parameter, values in optimizer.state.items()
+            for key, value in values.items()
+        },
+        temporary / "optimizer.safetensors",
+    )
+    save_file({str(rank): g for rank, g in enumerate(generators)}, temporary / "generators.safetensors")
+    write_atomically(temporary / "state.json", json.dumps(state.__dict__))
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    for older in (folder / "checkpoints").iterdir():
+        if older != final:
+            shutil.rmtree(older, ignore_errors=True)
+    return final
+
+
+def load_checkpoint(
+    checkpoint: Path, aligner: Aligner, optimizer: torch.optim.Optimizer, rank: int
+) -> tuple[State, Tensor | None]:
+    """Restore weights and optimizer; returns the state and this process's generator state (None: never saved)."""
+    load_trained_state(aligner, load_tensors(checkpoint / "model.safetensors"), str(checkpoint))
+    saved = load_tensors(checkpoint / "optimizer.safetensors")
+    for name, parameter in aligner.named_parameters():
+        values = {key.rsplit("|", 1)[1]: value for key, value in saved.items() if key.rsplit("|", 1)[0] == name}
+        if values:
+            optimizer.state[parameter] = {
+                key: value if key == "step" else value.to(parameter.device) for key, value in values.items()
+            }
+    state = State(**json.loads((checkpoint / "state.json").read_text()))
+    return state, load_tensors(checkpoint / "generators.safetensors").get(str(rank))
+
+
+def kept_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights a run offers: model.safetensors, else those of the newest checkpoint.
+
+    Raises:
+        UserError: the folder holds no run, or no weights yet.
+    """
+    if not (folder / "config.yaml").exists():
+        raise UserError(f"{folder}: not a run folder (no config.yaml); give the folder named by `output`")
+    if (folder / "model.safetensors").exists():
+        return load_tensors(folder / "model.safetensors")
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise UserError(f"{folder}: no weights yet; training stopped before its first checkpoint (train.save_every)")
+    return load_tensors(newest / "model.safetensors")

@@ -1,0 +1,207 @@
+"""From a YAML file and a command line to a checked `RunConfig`, and back. Imports no torch.
+
+Enters: a file, which may name one `base:` file (relative to its own folder), and overrides `a.b=value`.
+Leaves: a `RunConfig`, or one `UserError` with a line per mistake. Later wins: base, file, command line. Mappings are
+merged key by key, except that a mapping whose `kind` changes replaces the old one: the keys of one kind mean nothing
+to another.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from xmodal.config.error_lines import error_lines
+from xmodal.config.schema import RunConfig
+from xmodal.config.yaml_text import read_yaml, write_yaml
+from xmodal.errors import UserError
+
+COMMAND_LINE = "command line"
+
+Tree = dict[str, Any]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's config.
+
+    Args:
+        path: the YAML file. A key `base: base/x.yaml` in it names a file whose keys it inherits; a base has no base.
+        overrides: `a.b=value`, the value written as YAML. A mapping given as value replaces what was there. A new
+            `kind` drops the keys of the old kind, whatever the order of the overrides.
+
+    Raises:
+        UserError: the file is missing, empty or no YAML; or the config is wrong: every mistake on a line of its own,
+            as `configs/x.yaml: train.setps: unknown key; did you mean train.steps?`.
+
+    Example:
+        config = load_config("configs/demo_cwcl.yaml", ["train.steps=500", "objective.kernel.kind=power"])
+    """
+    path = Path(path)
+    own = _read_mapping(path)
+    base_path, base = _read_base(path, own)
+    merged = _merge(base, own)
+    mistakes = _apply(merged, overrides)
+
+    def source(keys: Sequence[str]) -> str:
+        """Who wrote this key: the command line, the file or its base."""
+        dotted = ".".join(keys)
+        set_here = [o.partition("=")[0] for o in overrides]
+        if any(f"{dotted}.".startswith(f"{key}.") for key in set_here):
+            return COMMAND_LINE
+        if _has(own, keys):
+            return str(path)
+        if _has(base, keys):
+            return str(base_path)
+        return COMMAND_LINE if any(key.startswith(f"{dotted}.") for key in set_here) else str(path)
+
+    try:
+        config = RunConfig.model_validate(merged)
+    except ValidationError as error:
+        mistakes += error_lines(error, merged, source)
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """The config as YAML, every default written out: `load_config` of it gives an equal config.
+
+    Example:
+        (run / "config.yaml").write_text(dump_config(config))
+    """
+    return write_yaml(config.model_dump(mode="json"))
+
+
+def config_differences(a: RunConfig, b: RunConfig) -> list[str]:
+    """What changed from `a` to `b`, a line `key: old -> new` for each key; empty if they are equal.
+
+    Example:
+        config_differences(saved, asked)  # ["train.steps: 1000 -> 2000"]
+    """
+    old, new = _flatten(a.model_dump(mode="json")), _flatten(b.model_dump(mode="json"))
+    keys = [*old, *(key for key in new if key not in old)]
+    return [
+        f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
+        for key in keys
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def _read_mapping(path: Path) -> Tree:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        there = sorted(p.name for p in path.parent.glob("*.y*ml"))
+        near = get_close_matches(path.name, there, n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else f"; there: {', '.join(there) or 'no YAML file'}"
+        raise UserError(f"{path}: no such file{hint}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, expected a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        tree = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {_yaml_problem(error)}") from None
+    if tree is None:
+        raise UserError(f"{path}: empty, expected the keys of a run")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: found a {_name(tree)}, expected a mapping of keys to values")
+    return tree
+
+
+def _read_base(path: Path, own: Tree) -> tuple[Path | None, Tree]:
+    """The file and the content of `base`, which is taken out of `own`."""
+    if "base" not in own:
+        return None, {}
+    name = own.pop("base")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{path}: base: found {name!r}, expected one file name, as base/demo.yaml")
+    base_path = path.parent / name
+    try:
+        base = _read_mapping(base_path)
+    except UserError as error:
+        raise UserError(f"{path}: base: {error}") from None
+    if "base" in base:
+        raise UserError(f"{base_path}: base: a base has no base of its own; {path} may name only one level")
+    return base_path, base
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"not YAML: {' '.join(str(error).split())}"
+
+
+# ---------------------------------------------------------------------------------------------------------- merging
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
+    if "kind" in low and "kind" in high and low["kind"] != high["kind"]:
+        return dict(high)
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
+    """Set the overrides in `tree`; returns a line for each one that cannot be set."""
+    mistakes: list[str] = []
+    settings: list[tuple[list[str], Any]] = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(key.split(".")):
+            mistakes.append(f"{COMMAND_LINE}: {override!r}: expected key=value, as train.steps=500")
+            continue
+        try:
+            settings.append((key.split("."), read_yaml(text)))
+        except yaml.YAMLError as error:
+            mistakes.append(f"{COMMAND_LINE}: {key}: {text!r} is not YAML: {_yaml_problem(error)}")
+    # Kinds first, outer before inner: a new kind empties its mapping, which must not undo another override.
+    kinds = sorted((s for s in settings if s[0][-1] == "kind"), key=lambda s: len(s[0]))
+    for keys, value in [*kinds, *(s for s in settings if s[0][-1] != "kind")]:
+        mistakes += _set(tree, keys, value)
+    return mistakes
+
+
+def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
+    for depth, key in enumerate(keys[:-1], start=1):
+        # Copied on the way down: YAML aliases and the base share mappings.
+        inner = tree.get(key)
+        if inner is not None and not isinstance(inner, dict):
+            outer = ".".join(keys[:depth])
+            return [f"{COMMAND_LINE}: {'.'.join(keys)}: {outer} is a {_name(inner)}; set all of it, {outer}=..."]
+        tree[key] = dict(inner or {})
+        tree = tree[key]
+    if keys[-1] == "kind" and "kind" in tree and tree["kind"] != value:
+        tree.clear()
+    tree[keys[-1]] = value
+    return []
+
+
+def _has(tree: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Tree:
+    flat: Tree = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def _name(value: Any) -> str:
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else f"single value, {value!r}"

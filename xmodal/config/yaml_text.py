@@ -1,0 +1,65 @@
+"""YAML as a config needs it: text in, plain Python values out, and back.
+
+Three changes to PyYAML's safe loader and dumper: a key given twice is an error (it keeps the last one silently),
+`1e-3` is a number (YAML 1.1 asks for a dot and a sign, `1.0e-3`, and reads the rest as text), and `2026-11-22` is text.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+\Z")
+_FIRST_CHARACTERS = list("-+.0123456789")
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                problem = f"key {key.value!r} is given twice, first on line {seen[key.value]}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# The dumper must know the rule too: it puts quotes around a string that the loader would take for a number.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, _FIRST_CHARACTERS)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, _FIRST_CHARACTERS)
+
+
+def read_yaml(text: str) -> Any:
+    """The value of one YAML document, plain types only.
+
+    Raises:
+        yaml.YAMLError: no YAML, a key given twice, or a tag that asks for a Python object.
+
+    Example:
+        read_yaml("lr: 1e-3")  # {"lr": 0.001}
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds no objects
+    except ValueError as error:  # what looks like a number and is none: 0b_
+        raise yaml.YAMLError(str(error)) from None
+
+
+def write_yaml(value: Any) -> str:
+    """Plain values as YAML, keys in their own order; `read_yaml` gives them back.
+
+    Example:
+        write_yaml({"revision": "12e45"})  # revision: '12e45'
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120)

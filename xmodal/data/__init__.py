@@ -1,0 +1,1 @@
+"""From a manifest on disk to batches of aligned pairs: manifest, audio, views, sampler, dataset."""

@@ -1,0 +1,187 @@
+"""The manifest: one row per pair, as JSONL or parquet. Enters: a path. Leaves: a `datasets.Dataset`, checked.
+
+Columns: `id` (unique), one per modality (a text, or an audio path relative to the manifest's folder), and, where there
+are any, `label`, `<modality>_id` (the name of the item itself) and others, which are kept as they are.
+
+JSONL is parsed here rather than by `Dataset.from_json`, which guesses: a column of dates becomes timestamps, and an
+error carries no line number. Nothing is cached on disk, so a manifest that changes under the same path is read anew.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xmodal.errors import UserError
+from xmodal.store import content_id
+
+
+def read_manifest(path: Path, columns: Sequence[str] = (), made_by: str | None = None) -> datasets.Dataset:
+    """Read a manifest and check it; `columns` are needed besides `id`, without null values.
+
+    `id`, `label`, `columns` and every column ending in `_id` come back as strings, exactly as written (`007` and
+    `2026-01-31` stay what they are). `made_by` is the command that makes the file, named where the file is missing.
+
+    Raises `UserError`: file missing, empty, not JSONL (with the line) or parquet, columns missing (with the nearest
+    name), null values, ids that occur twice.
+
+    Example:
+        manifest = read_manifest(Path("data/demo/train.jsonl"), ["text", "speech"])
+        manifest[0]["text"]
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "no such file"
+        way_out = f"make it with: {made_by}" if made_by else "check the path"
+        raise UserError(f"{path}: {found}, expected a manifest (JSONL or parquet); {way_out}")
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    needed = ["id", *dict.fromkeys(columns)]
+    table = _read_parquet(path) if is_parquet else _read_jsonl(path, needed)
+    if not len(table):
+        raise UserError(f"{path}: empty, expected at least one row" + (f"; make it with: {made_by}" if made_by else ""))
+    _check_columns(path, table.column_names, needed)
+    for name in table.column_names:
+        if _is_text(name, needed):
+            table = table.set_column(table.column_names.index(name), name, _as_strings(path, table[name], name))
+    _check_values(path, table, needed)
+    return datasets.Dataset(table)
+
+
+def write_manifest(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSONL, or as parquet where the name ends so. The file appears whole or not at all.
+
+    Example:
+        write_manifest(Path("train.jsonl"), [{"id": "a", "text": "lights on", "speech": "wav/a.wav"}])
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        if path.suffix == ".parquet":
+            pq.write_table(_table([dict(row) for row in rows]), partial)
+        else:
+            with partial.open("w", encoding="utf-8") as file:
+                for row in rows:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def strings(manifest: datasets.Dataset, column: str) -> pa.LargeStringArray:
+    """One column as a single arrow array of strings: compact, and cheap to share with forked workers."""
+    chunks = manifest.with_format("arrow")[:][column].cast(pa.large_string())
+    return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+
+
+def item_ids(manifest: datasets.Dataset, modality: str, column: str) -> np.ndarray:
+    """The item id of every row, [n] int64: from column `<modality>_id` where there is one, else from the content.
+
+    The content of a text is the string itself, of audio the path as written (hashing the bytes would read the whole
+    corpus). Raises `UserError` where `<modality>_id` is null.
+    """
+    named = f"{modality}_id"
+    values = strings(manifest, named if named in manifest.column_names else column)
+    if values.null_count:
+        raise UserError(
+            f"manifest column {named!r}: {values.null_count} of {len(values)} values are null; "
+            "name every item, or leave the column out"
+        )
+    return np.fromiter((content_id(value) for value in values.to_pylist()), np.int64, len(values))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); make it again") from error
+
+
+def _is_text(name: str, needed: Sequence[str]) -> bool:
+    return name in needed or name == "label" or name.endswith("_id")
+
+
+def _read_jsonl(path: Path, needed: Sequence[str]) -> pa.Table:
+    with path.open("rb") as file:
+        return _table([_row(path, n, line, needed) for n, line in enumerate(file, start=1) if line.strip()])
+
+
+def _row(path: Path, number: int, line: bytes, needed: Sequence[str]) -> dict[str, Any]:
+    """One line of JSONL, the values that must be strings as strings."""
+    where = f"{path}: line {number}"
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+        shown = repr(line[:60].decode(errors="replace").strip())
+        raise UserError(f"{where} is not JSON ({reason}): {shown}; expected one JSON object per line") from error
+    if not isinstance(row, dict):
+        raise UserError(f"{where} is a {type(row).__name__}, expected one JSON object per line")
+    for name in [name for name in row if _is_text(name, needed)]:
+        if isinstance(row[name], list | dict):
+            raise UserError(f"{where}: {name!r} is a {type(row[name]).__name__}, expected a string")
+        row[name] = _as_text(row[name])
+    return row
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows whose keys may differ, as a table; a column of mixed types becomes strings."""
+    columns = {}
+    for name in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            columns[name] = pa.array([_as_text(value) for value in values])
+    return pa.table(columns)
+
+
+def _as_text(value: Any) -> str | None:
+    """A JSON value as it was written; NaN is how pandas writes a missing one."""
+    if value is None or value != value:
+        return None
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _check_columns(path: Path, found: list[str], needed: list[str]) -> None:
+    missing = [name for name in needed if name not in found]
+    if not missing:
+        return
+    hints = []
+    for name in missing:
+        nearest = difflib.get_close_matches(name, [f for f in found if f not in needed], n=1)
+        hints.append(repr(name) + (f" (did you mean {nearest[0]!r}?)" if nearest else ""))
+    raise UserError(f"{path}: missing column {', '.join(hints)}; found: {', '.join(found)}")
+
+
+def _as_strings(path: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise UserError(f"{path}: column {name!r} holds {kind} values, expected strings")
+    if pa.types.is_floating(kind):  # a missing value written by pandas
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+    return column.cast(pa.string())
+
+
+def _check_values(path: Path, table: pa.Table, needed: list[str]) -> None:
+    for name in needed:
+        rows = np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))
+        if len(rows):
+            where = ", ".join(str(row + 1) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+            raise UserError(
+                f"{path}: column {name!r} is null in {len(rows)} of {len(table)} rows (rows {where}); "
+                "fill or remove these rows"
+            )
+    counts = pc.value_counts(table["id"].combine_chunks())
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+    if twice:
+        shown = ", ".join(repr(value) for value in twice[:3]) + (", ..." if len(twice) > 3 else "")
+        raise UserError(f"{path}: {len(twice)} ids occur more than once ({shown}); every pair needs an id of its own")

@@ -1,0 +1,102 @@
+"""Collectives with the right gradient. Without an initialised process group every function is the identity.
+
+The convention all objectives follow: each process scales its share of the loss by the number of processes W, and the
+backward pass of a collective SUMS the gradients of all processes. Under DDP's averaging of parameter gradients the
+result is the gradient of the whole batch, for towers and for temperature, with no further factor.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def row_counts(x: Tensor) -> list[int]:
+    """How many rows each process holds."""
+    if world_size() == 1:
+        return [len(x)]
+    mine = torch.tensor([len(x)], device=x.device)
+    counts = [torch.zeros_like(mine) for _ in range(world_size())]
+    dist.all_gather(counts, mine)
+    return [int(c) for c in counts]
+
+
+def own_rows(counts: list[int]) -> slice:
+    """This process's rows in a gathered tensor."""
+    start = sum(counts[: rank()])
+    return slice(start, start + counts[rank()])
+
+
+def all_gather_rows(x: Tensor, counts: list[int]) -> Tensor:
+    """Rows of all processes in rank order [sum(counts), ...]; uneven counts allowed; no gradient."""
+    if world_size() == 1:
+        return x.detach()
+    padded = x.new_zeros((max(counts), *x.shape[1:]))
+    padded[: len(x)] = x.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """Gather rows; the backward pass sums every process's gradient and keeps the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        return all_gather_rows(x, counts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return grad[own_rows(ctx.counts)], None
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over processes, in the forward and in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return grad
+
+
+def gather(x: Tensor, counts: list[int]) -> Tensor:
+    """Differentiable gather of rows [n, ...] -> [N, ...]. Every process must call it, even with no rows."""
+    if world_size() == 1:
+        return x
+    return _Gather.apply(x, counts)
+
+
+def all_sum(x: Tensor) -> Tensor:
+    """Differentiable sum over processes."""
+    if world_size() == 1:
+        return x
+    return _Sum.apply(x)
+
+
+def all_max(x: Tensor) -> Tensor:
+    """Largest over processes, element by element; no gradient."""
+    largest = x.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest

@@ -1,0 +1,41 @@
+"""How a mistake reaches the person who made it: one line, exit code 2, no traceback unless asked for.
+
+Enters: a script's `main`. Leaves: an exit code. Every foreseeable mistake is raised as `UserError` with a line that
+says what, where, found, expected and the way out.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is shown as it is; several lines name several mistakes."""
+
+
+def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None) -> int:
+    """Run a script's main over the command line; returns its exit code (0 done, 2 user error, 130 interrupted).
+
+    `--debug` anywhere on the command line is removed and shows the full traceback.
+
+    Example:
+        if __name__ == "__main__":
+            sys.exit(run_script(main))
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        main(arguments)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        print("interrupted: the last checkpoint is kept", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0

@@ -1,0 +1,1 @@
+"""Evaluators: a trained encoder in, a report out."""

@@ -1,0 +1,259 @@
+"""Zero-shot spoken intents: which of C intents, given as text, does an utterance mean?
+
+Class vectors come from (prompt) templates filled with a readable intent name, and from (mean) example sentences of
+each intent; both are text only. Each score stands between the majority class and the oracle: the true transcript
+through the text tower, with the same class vectors. Protocol: "Speech to intent" in docs/evaluation.md.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from xmodal.config.schema import SpeechIntentEvaluator
+from xmodal.data.manifest import read_manifest
+from xmodal.errors import UserError
+from xmodal.evaluation.encoder import Encoder, Item
+from xmodal.evaluation.metrics import bootstrap_interval, first_argmax, majority, per_class_table, ratio_interval
+from xmodal.prompts import fill, load_templates, readable
+from xmodal.report.figures import confusion, similarity_matrix
+from xmodal.report.report import Record, Report
+
+PICTURED = 240  # items in a similarity matrix
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The intents to choose among, and their class vectors by kind ("prompt", "mean"), each [C, D] unit norm."""
+
+    labels: tuple[str, ...]
+    vectors: dict[str, Tensor]
+    examples: dict[str, int]  # label -> number of example sentences behind its mean
+
+
+def class_vectors(encoder: Encoder, text: str, groups: Sequence[Sequence[str]]) -> Tensor:
+    """One vector per group of sentences: encode, average, normalise -> [C, D]. Equal sentences are encoded once."""
+    sentences = list(dict.fromkeys(s for group in groups for s in group))
+    z = dict(zip(sentences, encoder.encode(text, sentences), strict=True))
+    means = [torch.stack([z[s] for s in group]).mean(0) for group in groups]
+    return normalize(torch.stack(means), dim=-1)
+
+
+class SpeechIntent:
+    """The evaluator: an encoder in, a report out; the same object runs during training and from `eval/`.
+
+    Args:
+        spec: the evaluator's part of the config.
+
+    Raises:
+        UserError: (from `evaluate`) unreadable files, an example sentence that occurs in the test, no labels.
+    """
+
+    primary_metric = "accuracy_mean"
+
+    def __init__(self, spec: SpeechIntentEvaluator) -> None:
+        self.spec = spec
+        self.templates = load_templates(spec.prompts)
+        columns = (spec.text, spec.speech, "label")
+        self.test = read_manifest(spec.test, columns).to_pandas()
+        self.folder = spec.test.parent
+        self.examples = _read_examples(spec.examples) if spec.examples else {}
+        self.names = _read_names(spec.names)
+        self.oracle: tuple[Candidates, Tensor] | None = None
+        seen = {_plain(t) for t in self.test[spec.text]}
+        for label, sentences in self.examples.items():
+            for sentence in sentences:
+                if _plain(sentence) in seen:
+                    raise UserError(
+                        f"{spec.examples}: {sentence!r} (intent {label}) is also a test sentence; "
+                        "take it out of the examples, class means must not contain the test"
+                    )
+
+    def candidates(self, encoder: Encoder) -> Candidates:
+        """Labels and class vectors: the examples' labels, else the test's own."""
+        labels = tuple(sorted(self.examples or set(self.test["label"])))
+        names = [self.names.get(label, readable(label)) for label in labels]
+        vectors = {"prompt": class_vectors(encoder, self.spec.text, [fill(self.templates, n) for n in names])}
+        if self.examples:
+            vectors["mean"] = class_vectors(encoder, self.spec.text, [self.examples[label] for label in labels])
+        return Candidates(labels, vectors, {label: len(s) for label, s in self.examples.items()})
+
+    def evaluate(self, encoder: Encoder, name: str, pictures: bool = True) -> Report:
+        """Score the test with this encoder; `name` is the dataset's name in the report."""
+        spec = self.spec
+        if self.oracle is None:  # the text tower of one run does not move: encode its side once
+            self.oracle = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
+        candidates, texts = self.oracle
+        paths: list[Item] = [self.folder / p for p in self.test[spec.speech]]
+        speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=name if pictures else None)
+        if not kept:
+            raise UserError(f"{spec.test}: no recording could be read; the first: {skipped[0][1]}")
+        test = self.test.iloc[kept].reset_index(drop=True)
+        texts = texts[kept]
+        report = self._scores(name, test, speech, texts, candidates)
+        if skipped:
+            report.notes.append(
+                f"{name}: {len(skipped)} of {len(self.test)} recordings could not be read and are not scored, "
+                f"the first: {skipped[0][1]}"
+            )
+        if pictures:
+            report.figures.update(self._pictures(name, test, speech, texts, report.predictions))
+        return report
+
+    def _scores(self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, c: Candidates) -> Report:
+        spec = self.spec
+        true = test["label"].to_numpy(dtype=object)
+        clusters = test[spec.cluster or spec.text].to_numpy(dtype=object)
+        outside = sorted(set(true) - set(c.labels))
+        among = tuple(label for label in c.labels if label in set(true))
+        subsets = {"": c.labels} | ({"_among_test": among} if 1 < len(among) < len(c.labels) else {})
+        report = Report(title=f"Spoken intents: {name}", provenance={}, records=[], notes=self._notes(name, outside))
+        frames = []
+        for suffix, labels in subsets.items():
+            rows = [c.labels.index(label) for label in labels]
+            context: dict[str, Any] = {
+                "candidates": list(labels),
+                "templates": len(self.templates),
+                "zero_shot": not spec.trained,
+                "tts": spec.synthetic,
+                "clusters": spec.cluster or "sentence",
+            }
+            hits: dict[str, np.ndarray] = {}
+            for source, z in {"accuracy": speech, "oracle": texts}.items():
+                for kind, vectors in c.vectors.items():
+                    metric = f"{source}_{kind}{suffix}"
+                    scores = (z @ vectors[rows].T).numpy()
+                    best, ties = first_argmax(scores)
+                    predicted = np.array(labels, dtype=object)[best]
+                    hits[metric] = predicted == true
+                    low, high = bootstrap_interval(hits[metric], clusters)
+                    detail = context | {"class_vectors": kind, "ties": ties, "input": "speech" if source == "accuracy" else "true text"}
+                    if kind == "mean":
+                        detail["examples"] = sum(c.examples[label] for label in labels)
+                    report.records.append(
+                        Record(name, metric, float(hits[metric].mean()), low, high, len(true), 1 / len(labels), detail)
+                    )
+                    frames.append(
+                        pd.DataFrame(
+                            {
+                                "dataset": name,
+                                "protocol": metric,
+                                "item": test["id"].astype(str),
+                                "cluster": clusters.astype(str),
+                                "true": true,
+                                "predicted": predicted,
+                                "score": scores[np.arange(len(scores)), best],
+                                "correct": hits[metric],
+                            }
+                        )
+                    )
+            for kind in c.vectors:
+                ours, oracle = hits[f"accuracy_{kind}{suffix}"], hits[f"oracle_{kind}{suffix}"]
+                low, high = ratio_interval(ours, oracle, clusters)
+                value = float(ours.mean() / oracle.mean()) if oracle.any() else None
+                report.records.append(
+                    Record(name, f"of_oracle_{kind}{suffix}", value, low, high, len(true), None, context)
+                )
+            share, label = majority(true)
+            low, high = bootstrap_interval(true == label, clusters)
+            report.records.append(
+                Record(name, f"majority{suffix}", share, low, high, len(true), 1 / len(labels), context | {"label": label})
+            )
+        report.predictions = pd.concat(frames, ignore_index=True)
+        report.tables[f"{name}: per intent"] = self._per_intent(report.predictions, c)
+        return report
+
+    def _per_intent(self, predictions: pd.DataFrame, c: Candidates) -> pd.DataFrame:
+        columns: dict[str, pd.Series] = {}
+        for kind in c.vectors:
+            for source in ("accuracy", "oracle"):
+                rows = predictions[predictions["protocol"] == f"{source}_{kind}"]
+                table = per_class_table(rows["true"].to_numpy(), rows["predicted"].to_numpy()).set_index("label")
+                columns.setdefault("n", table["n"])
+                columns[f"{source}_{kind}"] = table["recall"]
+        return pd.DataFrame(columns).reset_index(names="intent")
+
+    def _notes(self, name: str, outside: Sequence[str]) -> list[str]:
+        spec = self.spec
+        notes = []
+        if spec.synthetic:
+            notes.append(f"{name}: the speech is synthetic (TTS); it says nothing yet about human speech.")
+        if spec.trained:
+            notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
+        if outside:
+            notes.append(f"{name}: not among the candidates, so always wrong: {', '.join(outside)}.")
+        return notes
+
+    def _pictures(
+        self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, predictions: pd.DataFrame
+    ) -> dict[str, bytes]:
+        true = test["label"].to_numpy(dtype=object)
+        order = np.argsort(true.astype(str), kind="stable")
+        picked = order[np.linspace(0, len(order) - 1, min(PICTURED, len(order))).astype(int)]
+        s, t, labels = speech[picked], texts[picked], list(true[picked])
+        figures = {
+            f"{name}: text-text similarity": similarity_matrix((t @ t.T).numpy(), labels, "text and text"),
+            f"{name}: speech-speech similarity": similarity_matrix((s @ s.T).numpy(), labels, "speech and speech"),
+            f"{name}: speech-text similarity": similarity_matrix((s @ t.T).numpy(), labels, "speech and text"),
+        }
+        protocol = "accuracy_mean" if self.examples else "accuracy_prompt"
+        rows = predictions[predictions["protocol"] == protocol]
+        classes = sorted(set(rows["true"]) | set(rows["predicted"]))
+        figures[f"{name}: confusion ({protocol})"] = confusion(
+            rows["true"].to_numpy(), rows["predicted"].to_numpy(), classes
+        )
+        return figures
+
+
+def rank_intents(
+    encoder: Encoder,
+    audio: Sequence[Item],
+    intents: Sequence[str],
+    templates: Sequence[str],
+    sample_rate: int | None = None,
+    speech: str = "speech",
+    text: str = "text",
+) -> list[list[tuple[str, float]]]:
+    """Per recording the typed intents with their cosine similarity, best first.
+
+    Raises:
+        UserError: no intents, or a recording that cannot be read.
+    """
+    if not intents:
+        raise UserError('no intents to choose among: give --intent "turn on the lights" at least twice')
+    vectors = class_vectors(encoder, text, [fill(list(templates), intent) for intent in intents])
+    scores = encoder.encode(speech, audio, sample_rate) @ vectors.T
+    return [sorted(zip(intents, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in scores]
+
+
+def _plain(sentence: str) -> str:
+    """Case, punctuation and spacing aside."""
+    return " ".join(re.sub(r"[^\w\s]", "", sentence.lower()).split())
+
+
+def _read_examples(path: Path) -> dict[str, list[str]]:
+    rows = read_manifest(path, ("text", "label"))
+    examples: dict[str, list[str]] = {}
+    for text, label in zip(rows["text"], rows["label"], strict=True):
+        examples.setdefault(label, []).append(text)
+    return examples
+
+
+def _read_names(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        return {}
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: expected JSON with one readable name per label ({error})") from error
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise UserError(f"{path}: expected a JSON object of label to readable name")
+    return names

@@ -1,0 +1,135 @@
+"""The softmax losses with soft targets, as one function of embeddings, scale and kernel.
+
+    anchor trainable:  L = mean_i LSE_j(s a_i.k_j) - s mean_i a_i.t_i,   t = T k
+    anchor frozen:     L = mean_j LSE_i(s k_j.a_i) - s mean_i a_i.t_i,   t = T^T k
+
+Enters: gathered `Embeddings` and a `Kernel` for T; a direction without the kernel has one-hot targets (equal items
+share their mass). Leaves: a `Loss`. The targets carry no gradient of T; where the other side trains too, it gets the
+mirror image of the targets (`T^T a`, `T a`), so the gradient is that of the dense formula on both sides.
+
+Across processes each one owns its rows: it returns W/N times the sum over its own anchors (see distributed.py). Column
+logsumexps are partial sums over its own rows, joined over processes.
+Axes: N gathered batch, n this process's rows, D embedding; a trainable side, k frozen side, s scale.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xmodal.batch import Embeddings, Loss
+from xmodal.distributed import all_max, all_sum, world_size
+from xmodal.objectives.kernels import ONE_HOT, Kernel, row_blocks
+from xmodal.objectives.same_items import SameItems
+from xmodal.objectives.streaming import two_way_logsumexp
+
+Anchor = Literal["trainable", "frozen", "both"]
+Reduction = Literal["mean", "sum"]
+
+SAMPLED = 64  # anchors whose targets are looked at for the log
+
+
+def soft_target_loss(
+    embeddings: Embeddings,
+    trainable: str,
+    frozen: str,
+    scale: Tensor,
+    kernel: Kernel,
+    anchor: Anchor = "trainable",
+    reduction: Reduction = "mean",
+) -> Loss:
+    """Both directions between modalities `trainable` and `frozen`; `anchor` names those whose targets `kernel` makes.
+
+    `scale` has one element. `reduction` is over the two directions; over anchors it is always the mean.
+    Computed in fp32, or float64 where the embeddings are, also inside autocast.
+
+    parts, of the whole batch: `loss`; `temperature` 1/s; `mutual_information` log N - L of the trainable side's
+    one-hot loss (InfoNCE's lower bound, at most log N); and of the weighted targets T, on at most 64 evenly spaced
+    anchors: `entropy` H(T), `kl` the weighted directions' mean loss - H(T) (at least 0), `effective_positives`
+    (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
+    """
+    a, k, guide = embeddings.z[trainable], embeddings.z[frozen], embeddings.guide[frozen]
+    dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
+    with torch.autocast(a.device.type, enabled=False):
+        a, k, s = a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
+        g = guide.detach().to(dtype)
+        local, n = embeddings.local, max(len(embeddings), 1)
+        same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
+
+        rows, partial_columns = two_way_logsumexp(a[local], k, s)
+        columns = _join_columns(partial_columns)[local]
+        weighted: set[str] = {"trainable", "frozen"} if anchor == "both" else {anchor}
+        pulls = _attraction(a, k, g, same, local, kernel, weighted)
+        pulls |= _attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
+        sums = {"trainable": rows.sum() - s * pulls["trainable"], "frozen": columns.sum() - s * pulls["frozen"]}
+        factor = 0.5 if reduction == "mean" else 1.0
+        value = (sums["trainable"] + sums["frozen"]) * (factor * world_size() / n)
+
+        with torch.no_grad():
+            pairs = rows.sum() - s * (a[local] * k[local]).sum()
+            means = all_sum(torch.stack([sums["trainable"], sums["frozen"], pairs])) / n
+            losses = {"trainable": means[0], "frozen": means[1]}
+            parts = {
+                "loss": factor * (means[0] + means[1]),
+                "temperature": 1 / s,
+                "mutual_information": math.log(n) - means[2],
+            } | target_statistics(kernel, g, same)
+            weighted_loss = torch.stack([losses[name] for name in sorted(weighted)]).mean()
+            parts["kl"] = (weighted_loss - parts["entropy"]).clamp(min=0)
+        return Loss(value=value, parts=parts)
+
+
+def target_statistics(kernel: Kernel, guide: Tensor, same: SameItems) -> dict[str, Tensor]:
+    """`entropy`, `effective_positives` and `diagonal_mass` of T, means over at most 64 evenly spaced anchors.
+
+    Exact for each anchor looked at, and for the batch when N <= 64; equal on every process, without communication.
+    """
+    total = len(guide)
+    index = torch.linspace(0, max(total - 1, 0), min(SAMPLED, total), device=guide.device).round().long()
+    sums = guide.new_zeros(3)
+    for at in row_blocks(len(index), total):
+        T = kernel.rows(guide, same, index[at])
+        diagonal = T.gather(1, index[at].unsqueeze(1))
+        sums += torch.stack([torch.special.entr(T).sum(), (1 / (T * T).sum(1)).sum(), diagonal.sum()])
+    entropy, positives, diagonal_mass = sums / max(len(index), 1)
+    return {"entropy": entropy, "effective_positives": positives, "diagonal_mass": diagonal_mass}
+
+
+def _attraction(
+    a: Tensor, k: Tensor, guide: Tensor, same: SameItems, local: slice, kernel: Kernel, directions: set[str]
+) -> dict[str, Tensor]:
+    """`sum_i a_i.t_i` over own rows for each direction: its gradient is t for a and, where k trains, T's mirror for k.
+
+    Written per item the mirror term is the same sum seen from the other side. Adding it minus itself changes no value
+    and hands k its gradient at own rows, complete over the whole batch.
+    """
+    if not directions:
+        return {}
+    both_train = k.requires_grad and torch.is_grad_enabled()
+    fixed_a, fixed_k = a.detach(), k.detach()
+    right = {"k": fixed_k} if "trainable" in directions else {}
+    left = {"k": fixed_k} if "frozen" in directions else {}
+    if both_train:
+        right |= {"a": fixed_a} if "frozen" in directions else {}
+        left |= {"a": fixed_a} if "trainable" in directions else {}
+    forward, transposed = kernel.products(guide, same, local, tuple(right.values()), tuple(left.values()))
+    T, T_t = dict(zip(right, forward, strict=True)), dict(zip(left, transposed, strict=True))
+
+    pulls = {}
+    for name in directions:
+        target, mirror = (T["k"], T_t.get("a")) if name == "trainable" else (T_t["k"], T.get("a"))
+        pull = (a[local] * target).sum()
+        if mirror is not None:
+            from_k = (k[local] * mirror).sum()
+            pull = pull + (from_k - from_k.detach())
+        pulls[name] = pull
+    return pulls
+
+
+def _join_columns(partial: Tensor) -> Tensor:
+    """Logsumexp over processes of each one's partial column logsumexps [N]; differentiable."""
+    if world_size() == 1:
+        return partial
+    largest = all_max(partial)
+    return largest + all_sum((partial - largest).exp()).log()

@@ -1,0 +1,21 @@
+"""InfoNCE, CLIP's symmetric contrastive loss (2103.00020). See docs/objectives/infonce.md."""
+
+from xmodal.batch import Embeddings, Loss
+from xmodal.objectives.functional import soft_target_loss
+from xmodal.objectives.kernels import ONE_HOT
+from xmodal.objectives.objective import Objective
+
+
+class InfoNCE(Objective):
+    """`L = -mean_i log softmax_j(s a_i.k_j)_i`, in both directions; items with equal ids share the target's mass.
+
+    Example:
+        objective = InfoNCE(temperature=0.07)
+        objective(embeddings, "speech", "text").value.backward()
+    """
+
+    def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
+        """The loss between two modalities; symmetric in them but for the log's `mutual_information`."""
+        return soft_target_loss(
+            embeddings, trainable, frozen, self.logit_scale(), ONE_HOT, anchor="both", reduction=self.reduction
+        )

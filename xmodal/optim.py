@@ -1,0 +1,69 @@
+"""AdamW with parameter groups by regex, and a learning rate that is a pure function of the step."""
+
+import math
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from xmodal.config.schema import OptimSpec, Rule
+from xmodal.errors import UserError
+
+
+def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]:
+    """Groups of parameters that share settings, with their names, learning-rate scale and weight decay.
+
+    The first rule whose regex is found in the name wins. Without a rule matrices decay, and vectors and scalars
+    (biases, gains, temperature) do not. A rule with `lr_scale: 0` freezes its parameters.
+
+    Raises:
+        UserError: a rule matches no parameter, or nothing is left to train.
+    """
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    used: set[Rule] = set()
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rule = next((r for r in spec.rules if re.search(r.match, name)), None)
+        if rule is not None:
+            used.add(rule)
+        scale = 1.0 if rule is None else rule.lr_scale
+        decay = spec.weight_decay if parameter.ndim >= 2 else 0.0
+        if rule is not None and rule.weight_decay is not None:
+            decay = rule.weight_decay
+        if scale == 0:
+            parameter.requires_grad_(False)
+            continue
+        group = groups.setdefault(
+            (scale, decay), {"params": [], "names": [], "lr_scale": scale, "weight_decay": decay}
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    for rule in spec.rules:
+        if rule not in used:
+            names = ", ".join([n for n, p in module.named_parameters() if p.requires_grad][:3])
+            raise UserError(f"optim.rules: {rule.match!r} matches no trainable parameter (the first are {names})")
+    if not groups:
+        raise UserError("optim.rules: nothing is left to train")
+    return list(groups.values())
+
+
+def build_optimizer(module: nn.Module, spec: OptimSpec) -> torch.optim.AdamW:
+    """AdamW over the module's trainable parameters."""
+    return torch.optim.AdamW(parameter_groups(module, spec), lr=spec.lr, betas=spec.betas, eps=spec.eps)
+
+
+def learning_rate(step: int, steps: int, spec: OptimSpec) -> float:
+    """The learning rate of one step (0-based): linear warm-up, then cosine from `lr` to `final * lr`."""
+    warmup = round(spec.warmup * steps)
+    if step < warmup:
+        return spec.lr * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    return spec.lr * (spec.final + (1 - spec.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of `lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]

@@ -1,0 +1,70 @@
+"""Prompt templates as data, and class names as a person would say them.
+
+A template set is a YAML file holding a list of sentences in which `{c}` stands for the class name. The sets shipped
+here are found by name (`speech_intent`, `digits`, `plain`); a user's own set is found by its path.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+from xmodal.config.yaml_text import read_yaml
+from xmodal.errors import UserError
+
+_SHIPPED = Path(__file__).parent
+
+
+def load_templates(name_or_path: str | Path) -> list[str]:
+    """The templates of a shipped set, or of a YAML file of one's own.
+
+    Args:
+        name_or_path: a set's name; or a path, told by its ending `.yaml` or `.yml`, or by a folder in it.
+
+    Raises:
+        UserError: no such set or file; the file is no list of sentences, is empty, or a template lacks `{c}`.
+
+    Example:
+        load_templates("digits")  # ["{c}", "the digit {c}", ...]
+    """
+    given = Path(name_or_path)
+    if given.suffix in (".yaml", ".yml") or len(given.parts) > 1:
+        path = given
+        if not path.is_file():
+            raise UserError(f"{path}: no such template file; expected a YAML list of sentences with {{c}} in them")
+    else:
+        path = _SHIPPED / f"{name_or_path}.yaml"
+        known = sorted(p.stem for p in _SHIPPED.glob("*.yaml"))
+        if str(name_or_path) not in known:
+            near = get_close_matches(str(name_or_path), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "name one of these or a YAML file"
+            raise UserError(f"prompts: no template set {str(name_or_path)!r} among {', '.join(known)}; {hint}")
+    try:
+        templates = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML list of templates: {' '.join(str(error).split())}") from None
+    if not isinstance(templates, list) or not templates:
+        raise UserError(f"{path}: expected a list of sentences with {{c}} in them, found {templates!r:.60}")
+    for number, template in enumerate(templates, start=1):
+        if not isinstance(template, str) or "{c}" not in template:
+            raise UserError(f"{path}: template {number}, {template!r}: expected a sentence with {{c}} in quotes")
+    return templates
+
+
+def fill(templates: Sequence[str], name: str) -> list[str]:
+    """Each template with `{c}` replaced by a class name; other braces are left alone.
+
+    Example:
+        fill(["{c}", "please {c}"], "play music")  # ["play music", "please play music"]
+    """
+    return [template.replace("{c}", name) for template in templates]
+
+
+def readable(label: str) -> str:
+    """A label as words: underscores become spaces.
+
+    Example:
+        readable("play_music")  # "play music"
+    """
+    return " ".join(label.replace("_", " ").split())

