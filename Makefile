@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # one process; the flags keep `accelerate launch` from asking for `accelerate config`
-LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .PHONY: setup demo test lint bench
 

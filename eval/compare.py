@@ -18,7 +18,7 @@ from xmodal.report.render import table_text
 
 def main(argv: list[str]) -> None:
     """Compare two runs."""
-    parser = argparse.ArgumentParser(description="two runs side by side, with paired 95%% intervals")
+    parser = argparse.ArgumentParser(description="two runs side by side, with paired 95% intervals")
     parser.add_argument("run_a", type=Path, help="a run folder, or a report folder")
     parser.add_argument("run_b", type=Path, help="the one to compare it with")
     parser.add_argument("--out", type=Path, help="where the comparison goes (default: RUN_A/compare_NAME_OF_B)")

@@ -20,14 +20,23 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--test", type=Path, help="manifest with speech, text and label")
-    parser.add_argument("--examples", type=Path, help="JSONL of text and label: sentences behind the class means")
+    parser.add_argument("--examples", type=Path, help="manifest of text and label: sentences behind the class means")
     parser.add_argument("--names", type=Path, help="JSON: label -> readable name")
-    parser.add_argument("--prompts", help="template set or YAML file (default: the run's, else speech_intent)")
+    parser.add_argument("--prompts", help="template set or YAML file, in place of the run's (default: speech_intent)")
     parser.add_argument("--synthetic", action="store_true", help="the speech of --test is TTS")
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/report; with --test RUN/report-TEST)")
+    parser.add_argument("--trained", action="store_true", help="the intents of --test occur in training")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="report folder (default: RUN/report, with --prompts RUN/report-prompts, with --test RUN/report-TEST)",
+    )
     parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
     parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
     options = parser.parse_args(argv)
+    if options.test is None and (options.examples or options.names or options.synthetic or options.trained):
+        raise UserError(
+            "--examples, --names, --synthetic and --trained go with --test; the run's own are in its config"
+        )
     if bool(options.audio) != bool(options.intent):
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 
@@ -51,15 +60,16 @@ def main(argv: list[str]) -> None:
     if options.test:
         chosen = {"test": options.test, "examples": options.examples, "names": options.names}
         prompts = {"prompts": options.prompts} if options.prompts else {}
-        spec = SpeechIntentEvaluator(**chosen, **prompts, synthetic=options.synthetic)
+        spec = SpeechIntentEvaluator(**chosen, **prompts, synthetic=options.synthetic, trained=options.trained)
         evaluators = {options.test.stem: SpeechIntent(spec)}
         out = options.out or options.run / f"report-{options.test.stem}"
     else:
         config = load_config(options.run / "config.yaml")
         if not config.evaluators:
             raise UserError(f"{options.run}: its config names no evaluators; give --test MANIFEST")
-        evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()}
-        out = options.out or options.run / "report"
+        prompts = {"prompts": options.prompts} if options.prompts else {}
+        evaluators = {n: SpeechIntent(spec.model_copy(update=prompts)) for n, spec in config.evaluators.items()}
+        out = options.out or options.run / ("report-prompts" if prompts else "report")
     report = run_report(options.run, encoder, evaluators, {})
     report.write(out)
     print(report.to_text())

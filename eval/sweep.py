@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xmodal.errors import run_script
+from xmodal.errors import UserError, run_script
 
 
 def main(argv: list[str]) -> None:
@@ -17,6 +17,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("sweep", type=Path, help="sweep file")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
     options = parser.parse_args(argv)
+    if options.jobs < 1:
+        raise UserError(f"--jobs: found {options.jobs}, expected 1 or more")
 
     from xmodal.sweep import read_sweep, run_sweep
 

@@ -56,9 +56,15 @@ class Aligner(nn.Module):
                         "not of the batch; lock the tower, choose one with LayerNorm, or leave train.chunk out"
                     )
 
+    def tower(self, modality: str) -> Tower:
+        """The tower of a modality."""
+        tower = self.towers[modality]
+        assert isinstance(tower, Tower)
+        return tower
+
     def encode(self, modality: str, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(z [B, D], guide [B, G]) of one modality, in chunks where asked for."""
-        tower = self.towers[modality]
+        tower = self.tower(modality)
         size = len(next(iter(inputs.values())))
         if self.chunk is None or size <= self.chunk:
             out = tower(inputs)
@@ -85,7 +91,7 @@ class Aligner(nn.Module):
         z, guides = {}, {}
         for modality, inputs in batch.inputs.items():
             own_z, own_guide = self.encode(modality, inputs)
-            tower = self.towers[modality]
+            tower = self.tower(modality)
             z[modality] = (all_gather_rows if tower.guides else gather)(own_z, counts)
             if modality in guiding:
                 same = tower.guides  # locked and without a head: the embedding IS the guide
@@ -139,4 +145,3 @@ def build_aligner(config: RunConfig, run: Path | None = None) -> tuple[Aligner, 
             raise UserError(f"towers.{name}: is in no pair; name it in pairs or take it out")
     ordered = {name: towers[name] for name in specs}
     return Aligner(ordered, build_objective(config.objective), pairs, config.train.chunk), processors
-

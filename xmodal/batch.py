@@ -1,4 +1,4 @@
-"""The nouns that travel: what a tower gets (`PairBatch`), what an objective sees (`Embeddings`), what it returns (`Loss`).
+"""What travels: what towers get (`PairBatch`), what an objective sees (`Embeddings`), what it returns (`Loss`).
 
 Axes: B pairs of one process, N pairs of the global batch, D embedding, G guide features.
 """

@@ -14,7 +14,6 @@ pickled: tensors are safetensors, the rest is JSON.
 import contextlib
 import importlib.metadata
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from xmodal.aligner import Aligner
 from xmodal.config.load import config_differences, dump_config, load_config
@@ -35,7 +34,7 @@ PACKAGES = ("xmodal", "torch", "torchaudio", "transformers", "accelerate", "data
 
 def trained_state(aligner: Aligner) -> dict[str, Tensor]:
     """Parameters and buffers that training may change: all but the backbones of locked towers."""
-    locked = tuple(f"towers.{name}.backbone." for name, tower in aligner.towers.items() if tower.locked)
+    locked = tuple(f"towers.{name}.backbone." for name in aligner.towers if aligner.tower(name).locked)
     return {
         name: value.detach().cpu().contiguous()
         for name, value in aligner.state_dict().items()
@@ -43,36 +42,36 @@ def trained_state(aligner: Aligner) -> dict[str, Tensor]:
     }
 
 
-def load_trained_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Load what `trained_state` gave.
+def load_trained_state(aligner: Aligner, state: dict[str, Tensor], where: str) -> None:
+    """Load what `trained_state` gave, all of it.
 
     Raises:
         UserError: a tensor is missing, unknown or of another shape.
     """
-    own = module.state_dict()
+    own = trained_state(aligner)
     for name, value in state.items():
         if name not in own:
             raise UserError(f"{where}: holds {name}, which this config does not build; was it edited?")
         if own[name].shape != value.shape:
             raise UserError(f"{where}: {name} is {tuple(value.shape)}, the config builds {tuple(own[name].shape)}")
-    missing = module.load_state_dict(state, strict=False).missing_keys
-    absent = [name for name in missing if not name.endswith("num_batches_tracked") and ".backbone." not in name]
+    absent = sorted(own.keys() - state.keys())
     if absent:
-        raise UserError(f"{where}: lacks {absent[0]} ({len(absent)} tensors missing)")
+        raise UserError(f"{where}: lacks {absent[0]} ({len(absent)} of {len(own)} tensors missing); was it edited?")
+    aligner.load_state_dict(state, strict=False)
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that it is either the old one or the new one, never half."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically."""
     temporary = path.with_name(path.name + ".tmp")
     save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -123,12 +122,10 @@ def open_run(config: RunConfig) -> Path | None:
         differences = [
             line
             for line in config_differences(load_config(folder / "config.yaml"), config)
-            if not line.startswith("train.resume:")
+            if not line.startswith(("train.resume:", "train.threads:"))
         ]
         if differences:
-            raise UserError(
-                "\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences)
-            )
+            raise UserError("\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences))
         return newest_checkpoint(folder)
     write_atomically(folder / "versions.json", json.dumps(versions(), indent=2))
     write_atomically(folder / "config.yaml", dump_config(config))
@@ -168,7 +165,7 @@ def save_checkpoint(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(trained_state(aligner), temporary / "model.safetensors")
-    names = {parameter: name for name, parameter in aligner.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in aligner.named_parameters()}
     save_file(
         {
             f"{names[parameter]}|{key}": value.detach().cpu().contiguous()
@@ -181,7 +178,7 @@ def save_checkpoint(
     write_atomically(temporary / "state.json", json.dumps(state.__dict__))
     if final.exists():
         shutil.rmtree(final)
-    os.replace(temporary, final)
+    temporary.replace(final)
     for older in (folder / "checkpoints").iterdir():
         if older != final:
             shutil.rmtree(older, ignore_errors=True)

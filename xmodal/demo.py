@@ -34,8 +34,8 @@ from xmodal.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize
 
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
 _VERSION = 1  # of what make_demo writes: another number makes old folders be written again
-_WORDS = range(3, 13)  # of a sentence, before its frame
-_SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 24, 5, 11, 32  # at most so many sentences of one template
+_WORDS = range(3, 10)  # of a sentence, before its frame
+_SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 17, 4, 8, 20  # at most so many sentences of one template
 _UNSEEN_PLACE = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
 _EXAMPLES = 6  # sentences of one template behind a class mean
 _FRAMED = 1 / 6  # share of sentences in a polite frame
@@ -65,7 +65,7 @@ def grammar() -> dict[str, Any]:
 
 
 def expand(template: str, slots: Mapping[str, Sequence[str]], limit: int, seed: str) -> list[str]:
-    """At most `limit` different fillings of a template that are 3 to 12 words long, drawn evenly by `seed`.
+    """At most `limit` different fillings of a template that are 3 to 9 words long, drawn evenly by `seed`.
 
     `{slot}` is one of the slot's values, `(a|b|)` one of its alternatives, which may hold slots.
 

@@ -33,9 +33,14 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)  # noqa: T201
         return 2
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error.filename}: {error.strerror}; choose another path", file=sys.stderr)  # noqa: T201
+        return 2
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
-        print("interrupted: the last checkpoint is kept", file=sys.stderr)  # noqa: T201
+        print("interrupted; what was finished is kept", file=sys.stderr)  # noqa: T201
         return 130
     return 0

@@ -35,9 +35,7 @@ def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]
         if scale == 0:
             parameter.requires_grad_(False)
             continue
-        group = groups.setdefault(
-            (scale, decay), {"params": [], "names": [], "lr_scale": scale, "weight_decay": decay}
-        )
+        group = groups.setdefault((scale, decay), {"params": [], "names": [], "lr_scale": scale, "weight_decay": decay})
         group["params"].append(parameter)
         group["names"].append(name)
     for rule in spec.rules:

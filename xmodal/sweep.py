@@ -34,6 +34,7 @@ from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig, Spec, StoreTower
+from xmodal.config.yaml_text import read_yaml
 from xmodal.embedding import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.metrics import bootstrap_interval, paired_interval
@@ -71,16 +72,33 @@ def read_sweep(path: Path) -> Sweep:
         UserError: missing, not YAML, an unknown key, or an axis or baseline that is not there.
     """
     try:
-        sweep = Sweep.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        sweep = Sweep.model_validate(read_yaml(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UserError("\n".join(lines)) from None
     if sweep.over not in sweep.axes:
         raise UserError(f"{path}: over: {sweep.over!r} is not one of the axes ({', '.join(sweep.axes)})")
     sweep = sweep.model_copy(update={"config": (path.parent / sweep.config).resolve()})
-    settings = list(dict.fromkeys(p.setting for p in plan(sweep)))
+    planned = plan(sweep)
+    if not planned:
+        empty = ", ".join(name for name, values in sweep.axes.items() if not values)
+        raise UserError(f"{path}: axes: {empty} has no settings")
+    folders: dict[Path, Planned] = {}
+    for run in planned:
+        other = folders.setdefault(run.folder, run)
+        if other is not run:
+            names = [f"{r.setting} {r.repeat}" for r in (other, run)]
+            raise UserError(f"{path}: axes: {names[0]!r} and {names[1]!r} would share {run.folder}; rename one")
+    evaluators = load_config(sweep.config).evaluators
+    for metric in sweep.metrics:
+        if metric.partition("/")[0] not in evaluators or not metric.partition("/")[2]:
+            raise UserError(
+                f"{path}: metrics: {metric!r}: expected EVALUATOR/METRIC, with one of the config's evaluators "
+                f"({', '.join(evaluators)})"
+            )
+    settings = list(dict.fromkeys(run.setting for run in planned))
     if sweep.baseline is not None and sweep.baseline not in settings:
         raise UserError(f"{path}: baseline: {sweep.baseline!r} is not one of the settings ({', '.join(settings)})")
     return sweep
@@ -91,7 +109,7 @@ def plan(sweep: Sweep) -> list[Planned]:
     names = [name for name in sweep.axes if name != sweep.over]
     runs = []
     for values in itertools.product(*(sweep.axes[name].items() for name in names)):
-        setting = ", ".join(label for label, _ in values)
+        setting = ", ".join(label for label, _ in values) or sweep.config.stem
         for repeat, extra in sweep.axes[sweep.over].items():
             folder = sweep.output / re.sub(r"[^\w.-]+", "_", f"{setting}-{repeat}".lower())
             overrides = (*(o for _, chosen in values for o in chosen), *extra)
@@ -120,7 +138,9 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
         command = [sys.executable, str(TRAIN), str(sweep.config), *_overrides(run, threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         with log.open("w") as file:
-            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+            code = subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            ).returncode
         if code:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
             raise UserError(f"{run.folder}: training failed with exit code {code}: {last[0]} (all of it: {log})")
@@ -143,7 +163,7 @@ def _config(sweep: Sweep, run: Planned, threads: int) -> RunConfig:
 
 
 def gather(sweep: Sweep) -> Report:
-    """The table of a finished sweep: per setting and metric the mean over repeats, and differences from the baseline."""
+    """The table of a finished sweep: means over the repeats, and differences from the baseline."""
     predictions: dict[tuple[str, str], pd.DataFrame] = {}
     notes: list[str] = []
     rows: list[dict[str, object]] = []
@@ -162,7 +182,9 @@ def gather(sweep: Sweep) -> Report:
                 frame["cluster"] = run.repeat
             key = (run.setting, metric)
             predictions[key] = pd.concat([predictions[key], frame]) if key in predictions else frame
-            rows.append({"setting": run.setting, sweep.over: run.repeat, "metric": metric, "value": frame["correct"].mean()})
+            rows.append(
+                {"setting": run.setting, sweep.over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
+            )
     table = pd.DataFrame(rows)
     result = Report(
         title=f"Sweep {sweep.output}",
@@ -175,9 +197,7 @@ def gather(sweep: Sweep) -> Report:
     return result
 
 
-def _means(
-    sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]
-) -> list[Record]:
+def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]) -> list[Record]:
     records = []
     for (setting, metric), frame in predictions.items():
         values = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(sweep.over)["value"]
@@ -197,8 +217,7 @@ def _means(
             raise UserError(f"{setting} and {sweep.baseline} were not tested on the same items ({metric})")
         ours, theirs = both["correct"].to_numpy(), both["correct_base"].to_numpy()
         low, high = paired_interval(ours, theirs, both["cluster"].to_numpy())
-        value = float(np.mean(ours.astype(float) - theirs.astype(float)))
+        value = float(np.mean(ours.astype(float) - theirs.astype(float)))  # over items, as the interval is
         name = f"{metric} minus {sweep.baseline}"
         records.append(Record(setting, name, value, low, high, len(both), 0.0, context))
     return records
-

@@ -52,8 +52,12 @@ def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written last line is left out."""
-    path = folder / "metrics.jsonl"
+    """The lines of a run's metrics.jsonl."""
+    return read_lines(folder / "metrics.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSONL file, none where there is no file; a half-written last line is left out."""
     rows = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -4,6 +4,7 @@ Without arguments: the demo, its data made first where they are not there, going
 Ends by printing the evaluators' table and where the report is.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -16,15 +17,27 @@ def main(argv: list[str]) -> None:
     """Read the config, build, train."""
     from xmodal.config.load import load_config
 
-    path, overrides = (Path(argv[0]), argv[1:]) if argv and "=" not in argv[0] else (DEMO, [*argv, "train.resume=true"])
-    config = load_config(path, overrides)
-    if path == DEMO:
-        from xmodal.demo import make_demo
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", help="a YAML file; left out: the demo")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="keys of the config, set here")
+    options = parser.parse_args(argv)
+    if options.config is None or "=" in options.config:
+        first = [options.config] if options.config else []
+        config = load_config(DEMO, [*first, *options.overrides, "train.resume=true"])
 
-        make_demo(config.data.train.parent)
+        def prepare() -> None:
+            from xmodal.demo import make_demo
+
+            make_demo(config.data.train.parent)
+    else:
+        config = load_config(options.config, options.overrides)
+
+        def prepare() -> None:
+            """The data are the user's."""
+
     from xmodal.trainer import Trainer
 
-    report = Trainer(config).fit()
+    report = Trainer(config, prepare).fit()
     if report is not None:
         print(report.to_text())  # noqa: T201
         print(f"report: {config.output / 'report' / 'report.html'}")  # noqa: T201

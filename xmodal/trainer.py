@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from xmodal.checkpoint import (
     save_checkpoint,
     save_tensors,
     trained_state,
+    write_atomically,
 )
 from xmodal.config.schema import RunConfig, StoreTower
 from xmodal.data.dataset import PairDataset
@@ -44,7 +45,7 @@ from xmodal.evaluation.speech_intent import SpeechIntent
 from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
 from xmodal.report.report import Report, read_report
 from xmodal.towers import save_tower
-from xmodal.tracking import start_trackers, truncate_metrics
+from xmodal.tracking import read_lines, start_trackers, truncate_metrics
 
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -52,14 +53,23 @@ PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 class Trainer:
     """Build everything a config names, then `fit()`.
 
+    Args:
+        config: the run.
+        prepare: makes the data where they are not there; called once, on the main process, before they are read.
+
     Raises:
         UserError: anything in the config or the data that cannot work, before training starts where possible.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, prepare: Callable[[], None] = lambda: None) -> None:
         self.config = config
+        if config.train.precision == "fp16" and not torch.cuda.is_available():
+            raise UserError("train.precision: fp16 needs a GPU; use fp32 or bf16 here")
         self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision])
         self.main = self.accelerator.is_main_process
+        with self.accelerator.main_process_first():
+            if self.main:
+                prepare()
         self.evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()} if self.main else {}
         with self.accelerator.main_process_first():
             checkpoint = self._open()
@@ -120,13 +130,17 @@ class Trainer:
                 continue
             partial = target.with_name(target.name + ".tmp")
             partial.mkdir(parents=True, exist_ok=True)
-            save_tower(spec, self.aligner.towers[modality], self.processors[modality], partial)
-            os.replace(partial, target)
-        if self.dataset.skipped:
-            self._list_skipped(self.dataset.skipped)
+            save_tower(spec, self.aligner.tower(modality), self.processors[modality], partial)
+            partial.replace(target)
+        listed = {row["id"]: row["reason"] for row in read_lines(folder / "skipped.jsonl")}
+        self._list_skipped([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
+        at_start = dict(self.dataset.skipped)  # a resumed run has listed the others before
+        self.undecodable = {name: reason for name, reason in listed.items() if name not in at_start}
         self.encoder = during_training(self.config, self.aligner, self.processors, self.dataset.named)
 
     def _list_skipped(self, skipped: list[tuple[str, str]]) -> None:
+        if not skipped:
+            return
         with (self.config.output / "skipped.jsonl").open("a", encoding="utf-8") as file:
             for name, reason in skipped:
                 file.write(json.dumps({"id": name, "reason": reason}) + "\n")
@@ -138,7 +152,7 @@ class Trainer:
             batch_size=None,
             num_workers=self.config.data.workers,
             pin_memory=self.accelerator.device.type == "cuda",
-            persistent_workers=False,
+            generator=torch.Generator(),  # its own: drawing from the global one would tell resumed runs from whole ones
         )
         for batch in loader:
             yield batch.to(self.accelerator.device)
@@ -265,7 +279,7 @@ class Trainer:
         """Run the evaluators on the main process, log their numbers, keep the best weights."""
         if self.main:
             self.model.eval()
-            values = {}
+            values: dict[str, float] = {}
             for name, evaluator in self.evaluators.items():
                 report = evaluator.evaluate(self.encoder, name, pictures=False)
                 values |= {f"{r.dataset}/{r.metric}": r.value for r in report.records if r.value is not None}
@@ -309,12 +323,15 @@ class Trainer:
         folder = self.config.output
         load_trained_state(self.aligner, kept_weights(folder), str(folder))
         self.model.eval()
-        report = run_report(folder, self.encoder, self.evaluators, self._provenance())
+        facts = self._facts()
+        write_atomically(folder / "training.json", json.dumps(facts, indent=2))
+        report = run_report(folder, self.encoder, self.evaluators, facts)
         report.write(folder / "report")
         self.accelerator.wait_for_everyone()
         return report
 
-    def _provenance(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
+        """What happened in training, for the provenance of every later report."""
         kept = self.state.best_step if self.state.best_step is not None else self.state.step
         return {
             "weights_from_step": kept,
@@ -323,4 +340,3 @@ class Trainer:
             "threads": self.state.threads,
             "skipped_items": len(self.dataset.skipped) + len(self.undecodable),
         }
-

@@ -278,7 +278,7 @@ class SpeechIntentEvaluator(Spec):
 
     kind: Literal["speech_intent"] = "speech_intent"
     test: Path  # manifest with the speech column, text, label
-    examples: Path | None = None  # JSONL of text and label: the sentences behind class means
+    examples: Path | None = None  # manifest of text and label: the sentences behind class means
     prompts: str = "speech_intent"  # a template set's name, or a YAML file
     names: Path | None = None  # JSON: label -> readable name; default: underscores become spaces
     cluster: str | None = None  # manifest column whose equal values are resampled together; default: the sentence
@@ -376,7 +376,7 @@ class RunConfig(Spec):
                 problems.append(f"pairs: {pair[0]!r} is paired with itself")
             elif not unknown and not trains(self.towers[pair[0]]):
                 problems.append(
-                    f"pairs: {list(pair)} names the trainable side first, but the {pair[0]} tower is locked, without head"
+                    f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
         if not self.pairs and len(self.towers) != 2:
             problems.append(f"pairs: {len(self.towers)} towers need their pairs named, as [[trainable, guide], ...]")

@@ -72,10 +72,10 @@ class PairDataset(Dataset[PairBatch]):
     """The training pairs of a run: `dataset[BatchKey(epoch, indices)]` is a `PairBatch`.
 
     `lengths` [n]: seconds of audio where audio is read, else characters of text, for bucketing. `names`: the pair ids.
-    `named`: modalities
-    whose item ids the manifest gives in a column of its own. `label_names`: sorted, the label of a batch is an index into them (-1 where the manifest says null). `skipped`: the
-    items left out at the start, with the reason. Items that fail later, when decoded, are left out of their batch and
-    listed in its `skipped`; a batch may thus be smaller, even empty.
+    `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
+    a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
+    the reason. Items that fail later, when decoded, are left out of their batch and listed in its `skipped`; a batch
+    may thus be smaller, even empty.
 
     Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest) alone: neither
     resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.

@@ -4,6 +4,7 @@ Enters: texts, audio paths or waveforms. Leaves: unit-norm embeddings, float32, 
 knows of a model goes through here.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,9 @@ def load(folder: str | Path, device: torch.device | str | None = None) -> Encode
     aligner, processors = build_aligner(config, run=folder)
     load_trained_state(aligner, weights, str(folder))
     aligner.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    return Encoder(_towers(aligner), processors, name=str(folder), provenance=provenance(config))
+    facts = folder / "training.json"
+    found = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {}
+    return Encoder(_towers(aligner), processors, name=str(folder), provenance={**provenance(config), **found})
 
 
 def during_training(
@@ -188,7 +191,7 @@ def during_training(
 
 
 def _towers(aligner: Aligner) -> dict[str, Tower]:
-    return {name: tower for name, tower in aligner.towers.items() if isinstance(tower, Tower)}
+    return {name: aligner.tower(name) for name in aligner.towers}
 
 
 def provenance(config: RunConfig) -> dict[str, Any]:

@@ -67,7 +67,9 @@ class SpeechIntent:
         self.folder = spec.test.parent
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = _read_names(spec.names)
-        self.oracle: tuple[Candidates, Tensor] | None = None
+        self.text_side: tuple[Encoder, Candidates, Tensor] | None = (
+            None  # of the last encoder, if its text tower is fixed
+        )
         seen = {_plain(t) for t in self.test[spec.text]}
         for label, sentences in self.examples.items():
             for sentence in sentences:
@@ -89,9 +91,12 @@ class SpeechIntent:
     def evaluate(self, encoder: Encoder, name: str, pictures: bool = True) -> Report:
         """Score the test with this encoder; `name` is the dataset's name in the report."""
         spec = self.spec
-        if self.oracle is None:  # the text tower of one run does not move: encode its side once
-            self.oracle = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
-        candidates, texts = self.oracle
+        if self.text_side is not None and self.text_side[0] is encoder:
+            _, candidates, texts = self.text_side
+        else:
+            candidates, texts = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
+            if encoder.towers[spec.text].guides:
+                self.text_side = encoder, candidates, texts
         paths: list[Item] = [self.folder / p for p in self.test[spec.speech]]
         speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=name if pictures else None)
         if not kept:
@@ -135,7 +140,11 @@ class SpeechIntent:
                     predicted = np.array(labels, dtype=object)[best]
                     hits[metric] = predicted == true
                     low, high = bootstrap_interval(hits[metric], clusters)
-                    detail = context | {"class_vectors": kind, "ties": ties, "input": "speech" if source == "accuracy" else "true text"}
+                    detail = context | {
+                        "class_vectors": kind,
+                        "ties": ties,
+                        "input": "speech" if source == "accuracy" else "true text",
+                    }
                     if kind == "mean":
                         detail["examples"] = sum(c.examples[label] for label in labels)
                     report.records.append(
@@ -165,7 +174,9 @@ class SpeechIntent:
             share, label = majority(true)
             low, high = bootstrap_interval(true == label, clusters)
             report.records.append(
-                Record(name, f"majority{suffix}", share, low, high, len(true), 1 / len(labels), context | {"label": label})
+                Record(
+                    name, f"majority{suffix}", share, low, high, len(true), 1 / len(labels), context | {"label": label}
+                )
             )
         report.predictions = pd.concat(frames, ignore_index=True)
         report.tables[f"{name}: per intent"] = self._per_intent(report.predictions, c)
@@ -228,7 +239,7 @@ def rank_intents(
         UserError: no intents, or a recording that cannot be read.
     """
     if not intents:
-        raise UserError('no intents to choose among: give --intent "turn on the lights" at least twice')
+        raise UserError('no intents to choose among: give --intent "turn on the lights" at least once')
     vectors = class_vectors(encoder, text, [fill(list(templates), intent) for intent in intents])
     scores = encoder.encode(speech, audio, sample_rate) @ vectors.T
     return [sorted(zip(intents, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in scores]

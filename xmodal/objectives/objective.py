@@ -5,7 +5,6 @@ distributed.py. Pure torch: an objective works without towers, config or trainer
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +24,6 @@ class Objective(nn.Module):
 
     Raises UserError for a temperature that is not positive or starts above max_scale, and for another reduction.
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """The optional fields of `Embeddings` this objective uses; checked when a run is built."""
 
     def __init__(
         self,
