@@ -28,15 +28,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="report folder (default: RUN/report, with --prompts RUN/report-prompts, with --test RUN/report-TEST)",
+        help="report folder (default: RUN/report, RUN/report-prompts, RUN/report-TEST)",
     )
     parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
     parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
     options = parser.parse_args(argv)
     if options.test is None and (options.examples or options.names or options.synthetic or options.trained):
-        raise UserError(
-            "--examples, --names, --synthetic and --trained go with --test; the run's own are in its config"
-        )
+        raise UserError("--examples, --names, --synthetic and --trained go with --test: the run has its own")
     if bool(options.audio) != bool(options.intent):
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 

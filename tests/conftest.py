@@ -85,8 +85,8 @@ data:
     speech: {{kind: audio, augment: {{time_masks: 1, frequency_masks: 1, frequency_width: 2}}}}
 towers:
   speech:
-    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16, layers: 1, heads: 2,
-      feed_forward: 32, strides: [2, 2]}}
+    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16,
+      layers: 1, heads: 2, feed_forward: 32, strides: [2, 2]}}
   text: {{kind: transformers, name: {tiny_bert}}}
 objective: {{kind: cwcl}}
 optim: {{lr: 3e-3}}

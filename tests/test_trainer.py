@@ -170,7 +170,8 @@ def test_a_batch_larger_than_the_data_is_refused(tiny_config: Path) -> None:
 
 
 def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
-    common = ["train.steps=4", "towers.speech.dropout=0", "train.trackers=[jsonl]", "evaluators={}"]
+    # a large eps: Adam turns rounding noise in gradients that are zero into whole steps
+    common = ["train.steps=4", "optim.eps=1e-3", "towers.speech.dropout=0", "train.trackers=[jsonl]", "evaluators={}"]
     assert train(tiny_config, f"output={tmp_path / 'one'}", *common).returncode == 0
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(TRAIN)]
     # the form for CPU: `accelerate launch --cpu --num_processes 2` runs one process
@@ -182,4 +183,4 @@ def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
     assert two.returncode == 0, two.stderr[-2000:]
     one, other = load_file(tmp_path / "one" / "model.safetensors"), load_file(tmp_path / "two" / "model.safetensors")
     for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=2e-4, atol=2e-6, msg=name)
+        torch.testing.assert_close(other[name], value, rtol=2e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")

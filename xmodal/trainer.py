@@ -217,27 +217,32 @@ class Trainer:
         recent: list[dict[str, Tensor]] = []
         began, start = time.perf_counter(), self.state.step
         bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
-        for step, batch in zip(range(start, spec.steps), self._batches(start), strict=False):
-            loss, norm = self._step(step, batch)
-            recent.append({**loss.parts, "gradient_norm": norm})
-            self.state.step = step + 1
-            bar.update()
-            last = self.state.step == spec.steps
-            if self.state.step % spec.log_every == 0 or last:
-                values = {k: float(torch.stack([r[k].float() for r in recent]).mean()) for k in recent[0]}
-                recent.clear()
-                rate = (self.state.step - start) * spec.batch_size / (time.perf_counter() - began)
-                values |= {"lr": learning_rate(step, spec.steps, self.config.optim), "items_per_second": rate}
-                self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
-                bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} items/s")
-            if last or (spec.eval_every and self.state.step % spec.eval_every == 0):
-                self._evaluate()
-            if last or (spec.save_every and self.state.step % spec.save_every == 0):
-                self._save()
-        bar.close()
+        with bar:  # closed before an error is printed
+            for step, batch in zip(range(start, spec.steps), self._batches(start), strict=False):
+                loss, norm = self._step(step, batch)
+                recent.append({**loss.parts, "gradient_norm": norm})
+                self.state.step = step + 1
+                bar.update()
+                last = self.state.step == spec.steps
+                if self.state.step % spec.log_every == 0 or last:
+                    values = self._log(recent, (self.state.step - start) / (time.perf_counter() - began))
+                    bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
+                    recent.clear()
+                if last or (spec.eval_every and self.state.step % spec.eval_every == 0):
+                    self._evaluate()
+                if last or (spec.save_every and self.state.step % spec.save_every == 0):
+                    self._save()
         report = self._finish()
         self.accelerator.end_training()
         return report
+
+    def _log(self, recent: list[dict[str, Tensor]], steps_per_second: float) -> dict[str, float]:
+        """Log the means of what the last steps gave."""
+        values = {k: float(torch.stack([r[k].float() for r in recent]).mean()) for k in recent[0]}
+        values["lr"] = learning_rate(self.state.step - 1, self.config.train.steps, self.config.optim)
+        values["items_per_second"] = steps_per_second * self.config.train.batch_size
+        self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
+        return values
 
     def _step(self, step: int, batch: PairBatch) -> tuple[Loss, Tensor]:
         """One update.

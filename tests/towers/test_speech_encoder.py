@@ -35,7 +35,7 @@ def log_mel_by_loop(wave, rate, mels, fft, hop, low, high, a):
             row.append(np.log(np.maximum(0, np.minimum(up, down)) @ power + 1e-6))
         rows.append(row)
     rows = np.array(rows)
-    return (rows - rows.mean(0)) / (rows.std(0) + 1e-2)
+    return (rows - rows.mean()) / (rows.std() + 1e-5)
 
 
 @pytest.mark.parametrize(("rate", "hop", "samples"), [(22050, 10.0, 220), (16000, 12.5, 200)])

@@ -62,6 +62,10 @@ class Encoder:
         """The modalities it encodes."""
         return tuple(self.towers)
 
+    def is_fixed(self, modality: str) -> bool:
+        """Do the embeddings of this modality never change: a locked tower without a head?"""
+        return modality in self.towers and self.towers[modality].guides
+
     def encode(
         self, modality: str, items: Sequence[Item], sample_rate: int | None = None, batch_size: int = 64
     ) -> Tensor:

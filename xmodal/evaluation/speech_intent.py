@@ -67,9 +67,7 @@ class SpeechIntent:
         self.folder = spec.test.parent
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = _read_names(spec.names)
-        self.text_side: tuple[Encoder, Candidates, Tensor] | None = (
-            None  # of the last encoder, if its text tower is fixed
-        )
+        self.text_side: tuple[Encoder, Candidates, Tensor] | None = None  # where the text tower is fixed
         seen = {_plain(t) for t in self.test[spec.text]}
         for label, sentences in self.examples.items():
             for sentence in sentences:
@@ -95,7 +93,7 @@ class SpeechIntent:
             _, candidates, texts = self.text_side
         else:
             candidates, texts = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
-            if encoder.towers[spec.text].guides:
+            if encoder.is_fixed(spec.text):
                 self.text_side = encoder, candidates, texts
         paths: list[Item] = [self.folder / p for p in self.test[spec.speech]]
         speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=name if pictures else None)

@@ -109,8 +109,10 @@ class Tower(nn.Module):
 
     def project(self, features: Tensor) -> TowerOutput:
         """From features [B, G], live or out of a store, to the output."""
-        z = F.normalize(self.head(features).float(), dim=-1)
-        return TowerOutput(z=z, guide=F.normalize(features.detach().float(), dim=-1))
+        embedding = self.head(features)
+        exact = torch.promote_types(embedding.dtype, torch.float32)  # float64 stays, autocast's halves do not
+        z = F.normalize(embedding.to(exact), dim=-1)
+        return TowerOutput(z=z, guide=F.normalize(features.detach().to(exact), dim=-1))
 
     def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
         """Embed a batch."""
