@@ -46,10 +46,13 @@ def main(argv: list[str]) -> None:
     from xmodal.prompts import load_templates
 
     encoder = load(options.run)
+    config = load_config(options.run / "config.yaml")
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")
+        named = next(iter(config.evaluators.values()), None)
+        modalities = {"speech": named.speech, "text": named.text} if named else {}
         for clip, ranking in zip(
-            options.audio, rank_intents(encoder, options.audio, options.intent, templates), strict=True
+            options.audio, rank_intents(encoder, options.audio, options.intent, templates, **modalities), strict=True
         ):
             print(clip)
             for intent, score in ranking:
@@ -62,7 +65,6 @@ def main(argv: list[str]) -> None:
         evaluators = {options.test.stem: SpeechIntent(spec)}
         out = options.out or options.run / f"report-{options.test.stem}"
     else:
-        config = load_config(options.run / "config.yaml")
         if not config.evaluators:
             raise UserError(f"{options.run}: its config names no evaluators; give --test MANIFEST")
         prompts = {"prompts": options.prompts} if options.prompts else {}

@@ -82,14 +82,7 @@ def test_every_script_has_a_test_and_a_mistake() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        pytest.param(
-            name,
-            *rest,
-            id=f"{name}-{number}",
-            marks=[pytest.mark.xfail(strict=True, reason="a traceback: FileExistsError")]
-            if "make_demo" in name
-            else [],
-        )
+        pytest.param(name, *rest, id=f"{name}-{number}")
         for number, (name, *rest) in enumerate([(name, *rest) for name, rest in MISTAKES.items()] + MORE_MISTAKES)
     ],
 )

@@ -86,16 +86,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_sweep(tmp_path / "s.yaml")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="found only after everything has trained, as ValueError", raises=pytest.fail.Exception
-)
 def test_a_metric_without_its_evaluator(tiny_config: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "s.yaml", content(tiny_config, tmp_path) | {"metrics": ["accuracy_prompt"]})
     with pytest.raises(UserError, match="metrics: 'accuracy_prompt'"):
         read_sweep(path)
 
 
-@pytest.mark.xfail(strict=True, reason="the two would share a run folder", raises=pytest.fail.Exception)
 def test_settings_whose_folders_would_be_one(tiny_config: Path, tmp_path: Path) -> None:
     values = content(tiny_config, tmp_path) | {"baseline": None}
     values["axes"]["objective"] = {"CWCL (4)": ["objective.kind=cwcl"], "CWCL [4]": ["objective.kind=infonce"]}

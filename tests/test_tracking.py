@@ -7,7 +7,8 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from xmodal.config.load import load_config
-from xmodal.tracking import JsonlTracker, read_metrics, start_trackers, truncate_metrics
+from xmodal.metrics_file import read_metrics, truncate_metrics
+from xmodal.tracking import JsonlTracker, start_trackers
 
 
 def log(folder: Path, steps: range) -> None:

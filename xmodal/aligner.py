@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from xmodal.batch import Embeddings, Loss, PairBatch
-from xmodal.config.schema import RunConfig, TowerSpec
+from xmodal.config.schema import RunConfig, TowerSpec, TransformersTower
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.objectives import build_objective
@@ -66,6 +66,10 @@ class Aligner(nn.Module):
         """(z [B, D], guide [B, G]) of one modality, in chunks where asked for."""
         tower = self.tower(modality)
         size = len(next(iter(inputs.values())))
+        if size == 0:  # every item of this process was unreadable: its gradients are zeros, not missing
+            zero = sum((p.sum() * 0 for p in tower.parameters() if p.requires_grad), start=torch.zeros(()))
+            empty = next(iter(tower.head.parameters()), torch.zeros(())).new_zeros
+            return empty((0, tower.dim)) + zero, empty((0, tower.width))
         if self.chunk is None or size <= self.chunk:
             out = tower(inputs)
             return out.z, out.guide
@@ -118,15 +122,21 @@ class Aligner(nn.Module):
         return Loss(value, parts)
 
 
-def build_aligner(config: RunConfig, run: Path | None = None) -> tuple[Aligner, dict[str, Processor]]:
+def build_aligner(
+    config: RunConfig, run: Path | None = None, trust_remote_code: bool = False
+) -> tuple[Aligner, dict[str, Processor]]:
     """Towers, objective and processors of a config.
 
     A head whose `dim` is left out gets the width of the tower it is paired with. With `run`, the towers are those
-    saved in that run folder, and a tower read from a store during training is the live one.
+    saved in that run folder, and a tower read from a store during training is the live one; code that came with the
+    folder runs only if `trust_remote_code` says so here, whatever its config says.
     """
     specs: dict[str, TowerSpec] = dict(config.towers)
     if run is not None:
         specs = {m: local_spec(spec, run / "towers" / m) for m, spec in config.towers.items()}
+        if not trust_remote_code:
+            safe = {"trust_remote_code": False}
+            specs = {m: s.model_copy(update=safe) if isinstance(s, TransformersTower) else s for m, s in specs.items()}
     towers: dict[str, Tower] = {}
     processors: dict[str, Processor] = {}
     pairs = config.tower_pairs()

@@ -36,7 +36,7 @@ def trained_state(aligner: Aligner) -> dict[str, Tensor]:
     """Parameters and buffers that training may change: all but the backbones of locked towers."""
     locked = tuple(f"towers.{name}.backbone." for name in aligner.towers if aligner.tower(name).locked)
     return {
-        name: value.detach().cpu().contiguous()
+        name: value.detach().to("cpu", copy=True).contiguous()  # copies: tied weights share memory, safetensors may not
         for name, value in aligner.state_dict().items()
         if not name.startswith(locked)
     }
@@ -67,10 +67,10 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file atomically."""
     temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata)
+    save_file(tensors, temporary)
     temporary.replace(path)
 
 
@@ -107,13 +107,15 @@ def open_run(config: RunConfig) -> Path | None:
     folder = config.output
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output: {folder} is a file; choose another folder")
-    if not folder.exists() or not any(folder.iterdir()):
+    there = [p for p in folder.iterdir() if p.suffix != ".tmp"] if folder.exists() else []
+    if not there or (is_run(folder) and not has_weights(folder)):  # nothing was trained yet: start (over)
         folder.mkdir(parents=True, exist_ok=True)
-    elif not (folder / "config.yaml").exists():
+        shutil.rmtree(folder / "towers", ignore_errors=True)
+    elif not is_run(folder):
         raise UserError(f"output: {folder} exists and is not a run of xmodal; choose another folder (output=...)")
     elif not config.train.resume:
         newest = newest_checkpoint(folder)
-        found = f"at {newest.name}" if newest else "without a checkpoint"
+        found = f"at {newest.name}" if newest else "its weights only"
         raise UserError(
             f"output: {folder} already holds a run ({found}); go on with train.resume=true, "
             "or choose another folder with output=..."
@@ -127,9 +129,19 @@ def open_run(config: RunConfig) -> Path | None:
         if differences:
             raise UserError("\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences))
         return newest_checkpoint(folder)
-    write_atomically(folder / "versions.json", json.dumps(versions(), indent=2))
     write_atomically(folder / "config.yaml", dump_config(config))
+    write_atomically(folder / "versions.json", json.dumps(versions(), indent=2))
     return None
+
+
+def is_run(folder: Path) -> bool:
+    """Is this a run folder?"""
+    return (folder / "config.yaml").exists()
+
+
+def has_weights(folder: Path) -> bool:
+    """Has a run folder anything that was trained?"""
+    return (folder / "model.safetensors").exists() or newest_checkpoint(folder) is not None
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -153,14 +165,15 @@ class State:
 
 
 def save_checkpoint(
-    folder: Path,
+    run: Path,
     aligner: Aligner,
     optimizer: torch.optim.Optimizer,
     state: State,
     generators: list[Tensor],
 ) -> Path:
     """Write checkpoints/step-N (main process only), then remove older ones; `generators` has one state per process."""
-    final = folder / "checkpoints" / f"step-{state.step:08d}"
+    folder = run / "checkpoints"
+    final = folder / f"step-{state.step:08d}"
     temporary = final.with_name(final.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -175,11 +188,13 @@ def save_checkpoint(
         temporary / "optimizer.safetensors",
     )
     save_file({str(rank): g for rank, g in enumerate(generators)}, temporary / "generators.safetensors")
+    if is_run(run):
+        shutil.copyfile(run / "config.yaml", temporary / "config.yaml")
     write_atomically(temporary / "state.json", json.dumps(state.__dict__))
-    if final.exists():
+    if final.exists():  # the same step once more, after its evaluation
         shutil.rmtree(final)
     temporary.replace(final)
-    for older in (folder / "checkpoints").iterdir():
+    for older in folder.iterdir():
         if older != final:
             shutil.rmtree(older, ignore_errors=True)
     return final
@@ -197,8 +212,22 @@ def load_checkpoint(
             optimizer.state[parameter] = {
                 key: value if key == "step" else value.to(parameter.device) for key, value in values.items()
             }
-    state = State(**json.loads((checkpoint / "state.json").read_text()))
-    return state, load_tensors(checkpoint / "generators.safetensors").get(str(rank))
+    return read_state(checkpoint / "state.json"), load_tensors(checkpoint / "generators.safetensors").get(str(rank))
+
+
+def read_state(path: Path) -> State:
+    """Read a state.json.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        state = State(**json.loads(path.read_text(encoding="utf-8")))
+        if not isinstance(state.step, int):
+            raise TypeError(f"step is {state.step!r}")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove {path.parent} and resume to start over") from None
+    return state
 
 
 def kept_weights(folder: Path) -> dict[str, Tensor]:
@@ -207,7 +236,7 @@ def kept_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the folder holds no run, or no weights yet.
     """
-    if not (folder / "config.yaml").exists():
+    if not is_run(folder):
         raise UserError(f"{folder}: not a run folder (no config.yaml); give the folder named by `output`")
     if (folder / "model.safetensors").exists():
         return load_tensors(folder / "model.safetensors")

@@ -33,10 +33,11 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)  # noqa: T201
         return 2
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        if debug:
+    except OSError as error:  # a file where a folder should be, no permission, a full disk
+        if debug or error.strerror is None:
             traceback.print_exc()
-        print(f"error: {error.filename}: {error.strerror}; choose another path", file=sys.stderr)  # noqa: T201
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; choose another path, or free it", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         if debug:

@@ -249,9 +249,14 @@ class StoreWriter:
 
     def _start(self, ids: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # store.json goes first: a half-made folder is never taken for a store. Files are removed, not overwritten:
-        # a process that still reads the old store keeps its rows.
-        for name in ("store.json", "progress.json", "ids.npy", "rows.npy"):
+        ours = any((self.folder / name).exists() for name in ("store.json", "progress.json"))
+        foreign = [name for name in ("ids.npy", "rows.npy") if (self.folder / name).exists()]
+        if foreign and not ours:
+            raise UserError(f"{self.folder}: holds {foreign[0]} that no store wrote; choose another folder")
+        # First the folder is claimed as ours, then store.json goes: a half-made folder is never taken for a store.
+        # Files are removed, not overwritten: a process that still reads the old store keeps its rows.
+        _write_json(self.folder / "progress.json", {"begun": None, "batches": 0})
+        for name in ("store.json", "ids.npy", "rows.npy"):
             (self.folder / name).unlink(missing_ok=True)
         needed, free = self.shape[0] * self.shape[1] * 4, shutil.disk_usage(self.folder).free
         if needed > free:  # writing to a memory map on a full disk would end the process without a word

@@ -49,30 +49,3 @@ def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
                 accelerator.print("tensorboard is not installed (pip install 'xmodal[track]'); metrics.jsonl has all")
     accelerator.log_with = trackers
     accelerator.init_trackers("xmodal")
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
-    return read_lines(folder / "metrics.jsonl")
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSONL file, none where there is no file; a half-written last line is left out."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return rows
-
-
-def truncate_metrics(folder: Path, step: int) -> None:
-    """Drop what was logged after `step`: a resumed run logs those steps again."""
-    path = folder / "metrics.jsonl"
-    if path.exists():
-        kept = [json.dumps(row) + "\n" for row in read_metrics(folder) if row["step"] <= step]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)

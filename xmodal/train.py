@@ -21,19 +21,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument("config", nargs="?", help="a YAML file; left out: the demo")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="keys of the config, set here")
     options = parser.parse_args(argv)
-    if options.config is None or "=" in options.config:
+    if options.config is not None and "=" not in options.config:
+        config, is_demo = load_config(options.config, options.overrides), False
+    else:
         first = [options.config] if options.config else []
         config = load_config(DEMO, [*first, *options.overrides, "train.resume=true"])
+        # data named on the command line are the user's: never written to
+        is_demo = config.data == load_config(DEMO).data
 
-        def prepare() -> None:
+    def prepare() -> None:
+        if is_demo:
             from xmodal.demo import make_demo
 
             make_demo(config.data.train.parent)
-    else:
-        config = load_config(options.config, options.overrides)
-
-        def prepare() -> None:
-            """The data are the user's."""
 
     from xmodal.trainer import Trainer
 

@@ -8,6 +8,7 @@ process and eight compute the same gradient.
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,10 +43,11 @@ from xmodal.errors import UserError
 from xmodal.evaluation.encoder import during_training
 from xmodal.evaluation.run_report import run_report
 from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.metrics_file import read_lines, truncate_metrics
 from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
-from xmodal.report.report import Report, read_report
+from xmodal.report.report import Record, Report, read_report
 from xmodal.towers import save_tower
-from xmodal.tracking import read_lines, start_trackers, truncate_metrics
+from xmodal.tracking import start_trackers
 
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -65,12 +67,18 @@ class Trainer:
         self.config = config
         if config.train.precision == "fp16" and not torch.cuda.is_available():
             raise UserError("train.precision: fp16 needs a GPU; use fp32 or bf16 here")
-        self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision])
+        # torchrun on CPUs: unless told, Accelerate takes every process for the only one
+        alone = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+        self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision], cpu=alone)
         self.main = self.accelerator.is_main_process
         with self.accelerator.main_process_first():
             if self.main:
                 prepare()
         self.evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()} if self.main else {}
+        evaluator, _, metric = (config.train.best or "").partition("/")
+        if evaluator in self.evaluators and metric not in self.evaluators[evaluator].metrics():
+            known = ", ".join(sorted(self.evaluators[evaluator].metrics()))
+            raise UserError(f"train.best: no metric {metric!r} in {evaluator}; expected one of {known}")
         with self.accelerator.main_process_first():
             checkpoint = self._open()
         torch.manual_seed(config.seed)
@@ -100,12 +108,12 @@ class Trainer:
             )
             if self.accelerator.scaler is not None and self.state.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.state.scaler)
-        # dropout differs between processes
+        if self.main:
+            self._write_once()
+        # last, since building towers draws numbers; dropout differs between processes
         torch.manual_seed(config.seed + 1 + self.accelerator.process_index + 1_000_003 * self.state.step)
         if generator is not None:
             torch.set_rng_state(generator)
-        if self.main:
-            self._write_once()
 
     # ------------------------------------------------------------------------------------------------- preparation
 
@@ -128,11 +136,13 @@ class Trainer:
             target = folder / "towers" / modality
             if target.exists():
                 continue
-            partial = target.with_name(target.name + ".tmp")
+            partial = folder / "towers.tmp" / modality  # the folder's name stands for the modality
             partial.mkdir(parents=True, exist_ok=True)
             save_tower(spec, self.aligner.tower(modality), self.processors[modality], partial)
+            target.parent.mkdir(exist_ok=True)
             partial.replace(target)
-        listed = {row["id"]: row["reason"] for row in read_lines(folder / "skipped.jsonl")}
+        shutil.rmtree(folder / "towers.tmp", ignore_errors=True)
+        listed = {str(row.get("id")): str(row.get("reason")) for row in read_lines(folder / "skipped.jsonl")}
         self._list_skipped([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
         at_start = dict(self.dataset.skipped)  # a resumed run has listed the others before
         self.undecodable = {name: reason for name, reason in listed.items() if name not in at_start}
@@ -151,10 +161,14 @@ class Trainer:
             sampler=self.sampler.iterate_from(start),
             batch_size=None,
             num_workers=self.config.data.workers,
-            pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # its own: drawing from the global one would tell resumed runs from whole ones
         )
-        for batch in loader:
+        batches = iter(loader)
+        while True:
+            try:
+                batch = next(batches)
+            except UserError as error:  # from a worker it comes wrapped in that worker's traceback
+                raise UserError(str(error).strip().splitlines()[-1].removeprefix("xmodal.errors.UserError: ")) from None
             yield batch.to(self.accelerator.device)
 
     def _choose_threads(self) -> None:
@@ -228,10 +242,7 @@ class Trainer:
                     values = self._log(recent, (self.state.step - start) / (time.perf_counter() - began))
                     bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
                     recent.clear()
-                if last or (spec.eval_every and self.state.step % spec.eval_every == 0):
-                    self._evaluate()
-                if last or (spec.save_every and self.state.step % spec.save_every == 0):
-                    self._save()
+                self._save_and_evaluate(last)
         report = self._finish()
         self.accelerator.end_training()
         return report
@@ -273,38 +284,66 @@ class Trainer:
         if float(all_gather_rows(flag, [1] * self.accelerator.num_processes).sum()) == 0:
             return
         shown = ", ".join(batch.names[:8]) + (f" and {len(batch.names) - 8} more" if len(batch.names) > 8 else "")
+        newest = newest_checkpoint(self.config.output)
+        kept = f"the last checkpoint is {newest}" if newest else "there is no checkpoint yet"
         raise UserError(
-            f"step {step + 1}: {what} is not finite; the batch held {shown}. The last checkpoint in "
-            f"{self.config.output}/checkpoints is from before; lower optim.lr, set optim.clip, or use fp32"
+            f"step {step + 1}: {what} is not finite; the batch held {shown}; {kept}; "
+            "lower optim.lr, set optim.clip, or use fp32"
         )
 
     # ------------------------------------------------------------------------------------------ evaluation, saving
+
+    def _save_and_evaluate(self, last: bool) -> None:
+        """What is due at this step. Saving comes first: an evaluation may fail, and must not cost the steps done."""
+        spec, step = self.config.train, self.state.step
+        due = bool(spec.eval_every and step % spec.eval_every == 0)
+        if last or (spec.save_every and step % spec.save_every == 0):
+            self._require_finite_weights()
+            self._save()
+        if spec.best is not None:
+            if due or last:
+                self._evaluate()
+                self._save()  # which weights are best is part of the state
+        elif last:  # the last weights are the ones kept, and the report evaluates them
+            if self.main:
+                save_tensors(trained_state(self.aligner), self.config.output / "model.safetensors")
+        elif due:
+            self._evaluate()
 
     def _evaluate(self) -> None:
         """Run the evaluators on the main process, log their numbers, keep the best weights."""
         if self.main:
             self.model.eval()
-            values: dict[str, float] = {}
-            for name, evaluator in self.evaluators.items():
-                report = evaluator.evaluate(self.encoder, name, pictures=False)
-                values |= {f"{r.dataset}/{r.metric}": r.value for r in report.records if r.value is not None}
-            if values:
-                self.accelerator.log({f"eval/{k}": v for k, v in values.items()}, step=self.state.step)
-            self._keep(values)
+            reports = [e.evaluate(self.encoder, name, pictures=False) for name, e in self.evaluators.items()]
+            values = self._log_evaluation([record for report in reports for record in report.records])
+            if self.config.train.best is not None:
+                self._keep(self.config.train.best, values)
             self.model.train()
         self.accelerator.wait_for_everyone()
 
-    def _keep(self, values: dict[str, float]) -> None:
-        best = self.config.train.best
-        if best is not None:
-            if best not in values:
-                raise UserError(f"train.best: no metric {best!r}; found {', '.join(sorted(values))}")
-            if self.state.best is not None and values[best] <= self.state.best:
-                return
+    def _log_evaluation(self, records: list[Record]) -> dict[str, float]:
+        values = {r.name: r.value for r in records if r.value is not None}
+        if values:
+            self.accelerator.log({f"eval/{k}": v for k, v in values.items()}, step=self.state.step)
+        return values
+
+    def _keep(self, best: str, values: dict[str, float]) -> None:
+        """Write the weights where `best` is better than ever."""
+        if best not in values:
+            raise UserError(f"train.best: no metric {best!r}; found {', '.join(sorted(values))}")
+        if self.state.best is None or values[best] > self.state.best:
             self.state.best, self.state.best_step = values[best], self.state.step
-        elif self.state.step < self.config.train.steps:
-            return
-        save_tensors(trained_state(self.aligner), self.config.output / "model.safetensors")
+            save_tensors(trained_state(self.aligner), self.config.output / "model.safetensors")
+
+    def _require_finite_weights(self) -> None:
+        """Never replace a good checkpoint by one that training cannot go on from."""
+        for name, parameter in self.aligner.named_parameters():
+            if parameter.requires_grad and not bool(torch.isfinite(parameter.detach().square().sum())):
+                newest = newest_checkpoint(self.config.output)
+                raise UserError(
+                    f"step {self.state.step}: {name} has diverged; the last checkpoint is {newest or 'not there yet'}; "
+                    "lower optim.lr or set optim.clip"
+                )
 
     def _save(self) -> None:
         if self.accelerator.scaler is not None:
@@ -331,6 +370,8 @@ class Trainer:
         facts = self._facts()
         write_atomically(folder / "training.json", json.dumps(facts, indent=2))
         report = run_report(folder, self.encoder, self.evaluators, facts)
+        if self.config.train.best is None:
+            self._log_evaluation(report.records)
         report.write(folder / "report")
         self.accelerator.wait_for_everyone()
         return report

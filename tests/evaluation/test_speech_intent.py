@@ -277,9 +277,6 @@ def test_pictures_are_png(table: ByTable, tmp_path: Path) -> None:
     assert all(png.startswith(b"\x89PNG") for png in report.figures.values())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the first evaluation's text embeddings are kept: wrong for text towers that train"
-)
 def test_a_text_tower_that_moves_is_encoded_again(table: ByTable, tmp_path: Path) -> None:
     evaluator = SpeechIntent(spec(tmp_path))
     before = evaluator.evaluate(table, "t", pictures=False)

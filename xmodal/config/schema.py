@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -262,7 +263,7 @@ class DataSpec(Spec):
     modalities: dict[str, ModalitySpec] = {}
     max_bad: Share = 0.01  # unreadable items are skipped, counted and listed up to this share, then an error
     buckets: int = Field(16, ge=0)  # length-bucketing: batches sorted together; 0 is off
-    workers: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, le=256)
     cache_mb: int = Field(2048, ge=0)  # features kept in memory, per process; 0 is off
     made_by: str | None = None  # the command that makes the data, shown where it is missing
 
@@ -314,8 +315,8 @@ class Rule(Spec):
 class OptimSpec(Spec):
     """AdamW, linear warm-up, cosine decay. Weight decay falls on matrices only, unless a rule says otherwise."""
 
-    lr: Positive = 1e-3
-    betas: tuple[Share, Share] = (0.9, 0.98)
+    lr: float = Field(1e-3, gt=0, le=1e6)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     eps: Positive = 1e-8
     weight_decay: float = Field(0.05, ge=0)
     warmup: Share = 0.06  # share of the steps
@@ -344,7 +345,7 @@ class RunConfig(Spec):
     """One run."""
 
     output: Path
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     data: DataSpec
     towers: dict[str, TowerSpec] = Field(min_length=2)
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked

@@ -119,8 +119,10 @@ def _row(path: Path, number: int, line: bytes, needed: Sequence[str]) -> dict[st
     where = f"{path}: line {number}"
     try:
         row = json.loads(line.decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else reason
         shown = repr(line[:60].decode(errors="replace").strip())
         raise UserError(f"{where} is not JSON ({reason}): {shown}; expected one JSON object per line") from error
     if not isinstance(row, dict):

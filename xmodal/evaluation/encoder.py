@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from xmodal.aligner import Aligner, build_aligner
 from xmodal.checkpoint import kept_weights, load_trained_state
@@ -26,6 +27,8 @@ from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Processor, Tower
 
 Item = str | Path | np.ndarray | Tensor
+
+DECODED = 512  # recordings held in memory at a time; each chunk is sorted by length
 
 
 class Encoder:
@@ -99,14 +102,20 @@ class Encoder:
             return self._encode_texts(modality, list(map(str, items)), batch_size, progress), [*range(len(items))], []
         rate = self.processors[modality].sample_rate
         assert rate is not None
-        waves, kept, skipped = [], [], []
-        for position, item in enumerate(items):
-            try:
-                waves.append(_waveform(item, sample_rate, rate))
-                kept.append(position)
-            except AudioError as error:
-                skipped.append((position, str(error)))
-        return self._embed(modality, waves, batch_size, progress), kept, skipped
+        parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], [], []
+        bar = tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None)
+        for start in range(0, len(items), DECODED):
+            waves = []
+            for position, item in enumerate(items[start : start + DECODED], start):
+                try:
+                    waves.append(_waveform(item, sample_rate, rate))
+                    kept.append(position)
+                except AudioError as error:
+                    skipped.append((position, str(error)))
+            parts.append(self._embed(modality, waves, batch_size, None))
+            bar.update(len(items[start : start + DECODED]))
+        bar.close()
+        return torch.cat(parts), kept, skipped
 
     def _encode_texts(self, modality: str, texts: list[str], batch_size: int, progress: str | None) -> Tensor:
         store = self.stores.get(modality)
@@ -151,12 +160,13 @@ def _waveform(item: Item, sample_rate: int | None, rate: int) -> np.ndarray:
     return as_waveform(np.asarray(item), sample_rate, rate)
 
 
-def load(folder: str | Path, device: torch.device | str | None = None) -> Encoder:
+def load(folder: str | Path, device: torch.device | str | None = None, trust_remote_code: bool = False) -> Encoder:
     """The encoder of a run folder: kept weights (best, else newest), complete, without the network.
 
     Args:
         folder: what the config's `output` named.
         device: default: CUDA where there is one, else the CPU.
+        trust_remote_code: run model code that came with the folder (a run trained with such code needs it).
 
     Raises:
         UserError: not a run folder, no weights yet, or damaged ones.
@@ -164,12 +174,19 @@ def load(folder: str | Path, device: torch.device | str | None = None) -> Encode
     folder = Path(folder)
     weights = kept_weights(folder)
     config = load_config(folder / "config.yaml")
-    aligner, processors = build_aligner(config, run=folder)
+    aligner, processors = build_aligner(config, folder, trust_remote_code)
     load_trained_state(aligner, weights, str(folder))
     aligner.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    facts = folder / "training.json"
-    found = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {}
-    return Encoder(_towers(aligner), processors, name=str(folder), provenance={**provenance(config), **found})
+    return Encoder(_towers(aligner), processors, name=str(folder), provenance=provenance(config) | _facts(folder))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What training noted for reports; a run without it, or with a damaged one, is as good."""
+    try:
+        found = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def during_training(
@@ -188,6 +205,7 @@ def during_training(
                 local_spec(spec, config.output / "towers" / modality), towers[modality].dim
             )
             live.head = towers[modality].head
+            live.to(next(aligner.parameters()).device)
             towers[modality] = live
             if modality not in named:
                 stores[modality] = processor

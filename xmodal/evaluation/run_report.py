@@ -1,14 +1,18 @@
 """A run's report: its evaluators' results, its training curves, and where the numbers come from."""
 
+import os
+import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xmodal.checkpoint import versions
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.metrics_file import read_metrics
 from xmodal.report.figures import curves
 from xmodal.report.report import Report
-from xmodal.tracking import read_metrics
 
 
 def run_report(
@@ -19,7 +23,13 @@ def run_report(
     for name, evaluator in evaluators.items():
         report = report.merge(evaluator.evaluate(encoder, name))
     report.title = f"xmodal run {run}"
-    report.provenance = {**encoder.provenance, **provenance}
+    report.provenance = {
+        **encoder.provenance,
+        **provenance,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions(),
+    }
     report.figures = training_curves(run) | report.figures
     return report
 

@@ -57,12 +57,10 @@ class SpeechIntent:
         UserError: (from `evaluate`) unreadable files, an example sentence that occurs in the test, no labels.
     """
 
-    primary_metric = "accuracy_mean"
-
     def __init__(self, spec: SpeechIntentEvaluator) -> None:
         self.spec = spec
         self.templates = load_templates(spec.prompts)
-        columns = (spec.text, spec.speech, "label")
+        columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))
         self.test = read_manifest(spec.test, columns).to_pandas()
         self.folder = spec.test.parent
         self.examples = _read_examples(spec.examples) if spec.examples else {}
@@ -76,6 +74,12 @@ class SpeechIntent:
                         f"{spec.examples}: {sentence!r} (intent {label}) is also a test sentence; "
                         "take it out of the examples, class means must not contain the test"
                     )
+
+    def metrics(self) -> set[str]:
+        """The names `train.best` may choose from, after the evaluator's own."""
+        kinds = ("prompt", "mean") if self.examples else ("prompt",)
+        names = {f"{source}_{kind}" for source in ("accuracy", "oracle", "of_oracle") for kind in kinds}
+        return names | {f"{name}_among_test" for name in names}
 
     def candidates(self, encoder: Encoder) -> Candidates:
         """Labels and class vectors: the examples' labels, else the test's own."""
@@ -101,7 +105,7 @@ class SpeechIntent:
             raise UserError(f"{spec.test}: no recording could be read; the first: {skipped[0][1]}")
         test = self.test.iloc[kept].reset_index(drop=True)
         texts = texts[kept]
-        report = self._scores(name, test, speech, texts, candidates)
+        report = self._scores(name, test, speech, texts, candidates, tables=pictures)
         if skipped:
             report.notes.append(
                 f"{name}: {len(skipped)} of {len(self.test)} recordings could not be read and are not scored, "
@@ -111,7 +115,9 @@ class SpeechIntent:
             report.figures.update(self._pictures(name, test, speech, texts, report.predictions))
         return report
 
-    def _scores(self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, c: Candidates) -> Report:
+    def _scores(
+        self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, c: Candidates, tables: bool
+    ) -> Report:
         spec = self.spec
         true = test["label"].to_numpy(dtype=object)
         clusters = test[spec.cluster or spec.text].to_numpy(dtype=object)
@@ -177,18 +183,27 @@ class SpeechIntent:
                 )
             )
         report.predictions = pd.concat(frames, ignore_index=True)
-        report.tables[f"{name}: per intent"] = self._per_intent(report.predictions, c)
+        for suffix in subsets if tables else ():
+            title = f"{name}: per intent" + suffix.replace("_", " ")
+            report.tables[title] = self._per_intent(report.predictions, c, suffix)
         return report
 
-    def _per_intent(self, predictions: pd.DataFrame, c: Candidates) -> pd.DataFrame:
+    def _per_intent(self, predictions: pd.DataFrame, c: Candidates, suffix: str) -> pd.DataFrame:
         columns: dict[str, pd.Series] = {}
         for kind in c.vectors:
             for source in ("accuracy", "oracle"):
-                rows = predictions[predictions["protocol"] == f"{source}_{kind}"]
-                table = per_class_table(rows["true"].to_numpy(), rows["predicted"].to_numpy()).set_index("label")
+                rows = predictions[predictions["protocol"] == f"{source}_{kind}{suffix}"]
+                table = per_class_table(
+                    rows["true"].to_numpy(), rows["predicted"].to_numpy(), rows["cluster"].to_numpy()
+                ).set_index("label")
                 columns.setdefault("n", table["n"])
                 columns[f"{source}_{kind}"] = table["recall"]
-        return pd.DataFrame(columns).reset_index(names="intent")
+                if source == "accuracy":
+                    columns[f"{kind}_low"], columns[f"{kind}_high"] = table["low"], table["high"]
+        frame = pd.DataFrame(columns).reset_index(names="intent")
+        if c.examples:
+            frame.insert(2, "examples", frame["intent"].map(c.examples).fillna(0).astype(int))
+        return frame
 
     def _notes(self, name: str, outside: Sequence[str]) -> list[str]:
         spec = self.spec

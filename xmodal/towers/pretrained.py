@@ -14,6 +14,7 @@ from typing import Any
 import huggingface_hub
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers.utils.hub import cached_file
 
 from xmodal.config.schema import Mode, TransformersTower
@@ -210,7 +211,7 @@ def build_model(auto: Any, source: Source, config: Any, mode: Mode) -> Any:
                 output_loading_info=True,
                 **source.options(),
             )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         if source.local and not list(Path(source.location, source.subfolder).glob("*.safetensors")):
             raise UserError(
                 f"tower {source.name!r}: {Path(source.location, source.subfolder)} has no *.safetensors weights, and "

@@ -1,0 +1,34 @@
+"""Reading a run's JSONL files back: metrics.jsonl, skipped.jsonl. A half-written last line is left out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl."""
+    return read_lines(folder / "metrics.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSONL file, none where there is no file; a half-written last line is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows
+
+
+def truncate_metrics(folder: Path, step: int) -> None:
+    """Drop what was logged after `step`: a resumed run logs those steps again."""
+    path = folder / "metrics.jsonl"
+    if path.exists():
+        kept = [json.dumps(row) + "\n" for row in read_metrics(folder) if row.get("step", step) <= step]
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(path)
