@@ -112,7 +112,13 @@ def test_all_of_the_state_comes_back(tmp_path: Path) -> None:
 
 def test_nothing_is_pickled(run: Path) -> None:
     names = sorted(p.name for p in (run / "checkpoints" / "step-00000004").iterdir())
-    assert names == ["generators.safetensors", "model.safetensors", "optimizer.safetensors", "state.json"]
+    assert names == [
+        "config.yaml",
+        "generators.safetensors",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
     assert json.loads((run / "checkpoints" / "step-00000004" / "state.json").read_text())["step"] == 4
 
 

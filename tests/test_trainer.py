@@ -138,12 +138,21 @@ def test_a_folder_of_something_else_is_not_touched(tiny_config: Path, tmp_path: 
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch(tiny_config: Path, tmp_path: Path) -> None:
-    done = train(tiny_config, "optim.lr=1e30", "optim.clip=0", "train.save_every=1", "optim.warmup=0")
+    done = train(tiny_config, "optim.lr=1e30", "optim.clip=0", "train.save_every=0", "optim.warmup=0")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     line = next(x for x in done.stderr.splitlines() if x.startswith("error:"))
     assert "not finite" in line
     assert any(name in line for name in ("play_", "stop_", "set_", "call_"))
+
+
+def test_diverged_weights_never_replace_a_good_checkpoint(tiny_config: Path, tmp_path: Path) -> None:
+    trainer = Trainer(load_config(tiny_config, [f"output={tmp_path / 'bad'}", "train.save_every=1", "optim.warmup=0"]))
+    with torch.no_grad():
+        next(trainer.aligner.parameters()).fill_(float("inf"))
+    with pytest.raises(UserError, match="has diverged; the last checkpoint is not there yet"):
+        trainer._save_and_evaluate(last=True)
+    assert not (tmp_path / "bad" / "checkpoints").exists()
 
 
 def test_unreadable_audio_is_skipped_counted_and_listed(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> None:

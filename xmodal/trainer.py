@@ -314,7 +314,7 @@ class Trainer:
         """Run the evaluators on the main process, log their numbers, keep the best weights."""
         if self.main:
             self.model.eval()
-            reports = [e.evaluate(self.encoder, name, pictures=False) for name, e in self.evaluators.items()]
+            reports = [e.evaluate(self.encoder, name, brief=True) for name, e in self.evaluators.items()]
             values = self._log_evaluation([record for report in reports for record in report.records])
             if self.config.train.best is not None:
                 self._keep(self.config.train.best, values)

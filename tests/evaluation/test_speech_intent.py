@@ -88,7 +88,7 @@ def spec(folder: Path, **more: object) -> SpeechIntentEvaluator:
 
 
 def evaluate(table: Encoder, folder: Path, **more: object) -> Report:
-    return SpeechIntent(spec(folder, **more)).evaluate(table, "t", pictures=False)
+    return SpeechIntent(spec(folder, **more)).evaluate(table, "t", brief=True)
 
 
 def test_every_number_of_a_small_matrix(table: ByTable, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_every_item_is_written_down(table: ByTable, tmp_path: Path) -> None:
 
 
 def test_recall_per_intent(table: ByTable, tmp_path: Path) -> None:
-    shown = evaluate(table, tmp_path).tables["t: per intent"].set_index("intent")
+    shown = SpeechIntent(spec(tmp_path)).evaluate(table, "t").tables["t: per intent"].set_index("intent")
     assert list(shown.index) == ["order_food", "play_music", "set_alarm", "stop"]
     assert list(shown["n"]) == [1, 2, 2, 2]
     assert list(shown["accuracy_prompt"]) == [0, 0.5, 0, 1]
@@ -279,9 +279,9 @@ def test_pictures_are_png(table: ByTable, tmp_path: Path) -> None:
 
 def test_a_text_tower_that_moves_is_encoded_again(table: ByTable, tmp_path: Path) -> None:
     evaluator = SpeechIntent(spec(tmp_path))
-    before = evaluator.evaluate(table, "t", pictures=False)
+    before = evaluator.evaluate(table, "t", brief=True)
     moved = {k: v.roll(1) for k, v in table.vectors.items()}  # every vector turned alike: nothing may change
-    after = evaluator.evaluate(ByTable(moved), "t", pictures=False)
+    after = evaluator.evaluate(ByTable(moved), "t", brief=True)
     pd.testing.assert_frame_equal(after.predictions, before.predictions)
 
 

@@ -315,7 +315,7 @@ class Rule(Spec):
 class OptimSpec(Spec):
     """AdamW, linear warm-up, cosine decay. Weight decay falls on matrices only, unless a rule says otherwise."""
 
-    lr: float = Field(1e-3, gt=0, le=1e6)
+    lr: float = Field(1e-3, gt=0, le=1e30)
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     eps: Positive = 1e-8
     weight_decay: float = Field(0.05, ge=0)

@@ -90,8 +90,8 @@ class SpeechIntent:
             vectors["mean"] = class_vectors(encoder, self.spec.text, [self.examples[label] for label in labels])
         return Candidates(labels, vectors, {label: len(s) for label, s in self.examples.items()})
 
-    def evaluate(self, encoder: Encoder, name: str, pictures: bool = True) -> Report:
-        """Score the test with this encoder; `name` is the dataset's name in the report."""
+    def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:
+        """Score the test; `name` is the dataset's name in the report; `brief` leaves tables and pictures out."""
         spec = self.spec
         if self.text_side is not None and self.text_side[0] is encoder:
             _, candidates, texts = self.text_side
@@ -100,18 +100,18 @@ class SpeechIntent:
             if encoder.is_fixed(spec.text):
                 self.text_side = encoder, candidates, texts
         paths: list[Item] = [self.folder / p for p in self.test[spec.speech]]
-        speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=name if pictures else None)
+        speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=None if brief else name)
         if not kept:
             raise UserError(f"{spec.test}: no recording could be read; the first: {skipped[0][1]}")
         test = self.test.iloc[kept].reset_index(drop=True)
         texts = texts[kept]
-        report = self._scores(name, test, speech, texts, candidates, tables=pictures)
+        report = self._scores(name, test, speech, texts, candidates, tables=not brief)
         if skipped:
             report.notes.append(
                 f"{name}: {len(skipped)} of {len(self.test)} recordings could not be read and are not scored, "
                 f"the first: {skipped[0][1]}"
             )
-        if pictures:
+        if not brief:
             report.figures.update(self._pictures(name, test, speech, texts, report.predictions))
         return report
 
