@@ -128,7 +128,7 @@ def test_a_small_demo_is_written_completed_and_then_left_alone(tmp_path, everyth
     demo.write_demo(few, tmp_path, demo.made_by(0), 1)
     manifests = {part: (tmp_path / f"{part}.jsonl").read_text() for part in ("train", "test_templates", "test_intents")}
     rows = {part: [json.loads(line) for line in text.splitlines()] for part, text in manifests.items()}
-    assert [len(rows[part]) for part in rows] == [4, 8, 8]
+    assert [len(rows[part]) for part in rows] == [8, 8, 8]  # two voices each
     assert not {row["voice"] for row in rows["train"]} & set(HELD_OUT_VOICES)
     assert {row["voice"] for row in rows["test_intents"]} == set(HELD_OUT_VOICES)
     columns = {"id", "speech", "text", "label", "domain", "template", "voice", "rate", "pitch", "range"}

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -261,11 +262,7 @@ class Trainer:
         Raises:
             UserError: loss or gradient is not finite; nothing of this step is saved.
         """
-        new = [(name, reason) for name, reason in batch.skipped if name not in self.undecodable]
-        if new:
-            self.undecodable.update(new)
-            self._list_skipped(new)
-            self.dataset.too_many(len(self.undecodable), list(self.undecodable.items()))
+        self._note_skipped(batch)
         optim = self.config.optim
         set_learning_rate(self.optimizer, learning_rate(step, self.config.train.steps, optim))
         loss: Loss = self.model(batch)
@@ -278,6 +275,18 @@ class Trainer:
         self.prepared.step()
         self.prepared.zero_grad()
         return loss, norm.detach()
+
+    def _note_skipped(self, batch: PairBatch) -> None:
+        """List what could not be decoded, of all processes, on all of them: they must stop together."""
+        new = [(name, reason) for name, reason in batch.skipped if name not in self.undecodable]
+        count = torch.tensor([len(new)], device=self.accelerator.device)
+        if int(all_gather_rows(count, [1] * self.accelerator.num_processes).sum()) == 0:
+            return
+        new = [pair for pair in gather_object(new) if pair[0] not in self.undecodable]
+        self.undecodable.update(new)
+        if self.main:
+            self._list_skipped(new)
+        self.dataset.too_many(len(self.undecodable), list(self.undecodable.items()))
 
     def _require_finite(self, step: int, batch: PairBatch, value: Tensor, what: str) -> None:
         flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)

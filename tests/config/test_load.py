@@ -129,7 +129,7 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("optim: {rules: [{match: a, lr_scail: 1}]}", "optim.rules.0.lr_scail: unknown key; did you mean "
          "optim.rules.0.lr_scale?"),
         ("optim: {lr: -1}", "optim.lr: -1 must be greater than 0"),
-        ("optim: {lr: .nan}", "optim.lr: nan must be greater than 0"),
+        ("optim: {lr: .nan}", "optim.lr: nan must be a finite number"),
         ("optim: {warmup: 2}", "optim.warmup: 2 must be at most 1"),
         ("train: {batch_size: 1}", "train.batch_size: 1 must be at least 2"),
         ("train: {steps: many}", "train.steps: 'many' must be a whole number"),

@@ -62,7 +62,7 @@ def test_kinds_of_a_union_are_told_apart(union: Any) -> None:
         # both train: the second guides
         ({"text": TransformersTower(name="b", mode="unlocked"), "speech": SPEECH}, (), (("text", "speech"),)),
         ({"speech": SPEECH, "text": TransformersTower(name="b", mode="unlocked")}, (), (("speech", "text"),)),
-        ({"text": TEXT, "speech": SPEECH}, (("text", "speech"),), (("text", "speech"),)),
+        ({"text": TEXT, "speech": SPEECH}, (("speech", "text"),), (("speech", "text"),)),
         (
             {"text": TEXT, "speech": SPEECH, "audio": SPEECH},
             (("speech", "text"), ("audio", "text")),
@@ -93,7 +93,7 @@ def test_modality_is_the_standard_one_unless_said() -> None:
         ({"towers": {"text": TEXT, "smell": SPEECH}}, "towers.smell: not a standard modality"),
         ({"pairs": [["speech", "txt"]]}, "pairs: 'txt' is not one of the towers"),
         ({"towers": {"text": TEXT, "speech": SPEECH, "audio": SPEECH}}, "3 towers need their pairs named"),
-        ({"train": {"best": "held/accuracy"}}, "train.best: 'held' is not one of the evaluators"),
+        ({"train": {"best": "held/accuracy"}}, "train.best: 'held/accuracy': expected EVALUATOR/METRIC"),
     ],
 )
 def test_a_run_that_makes_no_sense(changes: dict[str, Any], line: str) -> None:
