@@ -160,7 +160,7 @@ def test_bad_rows_are_user_errors_and_leave_no_manifest(tmp_path, given, message
     assert not (tmp_path / "m.jsonl").exists()
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "empty"), ("{}\n{x", "line 2: not JSON"), ("[1]", "list")])
+@pytest.mark.parametrize(("content", "message"), [("", "empty"), ("{}\n{x", "line 2 is not JSON"), ("[1]", "list")])
 def test_bad_files_are_user_errors(tmp_path, content, message):
     with pytest.raises(UserError, match="no such file"):
         synthesize_file(tmp_path / "none.jsonl", tmp_path / "out")

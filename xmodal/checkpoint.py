@@ -28,6 +28,7 @@ from xmodal.aligner import Aligner
 from xmodal.config.load import config_differences, dump_config, load_config
 from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
+from xmodal.files import write_json, write_text, written_whole
 
 PACKAGES = ("xmodal", "torch", "torchaudio", "transformers", "accelerate", "datasets", "numpy", "safetensors")
 
@@ -60,18 +61,10 @@ def load_trained_state(aligner: Aligner, state: dict[str, Tensor], where: str) -
     aligner.load_state_dict(state, strict=False)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the new one, never half."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)
+    with written_whole(path) as beside:
+        save_file(tensors, beside)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -129,8 +122,8 @@ def open_run(config: RunConfig) -> Path | None:
         if differences:
             raise UserError("\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences))
         return newest_checkpoint(folder)
-    write_atomically(folder / "config.yaml", dump_config(config))
-    write_atomically(folder / "versions.json", json.dumps(versions(), indent=2))
+    write_text(folder / "config.yaml", dump_config(config))
+    write_json(folder / "versions.json", versions())
     return None
 
 
@@ -190,7 +183,7 @@ def save_checkpoint(
     save_file({str(rank): g for rank, g in enumerate(generators)}, temporary / "generators.safetensors")
     if is_run(run):
         shutil.copyfile(run / "config.yaml", temporary / "config.yaml")
-    write_atomically(temporary / "state.json", json.dumps(state.__dict__))
+    write_json(temporary / "state.json", state.__dict__)
     if final.exists():  # the same step once more, after its evaluation
         shutil.rmtree(final)
     temporary.replace(final)

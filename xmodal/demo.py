@@ -30,7 +30,8 @@ from typing import Any
 
 import yaml
 
-from xmodal.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize, write_lines
+from xmodal.files import write_json, write_json_lines
+from xmodal.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize
 
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
 _VERSION = 2  # of what make_demo writes: another number makes old folders be written again
@@ -187,11 +188,9 @@ def write_demo(everything: Sequence[Sentence], folder: Path, made: dict[str, obj
             seed=int(str(made["seed"])),
             processes=processes,
         )
-    write_lines(example_rows(everything), folder / "examples.jsonl")
+    write_json_lines(folder / "examples.jsonl", example_rows(everything))
     for name, content in (("names.json", intent_names()), ("demo.json", made)):
-        unfinished = folder / (name + ".tmp")
-        unfinished.write_text(json.dumps(content, indent=1) + "\n")
-        unfinished.replace(folder / name)
+        write_json(folder / name, content)
 
 
 def example_rows(everything: Sequence[Sentence]) -> list[dict[str, object]]:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xmodal.files import write_json_lines
+
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl."""
@@ -28,7 +30,4 @@ def truncate_metrics(folder: Path, step: int) -> None:
     """Drop what was logged after `step`: a resumed run logs those steps again."""
     path = folder / "metrics.jsonl"
     if path.exists():
-        kept = [json.dumps(row) + "\n" for row in read_metrics(folder) if row.get("step", step) <= step]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
+        write_json_lines(path, [row for row in read_metrics(folder) if row.get("step", step) <= step])

@@ -13,7 +13,6 @@ slow was that each copy reads its 240 voice files; it is given a folder of links
 import _ctypes
 import ctypes
 import hashlib
-import json
 import multiprocessing
 import os
 import re
@@ -31,6 +30,7 @@ import soundfile
 from tqdm import tqdm
 
 from xmodal.errors import UserError
+from xmodal.files import read_json_lines, write_json_lines
 
 SAMPLE_RATE = 22050  # Hz, espeak's own
 
@@ -217,7 +217,7 @@ def synthesize(
         ]
         _run(jobs, processes or os.cpu_count() or 1, espeak, manifest.stem)
     written = [row for row, _ in spoken]
-    write_lines(written, manifest)
+    write_json_lines(manifest, written)
     return written
 
 
@@ -234,33 +234,12 @@ def synthesize_file(
     """`synthesize` over a JSONL file; returns the manifest's path, `folder/manifest.jsonl`. Raises UserError too for
     a missing or empty file and for a line that is not a JSON object.
     """
-    if not source.is_file():
-        raise UserError(f"{source}: no such file; expected JSONL, one object with a text a line")
-    rows: list[dict[str, object]] = []
-    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{source}, line {number}: not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{source}, line {number}: found {type(row).__name__}, expected an object")
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{source}: the file is empty; expected JSONL, one object with a text a line")
+    rows = [row for _, row in read_json_lines(source, hint="give one object with a text a line")]
     manifest = folder / "manifest.jsonl"
     synthesize(
         rows, manifest, voices=voices, per_text=per_text, seed=seed, processes=processes, text_column=text_column
     )
     return manifest
-
-
-def write_lines(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Write rows as JSONL, atomically."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    unfinished.replace(path)
 
 
 def _takes(

@@ -10,7 +10,6 @@ Enters: rows of features, written batch by batch (`StoreWriter`, resumable). Lea
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from xmodal.errors import UserError
+from xmodal.files import write_json
 
 VERSION = 1
 FINGERPRINT = ("model", "revision", "weights", "preprocessing", "data")  # what must agree, cheapest to mend first
@@ -255,7 +255,7 @@ class StoreWriter:
             raise UserError(f"{self.folder}: holds {foreign[0]} that no store wrote; choose another folder")
         # First the folder is claimed as ours, then store.json goes: a half-made folder is never taken for a store.
         # Files are removed, not overwritten: a process that still reads the old store keeps its rows.
-        _write_json(self.folder / "progress.json", {"begun": None, "batches": 0})
+        write_json(self.folder / "progress.json", {"begun": None, "batches": 0})
         for name in ("store.json", "ids.npy", "rows.npy"):
             (self.folder / name).unlink(missing_ok=True)
         needed, free = self.shape[0] * self.shape[1] * 4, shutil.disk_usage(self.folder).free
@@ -265,7 +265,7 @@ class StoreWriter:
         kept[:] = ids
         kept.flush()
         np.lib.format.open_memmap(self.folder / "rows.npy", mode="w+", dtype=np.float32, shape=self.shape).flush()
-        _write_json(self.folder / "progress.json", {"begun": self._begun, "batches": 0})
+        write_json(self.folder / "progress.json", {"begun": self._begun, "batches": 0})
 
     def write(self, positions: np.ndarray, rows: np.ndarray) -> None:
         """One batch: `rows` [B, G] float32 go to `positions` [B] (into ids). Progress is saved every few seconds."""
@@ -277,7 +277,7 @@ class StoreWriter:
     def save(self) -> None:
         """Put the rows on disk, and then say so in progress.json."""
         self._rows.flush()
-        _write_json(self.folder / "progress.json", {"begun": self._begun, "batches": self.done})
+        write_json(self.folder / "progress.json", {"begun": self._begun, "batches": self.done})
         self._saved = time.monotonic()
 
     def finish(self, made: Mapping[str, str]) -> EmbeddingStore:
@@ -285,7 +285,7 @@ class StoreWriter:
         self._rows.flush()
         rows, width = self.shape
         info = {"version": VERSION, **self.fingerprint, "rows": rows, "width": width, "made": dict(made)}
-        _write_json(self.folder / "store.json", info)
+        write_json(self.folder / "store.json", info)
         (self.folder / "progress.json").unlink(missing_ok=True)
         return EmbeddingStore.open(self.folder)
 
@@ -310,16 +310,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """All or nothing, also when the power goes."""
-    beside = path.with_name(path.name + ".tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _show(value: object) -> str:

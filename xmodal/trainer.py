@@ -33,7 +33,6 @@ from xmodal.checkpoint import (
     save_checkpoint,
     save_tensors,
     trained_state,
-    write_atomically,
 )
 from xmodal.config.schema import RunConfig, StoreTower
 from xmodal.data.dataset import PairDataset
@@ -44,6 +43,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.encoder import during_training
 from xmodal.evaluation.run_report import run_report
 from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.files import write_json
 from xmodal.metrics_file import read_lines, truncate_metrics
 from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
 from xmodal.report.report import Record, Report, read_report
@@ -377,7 +377,7 @@ class Trainer:
         load_trained_state(self.aligner, kept_weights(folder), str(folder))
         self.model.eval()
         facts = self._facts()
-        write_atomically(folder / "training.json", json.dumps(facts, indent=2))
+        write_json(folder / "training.json", facts)
         report = run_report(folder, self.encoder, self.evaluators, facts)
         if self.config.train.best is None:
             self._log_evaluation(report.records)

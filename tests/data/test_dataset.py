@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from xmodal.config.schema import AudioModality, DataSpec, SpeechAugment, SpeechEncoderTower, TextModality
 from xmodal.data.dataset import PairDataset
-from xmodal.data.manifest import write_manifest
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.errors import UserError
+from xmodal.files import write_json_lines
 from xmodal.store import StoreWriter, content_id
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreProcessor
@@ -98,7 +98,7 @@ def make(folder, count=24, broken=None, **columns):
             {"id": f"p{n}", "text": f"sentence {n % 7}" + "!" * (n % 5), "speech": f"{n}.wav", "label": "abc"[n % 3]}
             | {name: values[n] for name, values in columns.items()}
         )
-    write_manifest(folder / "m.jsonl", rows)
+    write_json_lines(folder / "m.jsonl", rows)
     return folder / "m.jsonl"
 
 
@@ -166,7 +166,7 @@ def test_columns_and_labels_may_be_elsewhere_null_or_absent(tmp_path):
     dataset = build(path, {"text": TextModality(column="said"), "speech": AudioModality()})
     assert dataset[key(1, 2)].labels.tolist() == [0, -1]
     assert bytes(dataset[key(1)].inputs["text"]["values"][0].tolist()) == b"s1"
-    write_manifest(path, [{"id": "a", "text": "x", "speech": "1.wav"}])
+    write_json_lines(path, [{"id": "a", "text": "x", "speech": "1.wav"}])
     dataset = build(path)
     assert dataset[key(0)].labels is None
     assert dataset.label_names == []
@@ -387,7 +387,7 @@ def test_rows_of_a_real_store_and_an_empty_batch_of_real_processors(tmp_path):
 
 def test_real_digits(xmodal_data, tmp_path):
     files = sorted((xmodal_data / "fsdd" / "recordings").glob("*.wav"))[::100]
-    write_manifest(
+    write_json_lines(
         tmp_path / "m.jsonl",
         [{"id": f.stem, "text": f.stem.split("_")[0], "speech": str(f), "label": f.stem[0]} for f in files],
     )

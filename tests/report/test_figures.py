@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xmodal.report.figures import class_bars, confusion, curves, similarity_matrix
+from xmodal.report.figures import confusion, curves, similarity_matrix
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -65,19 +65,11 @@ def test_pictures_stay_a_readable_size(classes):
     for png in (
         similarity_matrix(matrix, names, "$ma_th"),
         confusion(names, names, names),
-        class_bars(names, np.full(classes, 0.5), np.full(classes, 0.4), np.full(classes, 0.6), chance=1 / classes),
     ):
         width, height = Image.open(io.BytesIO(png)).size
         assert 400 <= width <= 1600
         assert 150 <= height <= 2000
         assert len(png) < 400_000
-
-
-def test_bars_are_as_long_as_their_values():
-    blue = (143, 184, 243)
-    one = share(pixels(class_bars(["a", "b"], [0.2, 0.2])), blue, 10)
-    two = share(pixels(class_bars(["a", "b"], [0.8, 0.8])), blue, 10)
-    assert two / one == pytest.approx(4, rel=0.1)
 
 
 def test_curves_take_gaps_and_nothing():

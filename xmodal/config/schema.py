@@ -82,6 +82,7 @@ class SpeechEncoderTower(Spec):
     low: float = Field(50.0, ge=0)  # Hz
     high: Positive = 7600.0  # Hz
     preemphasis: Share = 0.97
+    top_db: Positive | None = None  # how far below the utterance's loudest bin the log-mel may fall; none: 60 dB ...
     width: Count = 144
     layers: Count = 3
     heads: Count = 4

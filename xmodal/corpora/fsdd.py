@@ -9,8 +9,8 @@ its speakers with training and says little about a new voice; it is not made.
 import re
 from pathlib import Path
 
-from xmodal.corpora.json_lines import write_json_lines
 from xmodal.errors import UserError
+from xmodal.files import write_json_lines
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

@@ -7,8 +7,9 @@ also serves as the sentences behind class means.
 
 from pathlib import Path
 
-from xmodal.corpora.json_lines import read_json_lines, write_json_lines
+from xmodal.corpora.rows import read_rows
 from xmodal.errors import UserError
+from xmodal.files import write_json_lines
 
 UTTERANCES = 8847
 INTENTS = 64
@@ -27,7 +28,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
         prepare(Path("data/nlu_home"), Path("runs/data/nlu_home"))
     """
     path = root / "utterances.jsonl"
-    rows = read_json_lines(path, ("id", "scenario", "action", "text"))
+    rows = read_rows(path, ("id", "scenario", "action", "text"))
     labels = [f"{row['scenario']}_{row['action']}" for row in rows]
     counts = {
         "utterances": (len(rows), UTTERANCES),

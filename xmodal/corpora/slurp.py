@@ -5,12 +5,12 @@ devel sentences to be voiced, and micro-F1 of predictions. The intent is always 
 `intent` field of the annotations differs from it on 37 test rows.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from xmodal.corpora.json_lines import read_json_lines, write_json_lines, write_text
+from xmodal.corpora.rows import read_rows
 from xmodal.errors import UserError
+from xmodal.files import write_json, write_json_lines
 from xmodal.prompts import readable
 
 DEVEL_SENTENCES = 2033
@@ -44,7 +44,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
         prepare(Path("data/slurp"), Path("runs/data/slurp"))
     """
     path = root / "devel.jsonl"
-    gold = read_json_lines(path, ("slurp_id", "sentence", "scenario", "action"))
+    gold = read_rows(path, ("slurp_id", "sentence", "scenario", "action"))
     first: dict[str, str] = {}
     rows = [
         {
@@ -65,7 +65,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     if wrong:
         raise UserError("\n".join(f"{line}; is this SLURP's devel.jsonl, complete?" for line in wrong))
     names = {label: readable(label) for label in labels}
-    write_text(out / "names.json", json.dumps(names, indent=1) + "\n")
+    write_json(out / "names.json", names)
     return {
         out / "devel_texts.jsonl": write_json_lines(out / "devel_texts.jsonl", rows[:limit]),
         out / "names.json": len(names),
@@ -89,12 +89,12 @@ def score(gold_path: Path, predictions_path: Path, per: Literal["sentence", "rec
         score(root / "test.jsonl", root / "predictions/gold_hermit_predictions.jsonl", per="sentence")
     """
     gold: dict[str, dict[str, str]] = {}
-    for row in read_json_lines(gold_path, ("slurp_id", "scenario", "action", "recordings")):
+    for row in read_rows(gold_path, ("slurp_id", "scenario", "action", "recordings")):
         names = [row["slurp_id"]] if per == "sentence" else [recording["file"] for recording in row["recordings"]]
         gold |= {str(name): _levels(row) for name in names}
     item = "slurp_id" if per == "sentence" else "file"
     predicted: dict[str, dict[str, str]] = {}
-    for row in read_json_lines(predictions_path, (item, "scenario", "action")):
+    for row in read_rows(predictions_path, (item, "scenario", "action")):
         name = str(row[item])
         if name in predicted:
             raise UserError(f"{predictions_path}: {item} {name} is predicted twice")

@@ -9,7 +9,7 @@ error carries no line number. Nothing is cached on disk, so a manifest that chan
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xmodal.errors import UserError
+from xmodal.files import read_json_lines
 from xmodal.store import content_id
 
 
@@ -37,43 +38,22 @@ def read_manifest(path: Path, columns: Sequence[str] = (), made_by: str | None =
         manifest[0]["text"]
     """
     path = Path(path)
+    hint = f"make it with: {made_by}" if made_by else "check the path"
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "no such file"
-        way_out = f"make it with: {made_by}" if made_by else "check the path"
-        raise UserError(f"{path}: {found}, expected a manifest (JSONL or parquet); {way_out}")
+        raise UserError(f"{path}: {found}, expected a manifest (JSONL or parquet); {hint}")
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     needed = ["id", *dict.fromkeys(columns)]
-    table = _read_parquet(path) if is_parquet else _read_jsonl(path, needed)
+    table = _read_parquet(path) if is_parquet else _read_jsonl(path, needed, hint)
     if not len(table):
-        raise UserError(f"{path}: empty, expected at least one row" + (f"; make it with: {made_by}" if made_by else ""))
+        raise UserError(f"{path}: empty, expected at least one row; {hint}")
     _check_columns(path, table.column_names, needed)
     for name in table.column_names:
         if _is_text(name, needed):
             table = table.set_column(table.column_names.index(name), name, _as_strings(path, table[name], name))
     _check_values(path, table, needed)
     return datasets.Dataset(table)
-
-
-def write_manifest(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as JSONL, or as parquet where the name ends so. The file appears whole or not at all.
-
-    Example:
-        write_manifest(Path("train.jsonl"), [{"id": "a", "text": "lights on", "speech": "wav/a.wav"}])
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        if path.suffix == ".parquet":
-            pq.write_table(_table([dict(row) for row in rows]), partial)
-        else:
-            with partial.open("w", encoding="utf-8") as file:
-                for row in rows:
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def strings(manifest: datasets.Dataset, column: str) -> pa.LargeStringArray:
@@ -109,29 +89,15 @@ def _is_text(name: str, needed: Sequence[str]) -> bool:
     return name in needed or name == "label" or name.endswith("_id")
 
 
-def _read_jsonl(path: Path, needed: Sequence[str]) -> pa.Table:
-    with path.open("rb") as file:
-        return _table([_row(path, n, line, needed) for n, line in enumerate(file, start=1) if line.strip()])
-
-
-def _row(path: Path, number: int, line: bytes, needed: Sequence[str]) -> dict[str, Any]:
-    """One line of JSONL, the values that must be strings as strings."""
-    where = f"{path}: line {number}"
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        reason = "not UTF-8" if isinstance(error, UnicodeError) else reason
-        shown = repr(line[:60].decode(errors="replace").strip())
-        raise UserError(f"{where} is not JSON ({reason}): {shown}; expected one JSON object per line") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{where} is a {type(row).__name__}, expected one JSON object per line")
-    for name in [name for name in row if _is_text(name, needed)]:
-        if isinstance(row[name], list | dict):
-            raise UserError(f"{where}: {name!r} is a {type(row[name]).__name__}, expected a string")
-        row[name] = _as_text(row[name])
-    return row
+def _read_jsonl(path: Path, needed: Sequence[str], hint: str) -> pa.Table:
+    """The rows of a JSONL file, the values that must be strings as strings."""
+    rows = read_json_lines(path, hint)
+    for where, row in rows:
+        for name in [name for name in row if _is_text(name, needed)]:
+            if isinstance(row[name], list | dict):
+                raise UserError(f"{where}: {name!r} is a {type(row[name]).__name__}, expected a string")
+            row[name] = _as_text(row[name])
+    return _table([row for _, row in rows])
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:

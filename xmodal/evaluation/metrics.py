@@ -138,22 +138,6 @@ def first_argmax(scores: ArrayLike) -> tuple[NDArray[np.int64], int]:
     return best, int(ties.sum())
 
 
-def confusion_counts(
-    true: Sequence[Hashable] | NDArray, predicted: Sequence[Hashable] | NDArray, classes: Sequence[Hashable]
-) -> NDArray[np.int64]:
-    """[C, C] counts: true class (row) given the predicted class (column), in the order of `classes`.
-
-    Raises ValueError where a label is not among `classes`.
-    """
-    place = {name: i for i, name in enumerate(classes)}
-    counts = np.zeros((len(place), len(place)), dtype=np.int64)
-    try:
-        np.add.at(counts, ([place[t] for t in true], [place[p] for p in predicted]), 1)
-    except KeyError as error:
-        raise ValueError(f"label {error} is not among the {len(place)} classes") from error
-    return counts
-
-
 def per_class_table(
     true: Sequence[Hashable] | NDArray,
     predicted: Sequence[Hashable] | NDArray,

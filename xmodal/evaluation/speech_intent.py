@@ -22,10 +22,11 @@ from xmodal.config.schema import SpeechIntentEvaluator
 from xmodal.data.manifest import read_manifest
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
-from xmodal.evaluation.metrics import bootstrap_interval, first_argmax, majority, per_class_table, ratio_interval
+from xmodal.evaluation.metrics import per_class_table
+from xmodal.evaluation.score_sheet import ScoreSheet
 from xmodal.prompts import fill, load_templates, readable
 from xmodal.report.figures import confusion, similarity_matrix
-from xmodal.report.report import Record, Report
+from xmodal.report.report import Report
 
 PICTURED = 240  # items in a similarity matrix
 
@@ -118,75 +119,44 @@ class SpeechIntent:
     def _scores(
         self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, c: Candidates, tables: bool
     ) -> Report:
-        spec = self.spec
         true = test["label"].to_numpy(dtype=object)
-        clusters = test[spec.cluster or spec.text].to_numpy(dtype=object)
-        outside = sorted(set(true) - set(c.labels))
+        clusters = test[self.spec.cluster or self.spec.text].to_numpy(dtype=object)
+        sheet = ScoreSheet(name, test["id"].to_numpy(), true, clusters)
         among = tuple(label for label in c.labels if label in set(true))
         subsets = {"": c.labels} | ({"_among_test": among} if 1 < len(among) < len(c.labels) else {})
-        report = Report(title=f"Spoken intents: {name}", provenance={}, records=[], notes=self._notes(name, outside))
-        frames = []
         for suffix, labels in subsets.items():
-            rows = [c.labels.index(label) for label in labels]
-            context: dict[str, Any] = {
-                "candidates": list(labels),
-                "templates": len(self.templates),
-                "zero_shot": not spec.trained,
-                "tts": spec.synthetic,
-                "clusters": spec.cluster or "sentence",
-            }
-            hits: dict[str, np.ndarray] = {}
-            for source, z in {"accuracy": speech, "oracle": texts}.items():
-                for kind, vectors in c.vectors.items():
-                    metric = f"{source}_{kind}{suffix}"
-                    scores = (z @ vectors[rows].T).numpy()
-                    best, ties = first_argmax(scores)
-                    predicted = np.array(labels, dtype=object)[best]
-                    hits[metric] = predicted == true
-                    low, high = bootstrap_interval(hits[metric], clusters)
-                    detail = context | {
-                        "class_vectors": kind,
-                        "ties": ties,
-                        "input": "speech" if source == "accuracy" else "true text",
-                    }
-                    if kind == "mean":
-                        detail["examples"] = sum(c.examples[label] for label in labels)
-                    report.records.append(
-                        Record(name, metric, float(hits[metric].mean()), low, high, len(true), 1 / len(labels), detail)
-                    )
-                    frames.append(
-                        pd.DataFrame(
-                            {
-                                "dataset": name,
-                                "protocol": metric,
-                                "item": test["id"].astype(str),
-                                "cluster": clusters.astype(str),
-                                "true": true,
-                                "predicted": predicted,
-                                "score": scores[np.arange(len(scores)), best],
-                                "correct": hits[metric],
-                            }
-                        )
-                    )
-            for kind in c.vectors:
-                ours, oracle = hits[f"accuracy_{kind}{suffix}"], hits[f"oracle_{kind}{suffix}"]
-                low, high = ratio_interval(ours, oracle, clusters)
-                value = float(ours.mean() / oracle.mean()) if oracle.any() else None
-                report.records.append(
-                    Record(name, f"of_oracle_{kind}{suffix}", value, low, high, len(true), None, context)
-                )
-            share, label = majority(true)
-            low, high = bootstrap_interval(true == label, clusters)
-            report.records.append(
-                Record(
-                    name, f"majority{suffix}", share, low, high, len(true), 1 / len(labels), context | {"label": label}
-                )
-            )
-        report.predictions = pd.concat(frames, ignore_index=True)
+            self._score_among(sheet, speech, texts, c, suffix, labels)
+        notes = self._notes(name, sorted(set(true) - set(c.labels)))
+        title = f"Spoken intents: {name}"
+        report = Report(title=title, records=sheet.records, predictions=sheet.predictions(), notes=notes)
         for suffix in subsets if tables else ():
             title = f"{name}: per intent" + suffix.replace("_", " ")
             report.tables[title] = self._per_intent(report.predictions, c, suffix)
         return report
+
+    def _score_among(
+        self, sheet: ScoreSheet, speech: Tensor, texts: Tensor, c: Candidates, suffix: str, labels: tuple[str, ...]
+    ) -> None:
+        """Speech and its oracle, the true text, among the candidates `labels`; then one over the other."""
+        context: dict[str, Any] = {
+            "candidates": list(labels),
+            "templates": len(self.templates),
+            "zero_shot": not self.spec.trained,
+            "tts": self.spec.synthetic,
+            "clusters": self.spec.cluster or "sentence",
+        }
+        rows = [c.labels.index(label) for label in labels]
+        hits = {}
+        for source, z, what in (("accuracy", speech, "speech"), ("oracle", texts, "true text")):
+            for kind, vectors in c.vectors.items():
+                detail = context | {"class_vectors": kind, "input": what}
+                if kind == "mean":
+                    detail["examples"] = sum(c.examples[label] for label in labels)
+                scores = (z @ vectors[rows].T).numpy()
+                hits[source, kind] = sheet.score(f"{source}_{kind}{suffix}", scores, labels, detail)
+        for kind in c.vectors:
+            sheet.ratio(f"of_oracle_{kind}{suffix}", hits["accuracy", kind], hits["oracle", kind], context)
+        sheet.majority(f"majority{suffix}", len(labels), context)
 
     def _per_intent(self, predictions: pd.DataFrame, c: Candidates, suffix: str) -> pd.DataFrame:
         columns: dict[str, pd.Series] = {}

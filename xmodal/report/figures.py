@@ -132,38 +132,6 @@ def confusion(true: Labels, predicted: Labels, class_names: Sequence[str], title
     return _png(figure)
 
 
-def class_bars(
-    names: Sequence[str],
-    values: ArrayLike,
-    low: ArrayLike | None = None,
-    high: ArrayLike | None = None,
-    title: str = "Per class",
-    xlabel: str = "recall",
-    chance: float | None = None,
-) -> bytes:
-    """A bar per class, best first, with its interval where `low` and `high` give one, and the chance level."""
-    shares = np.asarray(values, dtype=np.float64)
-    order = np.argsort(-np.nan_to_num(shares, nan=-np.inf), kind="stable")
-    place = np.arange(len(shares))
-    figure = Figure(figsize=(8.4, 1.4 + 0.21 * max(len(shares), 4)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh(place, shares[order], height=0.72, color="#8fb8f3")
-    if low is not None and high is not None:
-        ends = np.stack([np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)])[:, order]
-        axes.hlines(place, ends[0], ends[1], color=_INK, linewidth=1.1)
-    if chance is not None:
-        axes.axvline(chance, color=_COLOURS[1], linewidth=1.2, linestyle="--", label=f"chance {chance:.3f}")
-        axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0))
-    axes.set_yticks(place, [_short(names[i]) for i in order], fontsize=8)
-    axes.set_ylim(len(shares) - 0.4, -0.6)
-    _plain(axes, axis="x")
-    top = np.nanmax(shares) if np.isfinite(shares).any() else 1.0
-    axes.set_xlim(0, 1.0 if top <= 1 else None)
-    axes.set_xlabel(xlabel)
-    _title(axes, title)
-    return _png(figure)
-
-
 def _thinned(places: NDArray[np.float64], extent: int) -> list[int]:
     """The classes whose names have room: no two closer than 1/40 of the axis."""
     chosen: list[int] = []

@@ -53,16 +53,18 @@ class LogMel:
         low: float = 50.0,
         high: float = 7600.0,
         preemphasis: float = 0.97,
+        top_db: float | None = None,
     ):
         self.sample_rate: int | None = sample_rate
         self.preemphasis = preemphasis
+        self.top_db = top_db
         self.fft = fft
         self.step = max(1, round(sample_rate * hop / 1000))
         self.window = torch.hann_window(fft)
         self.filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
         self._settings = {
             "kind": "log_mel", "sample_rate": sample_rate, "mels": mels, "fft": fft, "hop": hop,
-            "low": low, "high": high, "preemphasis": preemphasis,
+            "low": low, "high": high, "preemphasis": preemphasis, "top_db": top_db,
         }  # fmt: skip
 
     @torch.no_grad()
@@ -74,6 +76,8 @@ class LogMel:
         spectrum = torch.fft.rfft(wave.unfold(0, self.fft, self.step) * self.window)
         power = spectrum.real.square() + spectrum.imag.square()
         mel = torch.log(power @ self.filters + LOG_FLOOR)
+        if self.top_db is not None:
+            mel = mel.clamp_min(float(mel.max()) - self.top_db * math.log(10) / 10)
         mel = (mel - mel.mean()) / (mel.std(correction=0) + 1e-5)
         return mel.half().numpy()
 
@@ -229,7 +233,9 @@ def load(spec: SpeechEncoderTower) -> tuple[SpeechEncoder, LogMel]:
     """
     if not spec.strides:
         raise UserError("strides: found none, expected at least one, as in [2, 2, 2]")
-    processor = LogMel(spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis)
+    processor = LogMel(
+        spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis, spec.top_db
+    )
     backbone = SpeechEncoder(
         spec.mels, spec.width, spec.layers, spec.heads, spec.feed_forward, spec.kernel, spec.strides, spec.dropout
     )

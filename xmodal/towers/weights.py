@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xmodal.errors import UserError
+from xmodal.files import written_whole
 
 FILE = "model.safetensors"
 
@@ -71,7 +72,5 @@ def save_backbone(backbone: nn.Module, folder: Path) -> None:
     """
     prefix = f"towers.{folder.name}.backbone."
     tensors = {prefix + name: value.detach().cpu().contiguous() for name, value in backbone.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{FILE}.tmp"
-    save_file(tensors, temporary)
-    temporary.replace(folder / FILE)
+    with written_whole(folder / FILE) as beside:
+        save_file(tensors, beside)

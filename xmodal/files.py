@@ -1,0 +1,95 @@
+"""Files that are there whole or not at all, and JSON lines with the line number in every error."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xmodal.errors import UserError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes `path`'s place when the block ends, and is gone when it fails.
+
+    What is written reaches the disk before the name does, so neither a kill nor a power cut leaves half a file.
+    The folder is made where there is none.
+
+    Example:
+        with written_whole(folder / "rows.npy") as beside:
+            np.save(beside, rows)
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file."""
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows as JSONL and return their number; nothing is written when making a row fails.
+
+    Example:
+        write_json_lines(out / "test.jsonl", [{"id": "a", "text": "lights on", "speech": "wav/a.wav"}])
+    """
+    count = 0
+    with written_whole(path) as beside, beside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_json_lines(path: Path, hint: str = "check the path") -> list[tuple[str, dict[str, Any]]]:
+    """Every row of a JSONL file with where it stands, as in `("a.jsonl: line 3", {...})`; blank lines are passed over.
+
+    Args:
+        path: UTF-8, with or without a byte-order mark.
+        hint: the way out where there is no such file, or no row in it.
+
+    Raises:
+        UserError: no such file, no row, or a line that is no JSON object, with its number and beginning.
+    """
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {found}, expected JSON lines; {hint}")
+    rows = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                where = f"{path}: line {number}"
+                rows.append((where, _json_object(where, line)))
+    if not rows:
+        raise UserError(f"{path}: empty, expected at least one row; {hint}")
+    return rows
+
+
+def _json_object(where: str, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else reason
+        shown = repr(line[:60].decode(errors="replace").strip())
+        raise UserError(f"{where} is not JSON ({reason}): {shown}; expected one JSON object per line") from error
+    if not isinstance(row, dict):
+        raise UserError(f"{where} is a {type(row).__name__}, expected one JSON object per line")
+    return row
