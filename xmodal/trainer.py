@@ -47,6 +47,7 @@ from xmodal.files import write_json
 from xmodal.metrics_file import read_lines, truncate_metrics
 from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
 from xmodal.report.report import Record, Report, read_report
+from xmodal.threads import choose_threads
 from xmodal.towers import save_tower
 from xmodal.tracking import start_trackers
 
@@ -173,47 +174,26 @@ class Trainer:
             yield batch.to(self.accelerator.device)
 
     def _choose_threads(self) -> None:
-        """Set the number of CPU threads: the config's, the resumed run's, or the fastest of a quick timing."""
+        """The config's number of CPU threads, the resumed run's, or the fastest; timing leaves no trace in the run."""
         wanted = self.config.train.threads
         if self.accelerator.device.type != "cpu":
             return
-        if isinstance(wanted, int):
-            chosen = wanted
-        elif self.state.threads is not None:
-            chosen = self.state.threads
-        elif self.accelerator.num_processes > 1:
-            chosen = max(1, (os.cpu_count() or 1) // self.accelerator.num_processes)
-        else:
-            chosen = self._fastest_threads()
-        torch.set_num_threads(chosen)
-        self.state.threads = chosen
-
-    def _fastest_threads(self) -> int:
-        """Forward and backward on the first batch with 1, 2, 4 ... threads; leaves no trace in the run.
-
-        More threads can be several times slower than one where another process holds a core (measured).
-        """
-        candidates = [n for n in (1, 2, 4, 8, 16, 32) if n <= (os.cpu_count() or 1)]
-        if len(candidates) == 1:
-            return 1
         generator = torch.get_rng_state()
         buffers = {name: value.clone() for name, value in self.aligner.named_buffers()}
-        batch = next(self._batches(self.state.step))
+        batch: PairBatch | None = None
+
+        def work() -> None:
+            nonlocal batch
+            batch = batch or next(self._batches(self.state.step))
+            self.accelerator.backward(self.model(batch).value)
+            self.prepared.zero_grad()
+
         self.model.train()
-        seconds = {}
-        for threads in candidates:
-            torch.set_num_threads(threads)
-            times = []
-            for _ in range(3):
-                start = time.perf_counter()
-                self.accelerator.backward(self.model(batch).value)
-                times.append(time.perf_counter() - start)
-                self.prepared.zero_grad()
-            seconds[threads] = min(times)
+        known = wanted if isinstance(wanted, int) else self.state.threads
+        self.state.threads = choose_threads(known, self.accelerator.num_processes, work)
         for name, value in self.aligner.named_buffers():
             value.copy_(buffers[name])
         torch.set_rng_state(generator)
-        return min(seconds, key=lambda n: seconds[n])
 
     # ---------------------------------------------------------------------------------------------------- training
 
