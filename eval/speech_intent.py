@@ -25,6 +25,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--prompts", help="template set or YAML file, in place of the run's (default: speech_intent)")
     parser.add_argument("--synthetic", action="store_true", help="the speech of --test is TTS")
     parser.add_argument("--trained", action="store_true", help="the intents of --test occur in training")
+    parser.add_argument("--max-bad", type=float, help="share of unreadable recordings that --test may hold (0.01)")
     parser.add_argument(
         "--out",
         type=Path,
@@ -33,8 +34,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
     parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
     options = parser.parse_args(argv)
-    if options.test is None and (options.examples or options.names or options.synthetic or options.trained):
-        raise UserError("--examples, --names, --synthetic and --trained go with --test: the run has its own")
+    for_test = (options.examples, options.names, options.synthetic, options.trained, options.max_bad)
+    if options.test is None and any(for_test):
+        raise UserError("--examples, --names, --synthetic, --trained and --max-bad go with --test: the run has its own")
+    if options.max_bad is not None and not 0 <= options.max_bad <= 1:
+        raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
     if bool(options.audio) != bool(options.intent):
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 
@@ -60,8 +64,9 @@ def main(argv: list[str]) -> None:
         return
     if options.test:
         chosen = {"test": options.test, "examples": options.examples, "names": options.names}
-        prompts = {"prompts": options.prompts} if options.prompts else {}
-        spec = SpeechIntentEvaluator(**chosen, **prompts, synthetic=options.synthetic, trained=options.trained)
+        given = {"prompts": options.prompts, "max_bad": options.max_bad}
+        chosen |= {name: value for name, value in given.items() if value is not None}
+        spec = SpeechIntentEvaluator(**chosen, synthetic=options.synthetic, trained=options.trained)
         evaluators = {options.test.stem: SpeechIntent(spec)}
         out = options.out or options.run / f"report-{options.test.stem}"
     else:

@@ -172,6 +172,15 @@ def test_unreadable_audio_is_skipped_counted_and_listed(tiny_config: Path, tiny_
         Trainer(load_config(tiny_config, [many, f"data.train={manifest}", "data.max_bad=0.001"]))
 
 
+def test_a_test_without_its_recordings_stops_the_run_before_it_trains(
+    tiny_config: Path, tiny_pairs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test.jsonl").write_text((tiny_pairs / "test.jsonl").read_text())  # its audio stays behind
+    with pytest.raises(UserError, match=r"test\.jsonl: 12 of 12 items .* cannot be used.*no such file.*max_bad"):
+        Trainer(load_config(tiny_config, [f"evaluators.held.test={tmp_path / 'test.jsonl'}"]))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_larger_than_the_data_is_refused(tiny_config: Path) -> None:
     with pytest.raises(UserError, match=r"train\.batch_size: 100 pairs, but the data has 60"):
         Trainer(load_config(tiny_config, ["train.batch_size=100"]))

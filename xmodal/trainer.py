@@ -77,6 +77,8 @@ class Trainer:
             if self.main:
                 prepare()
         self.evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()} if self.main else {}
+        for checked in self.evaluators.values():
+            checked.check_recordings()
         evaluator, _, metric = (config.train.best or "").partition("/")
         if evaluator in self.evaluators and metric not in self.evaluators[evaluator].metrics():
             known = ", ".join(sorted(self.evaluators[evaluator].metrics()))
@@ -266,7 +268,7 @@ class Trainer:
         self.undecodable.update(new)
         if self.main:
             self._list_skipped(new)
-        self.dataset.too_many(len(self.undecodable), list(self.undecodable.items()))
+        self.dataset.require_usable(list(self.undecodable.items()))
 
     def _require_finite(self, step: int, batch: PairBatch, value: Tensor, what: str) -> None:
         flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)

@@ -207,7 +207,7 @@ def test_more_bad_files_than_the_limit(tmp_path):
     assert "raise data.max_bad" in message
     assert "\n" not in message
     assert len(build(path, max_bad=4 / 24)) == 20
-    with pytest.raises(UserError, match="no usable item"):
+    with pytest.raises(UserError, match=r"24 of 24 items \(100.0%\) cannot be used"):
         build(make(tmp_path, broken=dict.fromkeys(range(24), "junk")), max_bad=1.0)
 
 
@@ -230,9 +230,9 @@ def test_what_fails_when_decoded_is_left_out_of_its_batch(tmp_path):
     [(name, reason)] = batch.skipped
     assert name == "p4"
     assert "NaN" in reason
-    dataset.too_many(2)
+    dataset.require_usable(batch.skipped * 2)
     with pytest.raises(UserError, match=r"3 of 24 items \(12.5%\) .* limit is 10.0%; first: p4 \(.*NaN"):
-        dataset.too_many(3, batch.skipped)
+        dataset.require_usable(batch.skipped * 3)
 
 
 def test_a_batch_of_bad_items_is_empty_with_the_right_shapes(tmp_path):

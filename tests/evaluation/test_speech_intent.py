@@ -257,7 +257,9 @@ def test_a_test_without_labels(table: ByTable, tmp_path: Path) -> None:
 
 def test_unreadable_recordings_are_left_out_and_counted(table: ByTable, tmp_path: Path) -> None:
     del table.vectors["s2.wav"], table.vectors["s7.wav"]
-    report = evaluate(table, tmp_path)
+    with pytest.raises(UserError, match=r"2 of 7 .* limit is 1.0%; first: s2 \(s2\.wav: unr.* raise the evaluator's"):
+        evaluate(table, tmp_path)
+    report = evaluate(table, tmp_path, max_bad=0.3)
     assert report.value("accuracy_prompt") == pytest.approx(3 / 5)
     assert report.value("oracle_prompt") == pytest.approx(3 / 5)  # over the same recordings
     assert {r.n for r in report.records} == {5}
@@ -266,8 +268,13 @@ def test_unreadable_recordings_are_left_out_and_counted(table: ByTable, tmp_path
     assert list(rows["item"]) == ["s1", "s3", "s4", "s5", "s6"]
     for name in [n for n in table.vectors if n.endswith(".wav")]:
         del table.vectors[name]
-    with pytest.raises(UserError, match=r"no recording could be read; the first: s1\.wav: unreadable"):
-        evaluate(table, tmp_path)
+    with pytest.raises(UserError, match=r"7 of 7 items .* first: s1 \(s1\.wav: unreadable\)"):
+        evaluate(table, tmp_path, max_bad=1.0)
+
+
+def test_missing_recordings_are_found_in_the_headers(table: ByTable, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"7 of 7 items .* first: s1 \(.*s1\.wav: no such file"):
+        SpeechIntent(spec(tmp_path)).check_recordings()
 
 
 def test_pictures_are_png(table: ByTable, tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ class SpeechIntentEvaluator(Spec):
     cluster: str | None = None  # manifest column whose equal values are resampled together; default: the sentence
     trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
     synthetic: bool = False  # the speech is TTS
+    max_bad: Share = 0.01  # unreadable recordings are not scored, and counted, up to this share, then an error
     speech: str = "speech"  # the modalities' names
     text: str = "text"
 

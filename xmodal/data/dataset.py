@@ -20,13 +20,12 @@ from xmodal.config.schema import AudioModality, DataSpec, TextModality
 from xmodal.data.audio import AudioError, read_audio, scan_headers
 from xmodal.data.manifest import item_ids, read_manifest, strings
 from xmodal.data.sampler import BatchKey
+from xmodal.data.unusable import Bad, require_usable
 from xmodal.data.views import augment, is_active
 from xmodal.errors import UserError
 from xmodal.store import content_id
 
 ENTRY_BYTES = 200  # what a cached array costs besides its numbers
-
-Bad = tuple[str, str]  # a pair's id, and why it cannot be used
 
 
 class ItemProcessor(Protocol):
@@ -117,10 +116,8 @@ class PairDataset(Dataset[PairBatch]):
         all_names = strings(manifest, "id").to_pylist()
         lengths, reasons = self._scan()
         self.skipped: list[Bad] = [(all_names[row], reason) for row, reason in sorted(reasons.items())]
-        self.too_many(0)
+        self.require_usable()
         self._rows = np.setdiff1d(np.arange(self.total), list(reasons))  # [n] rows of the manifest
-        if not len(self._rows):
-            raise UserError(f"{self.path}: no usable item; first: {_listed(self.skipped)}")
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
         self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
@@ -158,19 +155,12 @@ class PairDataset(Dataset[PairBatch]):
             skipped=skipped,
         )
 
-    def too_many(self, n_bad: int, examples: Sequence[Bad] = ()) -> None:
-        """Raise `UserError` if the items skipped at the start plus `n_bad` others are more than `max_bad` of all.
+    def require_usable(self, undecodable: Sequence[Bad] = ()) -> None:
+        """Raise `UserError` if more than `max_bad` of all items cannot be used.
 
-        `n_bad` counts different items that failed when decoded (`PairBatch.skipped` over all processes); `examples`
-        are some of them, for the message.
+        `undecodable` are those that failed when decoded (`PairBatch.skipped` over all processes), each once.
         """
-        bad = len(self.skipped) + n_bad
-        if bad / self.total > self.max_bad:
-            raise UserError(
-                f"{self.path}: {bad} of {self.total} items ({bad / self.total:.1%}) cannot be used, "
-                f"the limit is {self.max_bad:.1%}; first: {_listed([*self.skipped, *examples])}; "
-                "mend or remove them, or raise data.max_bad"
-            )
+        require_usable(self.path, self.total, [*self.skipped, *undecodable], self.max_bad, "data.max_bad")
 
     def _scan(self) -> tuple[np.ndarray, dict[int, str]]:
         """Lengths [n], and the rows that cannot be used with the reason."""
@@ -246,7 +236,3 @@ def _rate(processor: ItemProcessor) -> int:
     if processor.sample_rate is None:
         raise ValueError("a processor of kind audio must have a sample rate")
     return processor.sample_rate
-
-
-def _listed(bad: Sequence[Bad]) -> str:
-    return ", ".join(f"{name} ({reason})" for name, reason in bad[:3]) + (", ..." if len(bad) > 3 else "")

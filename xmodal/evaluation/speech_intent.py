@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from xmodal.config.schema import SpeechIntentEvaluator
+from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.manifest import read_manifest
+from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
 from xmodal.evaluation.metrics import per_class_table
@@ -63,7 +65,7 @@ class SpeechIntent:
         self.templates = load_templates(spec.prompts)
         columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))
         self.test = read_manifest(spec.test, columns).to_pandas()
-        self.folder = spec.test.parent
+        self.recordings = [spec.test.parent / path for path in self.test[spec.speech]]
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = _read_names(spec.names)
         self.text_side: tuple[Encoder, Candidates, Tensor] | None = None  # where the text tower is fixed
@@ -81,6 +83,19 @@ class SpeechIntent:
         kinds = ("prompt", "mean") if self.examples else ("prompt",)
         names = {f"{source}_{kind}" for source in ("accuracy", "oracle", "of_oracle") for kind in kinds}
         return names | {f"{name}_among_test" for name in names}
+
+    def check_recordings(self) -> None:
+        """Read the headers of the test's audio files: a test that cannot be scored stops a run before it trains.
+
+        Raises:
+            UserError: more than `max_bad` of the files are missing or are no audio.
+        """
+        found = enumerate(scan_headers(self.recordings))
+        self._require_usable([(row, str(error)) for row, error in found if isinstance(error, AudioError)])
+
+    def _require_usable(self, skipped: Sequence[tuple[int, str]]) -> None:
+        bad = [(str(self.test["id"][row]), reason) for row, reason in skipped]
+        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
 
     def candidates(self, encoder: Encoder) -> Candidates:
         """Labels and class vectors: the examples' labels, else the test's own."""
@@ -100,10 +115,8 @@ class SpeechIntent:
             candidates, texts = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
             if encoder.is_fixed(spec.text):
                 self.text_side = encoder, candidates, texts
-        paths: list[Item] = [self.folder / p for p in self.test[spec.speech]]
-        speech, kept, skipped = encoder.encode_readable(spec.speech, paths, progress=None if brief else name)
-        if not kept:
-            raise UserError(f"{spec.test}: no recording could be read; the first: {skipped[0][1]}")
+        speech, kept, skipped = encoder.encode_readable(spec.speech, self.recordings, progress=None if brief else name)
+        self._require_usable(skipped)
         test = self.test.iloc[kept].reset_index(drop=True)
         texts = texts[kept]
         report = self._scores(name, test, speech, texts, candidates, tables=not brief)
