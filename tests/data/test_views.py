@@ -12,6 +12,7 @@ ONE_EACH = {
     "mel_roll": 3,
     "mel_warp": 0.2,
     "speed": 0.2,
+    "floor": 0.5,
     "tilt": 1.0,
     "noise": 0.3,
 }
@@ -72,6 +73,22 @@ def test_time_masks_zero_whole_spans_of_at_most_the_share():
 
 def test_masks_stay_hidden_under_noise():
     assert all((view == 0).any() for view in views(features(), 20, frequency_masks=20, noise=1.0, tilt=1.0))
+
+
+def test_floor_hides_what_is_quiet_and_keeps_the_order_of_the_rest():
+    x = features()
+    hidden = []
+    for view in views(x, 50, floor=0.8):
+        assert view.mean() == pytest.approx(0, abs=1e-5)
+        assert view.std() == pytest.approx(1, abs=1e-3)
+        low = view == view.min()
+        hidden.append(float(low.mean()))
+        slope, _ = np.polyfit(x[~low], view[~low], 1)
+        assert np.corrcoef(x[~low], view[~low])[0, 1] == pytest.approx(1, abs=1e-5)
+        assert slope > 0.98  # x itself is not quite standardised
+        assert x[low].max() <= x[~low].min()
+    assert min(hidden) < 0.05
+    assert max(hidden) > 0.8
 
 
 def test_mel_roll_moves_the_bins_and_repeats_the_edge():

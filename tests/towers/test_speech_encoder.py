@@ -59,6 +59,21 @@ def test_log_mel_is_deterministic_indifferent_to_volume_and_takes_any_length():
     assert not processor.features(np.zeros(3000, np.float32)).any()  # silence: nothing to normalise, nothing to see
 
 
+def test_top_db_follows_the_loudest_bin():
+    wave, plain = 10 * noise(8000), LogMel(preemphasis=0)
+    wave[4000:] *= 1e-4  # 80 dB below the rest: the 24 dB of the noise's own spread do not reach across
+    processor = LogMel(preemphasis=0, top_db=60)
+    features = processor.features(wave).astype(np.float64)
+    for gain in (1e-4, 1e3):  # exactly the same, however loud the recording
+        np.testing.assert_allclose(processor.features(np.float32(gain) * wave).astype(np.float64), features, atol=2e-3)
+    quiet = features[20:]
+    assert (quiet == quiet[0, 0]).all()
+    assert (plain.features(wave)[20:] != plain.features(wave)[20, 0]).any()
+    spread = plain.features(wave).astype(np.float64)[:17]  # the loud frames: the same up to a straight line
+    assert np.corrcoef(spread.ravel(), features[:17].ravel())[0, 1] == pytest.approx(1, abs=1e-4)
+    assert not processor.features(np.zeros(3000, np.float32)).any()
+
+
 def test_collate():
     processor = LogMel()
     a, b = processor.features(noise(9000)), processor.features(noise(3000))

@@ -82,7 +82,7 @@ class SpeechEncoderTower(Spec):
     low: float = Field(50.0, ge=0)  # Hz
     high: Positive = 7600.0  # Hz
     preemphasis: Share = 0.97
-    top_db: Positive | None = None  # how far below the utterance's loudest bin the log-mel may fall; none: 60 dB ...
+    top_db: Positive | None = None  # dB below the utterance's loudest bin where the log-mel ends; none: a fixed floor
     width: Count = 144
     layers: Count = 3
     heads: Count = 4
@@ -227,6 +227,7 @@ class SpeechAugment(Spec):
     mel_roll: int = Field(0, ge=0)  # bins, up or down
     mel_warp: Share = 0.0  # largest relative stretch of the frequency axis
     speed: Share = 0.0  # largest relative change of tempo
+    floor: Share = 0.0  # highest level to which quiet parts are raised, of the way from the lowest to the highest value
     tilt: float = Field(0.0, ge=0)  # largest spectral tilt, in standard deviations over the band
     noise: float = Field(0.0, ge=0)  # largest standard deviation of added noise
 

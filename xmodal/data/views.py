@@ -1,7 +1,7 @@
 """Training views of log-mel features. Enters: [T, F] float32, standardised per utterance. Leaves: another such view.
 
-The steps come in a fixed order: speed, mel_warp, mel_roll (what moves), tilt, noise (what is added), frequency masks,
-time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised features
+The steps come in a fixed order: speed, mel_warp, mel_roll (what moves), floor, tilt, noise (what is added), frequency
+masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised features
 (SpecAugment, Park et al. 2019). Axes: T frames, F mel bins.
 """
 
@@ -15,7 +15,7 @@ def is_active(spec: SpeechAugment) -> bool:
     amounts = (
         spec.frequency_masks * spec.frequency_width,
         spec.time_masks * spec.time_share,
-        *(spec.mel_roll, spec.mel_warp, spec.speed, spec.tilt, spec.noise),
+        *(spec.mel_roll, spec.mel_warp, spec.speed, spec.floor, spec.tilt, spec.noise),
     )
     return any(amount > 0 for amount in amounts)
 
@@ -26,6 +26,8 @@ def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator)
     - speed s: the tempo changes by a factor in [1 / (1 + s), 1 + s], log-uniform; T changes, pitch does not
     - mel_warp w: the mel axis is stretched by a factor in [1 / (1 + w), 1 + w] about bin 0; the top bin is repeated
     - mel_roll n: the bins move up or down by at most n; the edge bin is repeated into the gap
+    - floor f: what lies below a level is raised to it, as under a noise that drowns the quiet parts; the level is
+      uniform in [0, f] of the way from the lowest to the highest value; then the view is standardised again
     - tilt a: a straight line over the band is added, its rise from the lowest to the highest bin in [-a, a]
     - noise d: Gaussian noise is added, its standard deviation uniform in [0, d]
     - frequency_masks, frequency_width: so many bands of 0 to that many bins
@@ -46,6 +48,10 @@ def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator)
     if spec.mel_roll:
         shift = rng.integers(-spec.mel_roll, spec.mel_roll, endpoint=True)
         x = x[:, np.clip(np.arange(x.shape[1]) - shift, 0, x.shape[1] - 1)]
+    if spec.floor:
+        low, high = float(x.min()), float(x.max())
+        x = np.maximum(x, np.float32(low + (high - low) * rng.uniform(0, spec.floor)))
+        x = (x - x.mean()) / (x.std() + np.float32(1e-5))
     if spec.tilt:
         x = x + np.linspace(-0.5, 0.5, x.shape[1], dtype=np.float32) * np.float32(rng.uniform(-spec.tilt, spec.tilt))
     if spec.noise:

@@ -19,6 +19,7 @@ from xmodal.errors import UserError
 from xmodal.towers.weights import take_weights
 
 LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio
+SILENCE = 1e-30  # the least mel power where the floor follows the utterance
 
 
 class LogMel:
@@ -36,6 +37,8 @@ class LogMel:
         hop: ms.
         low, high: Hz.
         preemphasis: 0 is off.
+        top_db: nothing lies further than this below the utterance's loudest bin, so that neither the recording's gain
+            nor a noise floor under that level is seen; none: the floor is `LOG_FLOOR`, the same for all utterances.
 
     Example:
         LogMel(sample_rate=16000).features(np.zeros(32000, np.float32)).shape  # (197, 64)
@@ -75,9 +78,12 @@ class LogMel:
         wave = torch.cat([wave[:1], wave[1:] - self.preemphasis * wave[:-1]])
         spectrum = torch.fft.rfft(wave.unfold(0, self.fft, self.step) * self.window)
         power = spectrum.real.square() + spectrum.imag.square()
-        mel = torch.log(power @ self.filters + LOG_FLOOR)
-        if self.top_db is not None:
-            mel = mel.clamp_min(float(mel.max()) - self.top_db * math.log(10) / 10)
+        mel = power @ self.filters
+        if self.top_db is None:
+            mel = torch.log(mel + LOG_FLOOR)
+        else:
+            lowest = max(float(mel.max()) * 10 ** (-self.top_db / 10), SILENCE)
+            mel = torch.log(mel.clamp_min(lowest))
         mel = (mel - mel.mean()) / (mel.std(correction=0) + 1e-5)
         return mel.half().numpy()
 
