@@ -4,19 +4,16 @@
     python benchmarks/bench_store.py --quick    # 20,000 rows
 
 Claim: 512 random rows of a warm store take at most twice what fancy indexing of the bare memory map takes, the search
-for the ids included. Both read the same rows, in turns, in one process. Prints a table and, last, one JSON line;
-`store_over_memmap` is the ratio of the medians.
+for the ids included. Both read in turns, in one process. Prints a table and, last, one JSON line;
+`store_over_memmap` is the median of the ratios.
 """
 
 import argparse
-import json
-import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+import measure
 import numpy as np
 
 from xmodal.errors import run_script
@@ -37,13 +34,6 @@ def make_store(folder: Path, rows: int) -> EmbeddingStore:
     return writer.finish({"numpy": np.__version__})
 
 
-def milliseconds(read: Callable[[], np.ndarray]) -> float:
-    """Wall-clock time of one read."""
-    start = time.perf_counter()
-    read()
-    return 1000 * (time.perf_counter() - start)
-
-
 def main(argv: list[str]) -> None:
     """Measure, print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,31 +45,30 @@ def main(argv: list[str]) -> None:
         memmap = np.lib.format.open_memmap(Path(folder) / "rows.npy", mode="r")
         warm = float(memmap.sum(dtype=np.float64))  # every page is in memory from here on
         rng = np.random.default_rng(1)
-        times: dict[str, list[float]] = {"numpy.memmap": [], "EmbeddingStore": []}
-        for _ in range(reads):
-            # each gets positions the other has not just pulled into the processor's cache
-            there, here = rng.integers(len(store), size=(2, READ))
-            ids = store.ids[here]
-            times["numpy.memmap"].append(milliseconds(lambda p=there: memmap[p]))
-            times["EmbeddingStore"].append(milliseconds(lambda i=ids: store.rows(i)))
+        # each gets positions the other has not just pulled into the processor's cache
+        there, here = rng.integers(len(store), size=(2, reads + 1, READ))
+        ids = store.ids[here]
+        turns = {"numpy.memmap": iter(there), "EmbeddingStore": iter(ids)}
+        times = measure.seconds_in_turns(
+            {
+                "numpy.memmap": lambda: memmap[next(turns["numpy.memmap"])],
+                "EmbeddingStore": lambda: store.rows(next(turns["EmbeddingStore"])),
+            },
+            reads,
+        )
         assert np.isfinite(warm)
-        np.testing.assert_array_equal(store.rows(store.ids[here]), memmap[here])
-    quartiles = {name: np.percentile(values, [25, 50, 75]) for name, values in times.items()}
-    print(f"{READ} random rows of {WIDTH} floats from {len(store):,}, {reads} reads, milliseconds")
-    print(f"{'':16}{'median':>10}{'quartiles':>20}")
-    for name, (low, median, high) in quartiles.items():
-        print(f"{name:16}{median:10.3f}{low:10.3f}{high:10.3f}")
-    result = {
-        "benchmark": "store",
-        "rows": len(store),
-        "memmap_ms": round(float(quartiles["numpy.memmap"][1]), 4),
-        "store_ms": round(float(quartiles["EmbeddingStore"][1]), 4),
-        "store_over_memmap": round(float(quartiles["EmbeddingStore"][1] / quartiles["numpy.memmap"][1]), 3),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-    print(json.dumps(result))
+        np.testing.assert_array_equal(store.rows(ids[0]), memmap[here[0]])
+    print(f"{READ} random rows of {WIDTH} floats from {len(store):,}, {reads} reads")
+    print(measure.table(times))
+    measure.finish(
+        {
+            "benchmark": "store",
+            "rows": len(store),
+            "store_over_memmap": measure.ratio(times, "EmbeddingStore", "numpy.memmap"),
+            "numpy": np.__version__,
+            **measure.machine(),
+        }
+    )
 
 
 if __name__ == "__main__":

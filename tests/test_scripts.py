@@ -21,7 +21,7 @@ from xmodal.store import EmbeddingStore, content_id
 from xmodal.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("*.py"))
+BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py"))
 
 # Script, arguments, what its one line says. {here}: a folder that holds nothing but texts.jsonl and config.yaml.
 MISTAKES = {

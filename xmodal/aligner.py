@@ -17,8 +17,9 @@ from xmodal.batch import Embeddings, Loss, PairBatch
 from xmodal.config.schema import RunConfig, TowerSpec, TransformersTower
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
-from xmodal.objectives import build_objective
+from xmodal.objectives import KeyBank, build_objective
 from xmodal.towers import build_tower, local_spec
+from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Processor, Tower
 
 
@@ -154,4 +155,6 @@ def build_aligner(
         if name not in towers:
             raise UserError(f"towers.{name}: is in no pair; name it in pairs or take it out")
     ordered = {name: towers[name] for name in specs}
-    return Aligner(ordered, build_objective(config.objective), pairs, config.train.chunk), processors
+    stores = {name: p.store for name, p in processors.items() if isinstance(p, StoreProcessor)}
+    banks = {name: KeyBank(store.keys().values, store.ids) for name, store in stores.items()}
+    return Aligner(ordered, build_objective(config.objective, banks), pairs, config.train.chunk), processors

@@ -141,8 +141,8 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train: 5", "train: 5 must be a mapping of keys to values"),
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
-        ("objective: {kind: cwlc}", "objective.kind: 'cwlc' is not one of infonce, cwcl; did you mean cwcl?"),
-        ("objective: {temperature: 1}", "objective.kind: missing; give one of infonce, cwcl"),
+        ("objective: {kind: cwlc}", "objective.kind: 'cwlc' is not one of infonce, cwcl, siglip; did you mean cwcl?"),
+        ("objective: {temperature: 1}", "objective.kind: missing; give one of infonce, cwcl, siglip"),
         ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}", "objective.kernel.power: unknown key; known here: "
          "centre, identity_mix, kind, temperature"),
         ("evaluators: {a: {kind: intent, test: b}}", "evaluators.a.kind: 'intent' is not one of speech_intent; "

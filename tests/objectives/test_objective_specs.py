@@ -6,9 +6,10 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from xmodal.config import schema
-from xmodal.objectives import KERNELS, OBJECTIVES, build_kernel, build_objective
+from xmodal.objectives import KERNELS, OBJECTIVES, SigLIP, build_kernel, build_objective
+from xmodal.objectives.kernels import ONE_HOT
 
-OBJECTIVE_SPECS = [schema.InfoNCESpec, schema.CWCLSpec]
+OBJECTIVE_SPECS = [schema.InfoNCESpec, schema.CWCLSpec, schema.SigLIPSpec]
 KERNEL_SPECS = [
     schema.AffineKernel,
     schema.PowerKernel,
@@ -26,7 +27,12 @@ def fields(spec):
 
 
 def arguments(cls):
-    return {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+    found = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+    found.pop("banks", None)  # data, not settings
+    if cls is SigLIP:
+        assert found["kernel"] is ONE_HOT
+        found["kernel"] = None  # in a config: no kernel
+    return found
 
 
 @pytest.mark.parametrize("spec", OBJECTIVE_SPECS)

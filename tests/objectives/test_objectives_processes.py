@@ -1,5 +1,6 @@
 """Real gloo processes with uneven rows against one process: gradients of towers, embeddings and temperature."""
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,15 +8,21 @@ from dense_reference import embeddings, unit
 
 from xmodal.batch import Embeddings
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, InfoNCE
-from xmodal.objectives.kernels import Affine, Exp, Perplexity, Power, TopK
+from xmodal.objectives import CWCL, InfoNCE, KeyBank, SigLIP
+from xmodal.objectives.kernels import ONE_HOT, Affine, Exp, Perplexity, Power, TopK
 
-D, G = 5, 4
+D, G = 5, 5
 SPEECH_IDS = [0, 1, 2, 3, 0, 5, 6, 7, 8]
 TEXT_IDS = [0, 1, 1, 3, 4, 5, 6, 7, 2]
 N = len(TEXT_IDS)
 SPLITS = {2: [6, 3], 3: [4, 0, 5]}
-CASES = [(InfoNCE, {})] + [
+CASES = [
+    (InfoNCE, {}),
+    (InfoNCE, {"keys": "store"}),
+    (CWCL, {"keys": "store", "scope": "store"}),
+    (CWCL, {"keys": "store", "anchor": "both"}),
+    *((SigLIP, {"kernel": kernel}) for kernel in (ONE_HOT, Affine(), Power(power=2), TopK(k=3))),
+] + [
     (CWCL, {"kernel": kernel, "anchor": anchor})
     for anchor in ("trainable", "frozen", "both")
     for kernel in (
@@ -38,7 +45,10 @@ def towers(x, w):
 
 
 def objective(case):
-    made = case[0](temperature=0.1, **case[1]).double()
+    arguments = dict(case[1])
+    if "store" in arguments.values():  # of 20 items; the batch's own are not among them, which no formula asks for
+        arguments["banks"] = {"text": KeyBank(unit(20, D, 5).numpy(), np.arange(20))}
+    made = case[0](temperature=0.1, **arguments).double()
     with torch.no_grad():
         made.log_scale.fill_(2.3)
     return made

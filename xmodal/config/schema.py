@@ -189,29 +189,51 @@ Kernel = Annotated[
 
 
 class ObjectiveSpec(Spec):
-    """What every softmax objective shares. The logit scale starts at 1 / temperature."""
+    """What every objective shares. The logit scale starts at 1 / temperature."""
 
     temperature: Positive = 0.07
     learnable: bool = True
     max_scale: Positive = 100.0
+
+
+class SoftmaxSpec(ObjectiveSpec):
+    """What the softmax losses share."""
+
     reduction: Literal["mean", "sum"] = "mean"  # over the two directions
+    keys: Literal["batch", "store"] = "batch"  # the trainable anchors' negatives: the batch, or the whole store
 
 
-class InfoNCESpec(ObjectiveSpec):
+class InfoNCESpec(SoftmaxSpec):
     """CLIP's symmetric loss."""
 
     kind: Literal["infonce"] = "infonce"
 
 
-class CWCLSpec(ObjectiveSpec):
+class CWCLSpec(SoftmaxSpec):
     """Continuously weighted contrastive loss: `anchor` names the weighted direction(s)."""
 
     kind: Literal["cwcl"] = "cwcl"
     kernel: Kernel = AffineKernel()
     anchor: Literal["trainable", "frozen", "both"] = "trainable"
+    scope: Literal["batch", "store"] = "batch"  # where a trainable anchor's targets lie
+
+    @model_validator(mode="after")
+    def _scope(self) -> Self:
+        if self.scope == "store" and self.anchor != "trainable":
+            raise ValueError(f"scope: store goes with anchor trainable, found anchor {self.anchor}")
+        return self
 
 
-Objective = Annotated[InfoNCESpec | CWCLSpec, Field(discriminator="kind")]
+class SigLIPSpec(ObjectiveSpec):
+    """SigLIP's pairwise sigmoid loss; a kernel weights it by the frozen side's similarities."""
+
+    kind: Literal["siglip"] = "siglip"
+    temperature: Positive = 0.1
+    bias: float = -10.0  # where the learnable bias starts
+    kernel: Kernel | None = None  # none: 1 on pairs and equal items
+
+
+Objective = Annotated[InfoNCESpec | CWCLSpec | SigLIPSpec, Field(discriminator="kind")]
 
 
 # -------------------------------------------------------------------------------------------------------------- data
@@ -384,6 +406,7 @@ class RunConfig(Spec):
                 )
         if not self.pairs and len(self.towers) != 2:
             problems.append(f"pairs: {len(self.towers)} towers need their pairs named, as [[trainable, guide], ...]")
+        problems += self._store_problems()
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -393,6 +416,20 @@ class RunConfig(Spec):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _store_problems(self) -> list[str]:
+        """Keys and targets over a whole store ask for a frozen side that is a store and nothing else."""
+        whole = [name for name in ("keys", "scope") if getattr(self.objective, name, "batch") == "store"]
+        if not whole or (not self.pairs and len(self.towers) != 2):
+            return []
+        frozen = [guide for _, guide in self.tower_pairs() if guide in self.towers]
+        return [
+            f"objective.{name}: store needs towers.{guide} of kind store with an identity head: "
+            "other embeddings move, or are nowhere on disk"
+            for name in whole
+            for guide in frozen
+            if not (isinstance(self.towers[guide], StoreTower) and not trains(self.towers[guide]))
+        ]
 
     def modality(self, name: str) -> ModalitySpec:
         """The modality's spec, with the standard one where the config says nothing."""

@@ -7,12 +7,16 @@ Enters: gathered `Embeddings` and a `Kernel` for T; a direction without the kern
 share their mass). Leaves: a `Loss`. The targets carry no gradient of T; where the other side trains too, it gets the
 mirror image of the targets (`T^T a`, `T a`), so the gradient is that of the dense formula on both sides.
 
+`bank` puts the whole store into the trainable anchors' logsumexp in place of the batch's keys, `targets` spreads their
+target mass over the whole store in place of the batch; both ask for frozen keys, and neither communicates.
+
 Across processes each one owns its rows: it returns W/N times the sum over its own anchors (see distributed.py). Column
 logsumexps are partial sums over its own rows, joined over processes.
 Axes: N gathered batch, n this process's rows, D embedding; a trainable side, k frozen side, s scale.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -21,13 +25,16 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_max, all_sum, world_size
 from xmodal.objectives.kernels import ONE_HOT, Kernel, row_blocks
+from xmodal.objectives.key_bank import KeyBank
 from xmodal.objectives.same_items import SameItems
+from xmodal.objectives.store_targets import StoreTargets
 from xmodal.objectives.streaming import two_way_logsumexp
 
 Anchor = Literal["trainable", "frozen", "both"]
 Reduction = Literal["mean", "sum"]
 
 SAMPLED = 64  # anchors whose targets are looked at for the log
+SAMPLED_OVER_STORE = 8
 
 
 def soft_target_loss(
@@ -38,6 +45,8 @@ def soft_target_loss(
     kernel: Kernel,
     anchor: Anchor = "trainable",
     reduction: Reduction = "mean",
+    bank: KeyBank | None = None,
+    targets: StoreTargets | None = None,
 ) -> Loss:
     """Both directions between modalities `trainable` and `frozen`; `anchor` names those whose targets `kernel` makes.
 
@@ -45,8 +54,9 @@ def soft_target_loss(
     Computed in fp32, or float64 where the embeddings are, also inside autocast.
 
     parts, of the whole batch: `loss`; `temperature` 1/s; `mutual_information` log N - L of the trainable side's
-    one-hot loss (InfoNCE's lower bound, at most log N); and of the weighted targets T, on at most 64 evenly spaced
-    anchors: `entropy` H(T), `kl` the weighted directions' mean loss - H(T) (at least 0), `effective_positives`
+    one-hot loss (InfoNCE's lower bound, at most log N; with a bank log M and its M keys); and of the weighted targets
+    T, on at most 64 evenly spaced anchors (8 where T is over a store): `entropy` H(T), `kl` the weighted directions'
+    mean loss - H(T) (at least 0; not where T is over a store and the logsumexp is not), `effective_positives`
     (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
     """
     a, k, guide = embeddings.z[trainable], embeddings.z[frozen], embeddings.guide[frozen]
@@ -59,9 +69,14 @@ def soft_target_loss(
 
         rows, partial_columns = two_way_logsumexp(a[local], k, s)
         columns = _join_columns(partial_columns)[local]
+        if bank is not None:
+            rows = bank.row_logsumexp(a[local], s)
         weighted: set[str] = {"trainable", "frozen"} if anchor == "both" else {anchor}
-        pulls = _attraction(a, k, g, same, local, kernel, weighted)
-        pulls |= _attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
+        if targets is None:
+            pulls = attraction(a, k, g, same, local, kernel, weighted)
+        else:
+            pulls = {"trainable": (a[local] * targets(g[local])).sum()}
+        pulls |= attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
         sums = {"trainable": rows.sum() - s * pulls["trainable"], "frozen": columns.sum() - s * pulls["frozen"]}
         factor = 0.5 if reduction == "mean" else 1.0
         value = (sums["trainable"] + sums["frozen"]) * (factor * world_size() / n)
@@ -73,10 +88,15 @@ def soft_target_loss(
             parts = {
                 "loss": factor * (means[0] + means[1]),
                 "temperature": 1 / s,
-                "mutual_information": math.log(n) - means[2],
-            } | target_statistics(kernel, g, same)
+                "mutual_information": math.log(n if bank is None else len(bank)) - means[2],
+            }
+            if targets is None:
+                parts |= target_statistics(kernel, g, same)
+            else:
+                parts |= store_statistics(targets, g, embeddings.item_ids[frozen])
             weighted_loss = torch.stack([losses[name] for name in sorted(weighted)]).mean()
-            parts["kl"] = (weighted_loss - parts["entropy"]).clamp(min=0)
+            if targets is None or bank is not None:
+                parts["kl"] = (weighted_loss - parts["entropy"]).clamp(min=0)
         return Loss(value=value, parts=parts)
 
 
@@ -85,19 +105,43 @@ def target_statistics(kernel: Kernel, guide: Tensor, same: SameItems) -> dict[st
 
     Exact for each anchor looked at, and for the batch when N <= 64; equal on every process, without communication.
     """
-    total = len(guide)
-    index = torch.linspace(0, max(total - 1, 0), min(SAMPLED, total), device=guide.device).round().long()
-    sums = guide.new_zeros(3)
-    for at in row_blocks(len(index), total):
-        T = kernel.rows(guide, same, index[at])
-        diagonal = T.gather(1, index[at].unsqueeze(1))
-        sums += torch.stack([torch.special.entr(T).sum(), (1 / (T * T).sum(1)).sum(), diagonal.sum()])
-    entropy, positives, diagonal_mass = sums / max(len(index), 1)
+    index = _evenly(len(guide), SAMPLED, guide.device)
+    blocks = (
+        (kernel.rows(guide, same, index[at]), index[at].unsqueeze(1)) for at in row_blocks(len(index), len(guide))
+    )
+    return _statistics(blocks, len(index), guide)
+
+
+def store_statistics(targets: StoreTargets, guide: Tensor, item_ids: Tensor) -> dict[str, Tensor]:
+    """The same of targets over a store, on at most 8 anchors."""
+    index = _evenly(len(guide), SAMPLED_OVER_STORE, guide.device)
+    own = torch.searchsorted(targets.bank.ids.to(guide.device), item_ids[index]).unsqueeze(1)
+    blocks = ((targets.rows(guide[index[at]]), own[at]) for at in row_blocks(len(index), len(targets.bank)))
+    return _statistics(blocks, len(index), guide)
+
+
+def _evenly(total: int, most: int, device: torch.device) -> Tensor:
+    return torch.linspace(0, max(total - 1, 0), min(most, total), device=device).round().long()
+
+
+def _statistics(blocks: Iterable[tuple[Tensor, Tensor]], anchors: int, like: Tensor) -> dict[str, Tensor]:
+    """Means over the rows of the blocks; with each block the places [rows, 1] of its rows' own items."""
+    sums = like.new_zeros(3)
+    for T, own in blocks:
+        sums += torch.stack([torch.special.entr(T).sum(), (1 / (T * T).sum(1)).sum(), T.gather(1, own).sum()])
+    entropy, positives, diagonal_mass = sums / max(anchors, 1)
     return {"entropy": entropy, "effective_positives": positives, "diagonal_mass": diagonal_mass}
 
 
-def _attraction(
-    a: Tensor, k: Tensor, guide: Tensor, same: SameItems, local: slice, kernel: Kernel, directions: set[str]
+def attraction(
+    a: Tensor,
+    k: Tensor,
+    guide: Tensor,
+    same: SameItems,
+    local: slice,
+    kernel: Kernel,
+    directions: set[str],
+    normalise: bool = True,
 ) -> dict[str, Tensor]:
     """`sum_i a_i.t_i` over own rows for each direction: its gradient is t for a and, where k trains, T's mirror for k.
 
@@ -113,7 +157,7 @@ def _attraction(
     if both_train:
         right |= {"a": fixed_a} if "frozen" in directions else {}
         left |= {"a": fixed_a} if "trainable" in directions else {}
-    forward, transposed = kernel.products(guide, same, local, tuple(right.values()), tuple(left.values()))
+    forward, transposed = kernel.products(guide, same, local, tuple(right.values()), tuple(left.values()), normalise)
     T, T_t = dict(zip(right, forward, strict=True)), dict(zip(left, transposed, strict=True))
 
     pulls = {}

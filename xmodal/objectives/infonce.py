@@ -3,10 +3,10 @@
 from xmodal.batch import Embeddings, Loss
 from xmodal.objectives.functional import soft_target_loss
 from xmodal.objectives.kernels import ONE_HOT
-from xmodal.objectives.objective import Objective
+from xmodal.objectives.objective import SoftmaxObjective
 
 
-class InfoNCE(Objective):
+class InfoNCE(SoftmaxObjective):
     """`L = -mean_i log softmax_j(s a_i.k_j)_i`, in both directions; items with equal ids share the target's mass.
 
     Example:
@@ -17,5 +17,12 @@ class InfoNCE(Objective):
     def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
         """The loss between two modalities; symmetric in them but for the log's `mutual_information`."""
         return soft_target_loss(
-            embeddings, trainable, frozen, self.logit_scale(), ONE_HOT, anchor="both", reduction=self.reduction
+            embeddings,
+            trainable,
+            frozen,
+            self.logit_scale(),
+            ONE_HOT,
+            anchor="both",
+            reduction=self.reduction,
+            bank=self.bank(frozen) if self.keys == "store" else None,
         )

@@ -1,8 +1,9 @@
 """Who attracts whom: row-stochastic targets T [N, N] made from the frozen side's guide features, never stored whole.
 
 Enters: guide g [N, G] (unit norm) and the item ids of the gathered batch. Leaves: `T x` and `T^T x` for this process's
-rows, without gradient. A kernel turns the cosine c_ij = g_i.g_j into a weight w_ij in [0, 1];
-`T = (1 - m) w_ij / sum_j w_ij + m E_ij`, with E the one-hot targets and m = `identity_mix`.
+rows, without gradient; for the sigmoid loss the same of the weights themselves, `(1 - m) w_ij + m same_ij`. A kernel
+turns the cosine c_ij = g_i.g_j into a weight w_ij in [0, 1]; `T = (1 - m) w_ij / sum_j w_ij + m E_ij`, with E the
+one-hot targets and m = `identity_mix`.
 
 Equal item ids (either modality) count as cosine 1 for every kernel, the pair itself included, and so have the largest
 weight, 1; in E they share the mass equally. `centre` subtracts the batch's mean guide first and renormalises.
@@ -34,6 +35,7 @@ class Kernel:
 
     centre: bool = False
     identity_mix: float = 0.0
+    elementwise = True  # a weight depends on its own cosine alone
 
     def weights(self, cosine: Tensor) -> Tensor:
         """Weights [n, N] of whole rows, from cosines that are exactly 1 at equal items. May work in place."""
@@ -44,18 +46,25 @@ class Kernel:
         return self._rows(self._centred(guide), same, index)
 
     def products(
-        self, guide: Tensor, same: SameItems, local: slice, right: Sequence[Tensor] = (), left: Sequence[Tensor] = ()
+        self,
+        guide: Tensor,
+        same: SameItems,
+        local: slice,
+        right: Sequence[Tensor] = (),
+        left: Sequence[Tensor] = (),
+        normalise: bool = True,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """`T x` for every x in `right` and `T^T x` for every x in `left`, at this process's rows, without gradient.
 
         x: [N, D] gathered; results: [n, D]. `local` of all processes together covers the batch; all must call.
-        With keys k: `T k` are the targets of trainable anchors, `T^T k` those of frozen anchors.
+        With keys k: `T k` are the targets of trainable anchors, `T^T k` those of frozen anchors. `normalise: False`
+        takes the weights as they are in the place of T.
         """
         with torch.no_grad():
-            forward, transposed = self._weighted(self._centred(guide), same, local, right, left)
+            forward, transposed = self._weighted(self._centred(guide), same, local, right, left, normalise)
             if self.identity_mix:
                 m = self.identity_mix
-                one_hot = ONE_HOT.products(guide, same, local, right, left)
+                one_hot = ONE_HOT.products(guide, same, local, right, left, normalise)
                 forward = [torch.lerp(t, e, m) for t, e in zip(forward, one_hot[0], strict=True)]
                 transposed = [torch.lerp(t, e, m) for t, e in zip(transposed, one_hot[1], strict=True)]
             return forward, transposed
@@ -64,15 +73,21 @@ class Kernel:
         return F.normalize(guide - guide.mean(0), dim=1) if self.centre else guide
 
     def _rows(self, g: Tensor, same: SameItems, index: Tensor) -> Tensor:
-        T = self._stochastic(g, same, index)
+        T = self._matrix(g, same, index, normalise=True)
         return torch.lerp(T, ONE_HOT.rows(g, same, index), self.identity_mix) if self.identity_mix else T
 
-    def _stochastic(self, g: Tensor, same: SameItems, index: Tensor) -> Tensor:
+    def _matrix(self, g: Tensor, same: SameItems, index: Tensor, normalise: bool) -> Tensor:
         w = self.weights(same.fill(g[index] @ g.T, index, 1.0))
-        return w.div_(w.sum(1, keepdim=True))
+        return w.div_(w.sum(1, keepdim=True)) if normalise else w
 
     def _weighted(
-        self, g: Tensor, same: SameItems, local: slice, right: Sequence[Tensor], left: Sequence[Tensor]
+        self,
+        g: Tensor,
+        same: SameItems,
+        local: slice,
+        right: Sequence[Tensor],
+        left: Sequence[Tensor],
+        normalise: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The products before mixing: blocks of own rows, all columns."""
         forward = [torch.empty_like(x[local]) for x in right]
@@ -80,7 +95,7 @@ class Kernel:
         own = torch.arange(len(g), device=g.device)[local]
         for at in row_blocks(len(own), len(g)):
             index = own[at]
-            T = self._stochastic(g, same, index)
+            T = self._matrix(g, same, index, normalise)
             for out, x in zip(forward, right, strict=True):
                 torch.mm(T, x, out=out[at])
             for out, x in zip(transposed, left, strict=True):
@@ -105,10 +120,16 @@ class OneHot(Kernel):
         return block.div_(same.count[index].unsqueeze(1))
 
     def products(
-        self, guide: Tensor, same: SameItems, local: slice, right: Sequence[Tensor] = (), left: Sequence[Tensor] = ()
+        self,
+        guide: Tensor,
+        same: SameItems,
+        local: slice,
+        right: Sequence[Tensor] = (),
+        left: Sequence[Tensor] = (),
+        normalise: bool = True,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """`E x` and `E^T x` at this process's rows, in O(N D)."""
-        count = same.count.unsqueeze(1)
+        count = same.count.unsqueeze(1) if normalise else 1
         with torch.no_grad():
             return [(same.sum(x) / count)[local] for x in right], [same.sum(x / count)[local] for x in left]
 
@@ -129,10 +150,16 @@ class Affine(Kernel):
         return cosine.add_(1).mul_(0.5)
 
     def _weighted(
-        self, g: Tensor, same: SameItems, local: slice, right: Sequence[Tensor], left: Sequence[Tensor]
+        self,
+        g: Tensor,
+        same: SameItems,
+        local: slice,
+        right: Sequence[Tensor],
+        left: Sequence[Tensor],
+        normalise: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         if same.pair_count > SPARSE * len(g):
-            return super()._weighted(g, same, local, right, left)
+            return super()._weighted(g, same, local, right, left, normalise)
         i, j = same.pairs()
         missing = torch.cat([(1 - (g[p] * g[q]).sum(1)) / 2 for p, q in _pair_blocks(i, j, g.shape[1])])
 
@@ -150,6 +177,8 @@ class Affine(Kernel):
             moments = all_sum(torch.cat([x[local].sum(0, keepdim=True), own.T @ x[local]]))  # [1 + G, D]
             return torch.addmm(moments[:1], own, moments[1:]).mul_(0.5).add_(correction(x)[local])
 
+        if not normalise:
+            return [weighted(x) for x in right], [weighted(x) for x in left]
         d = ((len(g) + g @ g.sum(0)) / 2).unsqueeze(1) + correction(g.new_ones(len(g), 1))  # [N, 1] sum_j w_ij
         return [weighted(x) / d[local] for x in right], [weighted(x / d) for x in left]
 
@@ -187,6 +216,7 @@ class TopK(Kernel):
     """Equal weight on the k most similar items; ties at the k-th place, and all equal items, are in."""
 
     k: int = 8
+    elementwise = False
 
     def weights(self, cosine: Tensor) -> Tensor:
         """1 where c reaches the row's k-th largest."""
@@ -203,6 +233,7 @@ class Perplexity(Kernel):
     """
 
     perplexity: float = 8.0
+    elementwise = False
 
     def weights(self, cosine: Tensor) -> Tensor:
         """Row softmaxes of the wanted perplexity, up to a factor."""

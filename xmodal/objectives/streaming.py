@@ -12,17 +12,13 @@ Axes: n rows of a, m rows of k, D embedding.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Tile = tuple[int, int]
-
-CPU_TILE: Tile = (512, 2048)  # 4 MB in fp32: stays in cache
-CUDA_TILE: Tile = (8192, 8192)
+from xmodal.objectives.tiles import Tile, bound_of, buffer_for, product, spans, sum_type, tile_for, underflowing
 
 
 def two_way_logsumexp(a: Tensor, k: Tensor, scale: Tensor, *, tile: Tile | None = None) -> tuple[Tensor, Tensor]:
@@ -35,49 +31,37 @@ def two_way_logsumexp(a: Tensor, k: Tensor, scale: Tensor, *, tile: Tile | None 
         rows, columns = two_way_logsumexp(a, k, scale)
         loss = (rows.mean() + columns.mean()) / 2 - (scale * (a * k).sum(-1)).mean()
     """
-    rows, columns = _LogSumExp.apply(a, k, scale, True, tile or _tile_for(a))
+    rows, columns = _LogSumExp.apply(a, k, scale, tile or tile_for(a))
     return rows, columns
-
-
-def row_logsumexp(a: Tensor, k: Tensor, scale: Tensor, *, tile: Tile | None = None) -> Tensor:
-    """Row logsumexp of `scale * a @ k.T` [n]: the one-way form, for keys that are nobody's anchors."""
-    rows: Tensor = _LogSumExp.apply(a, k, scale, False, tile or _tile_for(a))[0]
-    return rows
-
-
-def _tile_for(a: Tensor) -> Tile:
-    return CUDA_TILE if a.is_cuda else CPU_TILE
 
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, a: Tensor, k: Tensor, scale: Tensor, columns: bool, tile: Tile
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(ctx: Any, a: Tensor, k: Tensor, scale: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
-            bound = _bound(A, K, s)
-            row_lse, column_lse = _shared_exponential(A * s, K, bound, columns, tile)
-            low = _underflow(row_lse, bound, len(k))
+            bound = bound_of(A, K, s)
+            row_lse, column_lse = _shared_exponential(A * s, K, bound, tile)
+            low = underflowing(row_lse, bound, len(k))
             if len(low):
                 row_lse[low] = _exact_rows(A[low] * s, K, tile)
-            if column_lse is not None:
-                low = _underflow(column_lse, bound, len(a))
-                if len(low):
-                    column_lse[low] = _exact_rows(K[low] * s, A, tile)
+            low = underflowing(column_lse, bound, len(a))
+            if len(low):
+                column_lse[low] = _exact_rows(K[low] * s, A, tile)
         ctx.save_for_backward(a, k, scale, row_lse, column_lse)
         ctx.tile = tile
         return row_lse, column_lse
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(
+        ctx: Any, row_grad: Tensor | None, column_grad: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         a, k, scale, row_lse, column_lse = ctx.saved_tensors
-        row_grad, column_grad = grads
         want_a, want_k, want_s = ctx.needs_input_grad[:3]
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
-            bound = _bound(A, K, s)
+            bound = bound_of(A, K, s)
             # dA without its factor s is also what the scale's gradient is made of
             dA = torch.zeros_like(A) if want_a or (want_s and not want_k) else None
             dK = torch.zeros_like(K) if want_k else None
@@ -97,80 +81,45 @@ class _LogSumExp(torch.autograd.Function):
                 ds = ds.reshape(scale.shape).to(scale.dtype)
             grad_a = dA.mul_(s).to(a.dtype) if want_a and dA is not None else None
             grad_k = dK.mul_(s).to(k.dtype) if dK is not None else None
-        return grad_a, grad_k, ds, None, None
+        return grad_a, grad_k, ds, None
 
 
 def _widened(a: Tensor, k: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The inputs in the type the sums are made in: fp32, or float64 where one of the embeddings is."""
-    dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
+    dtype = sum_type(a, k)
     return a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
-
-
-def _bound(A: Tensor, K: Tensor, s: Tensor) -> Tensor:
-    """An upper bound on every |logit|."""
-    if not len(A) or not len(K):
-        return s.abs()
-    return s.abs() * torch.linalg.vector_norm(A, dim=1).amax() * torch.linalg.vector_norm(K, dim=1).amax()
-
-
-def _spans(n: int, step: int) -> Iterator[slice]:
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
 
 
 def _exponentials(A_s: Tensor, K: Tensor, bound: Tensor, buffer: Tensor) -> Tensor:
     """exp(S - bound) of one tile, in `buffer`."""
-    E = buffer[: len(A_s) * len(K)].view(len(A_s), len(K))
-    torch.mm(A_s, K.T, out=E)
-    return E.sub_(bound).exp_()
+    return product(A_s, K, buffer).sub_(bound).exp_()
 
 
-def _buffer(A: Tensor, K: Tensor, tile: Tile) -> Tensor:
-    return A.new_empty(min(tile[0], len(A)) * min(tile[1], len(K)))
-
-
-def _shared_exponential(
-    A_s: Tensor, K: Tensor, bound: Tensor, columns: bool, tile: Tile
-) -> tuple[Tensor, Tensor | None]:
-    row_sums, column_sums = A_s.new_zeros(len(A_s)), A_s.new_zeros(len(K)) if columns else None
-    buffer = _buffer(A_s, K, tile)
-    for i in _spans(len(A_s), tile[0]):
-        for j in _spans(len(K), tile[1]):
+def _shared_exponential(A_s: Tensor, K: Tensor, bound: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+    row_sums, column_sums = A_s.new_zeros(len(A_s)), A_s.new_zeros(len(K))
+    buffer = buffer_for(A_s, len(A_s), len(K), tile)
+    for i in spans(len(A_s), tile[0]):
+        for j in spans(len(K), tile[1]):
             E = _exponentials(A_s[i], K[j], bound, buffer)
             row_sums[i] += E.sum(1)
-            if column_sums is not None:
-                column_sums[j] += E.sum(0)
-    row_lse = row_sums.log_().add_(bound)
-    return row_lse, None if column_sums is None else column_sums.log_().add_(bound)
-
-
-def _log_threshold(dtype: torch.dtype, terms: int) -> float:
-    """Log of the smallest sum that is safe: all `terms` may have been flushed to zero and still not show in it."""
-    info = torch.finfo(dtype)
-    return math.log(max(terms, 1) * info.tiny / info.eps)
-
-
-def _underflow(lse: Tensor, bound: Tensor, terms: int) -> Tensor:
-    """Indices of the sums too small for the shared exponential. A sum over nothing stays what it is."""
-    if not terms:
-        return lse.new_empty(0, dtype=torch.long)
-    return (lse - bound < _log_threshold(lse.dtype, terms)).nonzero().squeeze(1)
+            column_sums[j] += E.sum(0)
+    return row_sums.log_().add_(bound), column_sums.log_().add_(bound)
 
 
 def _exact_rows(A_s: Tensor, K: Tensor, tile: Tile) -> Tensor:
     """Row logsumexp with each row's own maximum."""
     lse = A_s.new_full((len(A_s),), -math.inf)
-    for i in _spans(len(A_s), tile[0]):
-        for j in _spans(len(K), tile[1]):
+    for i in spans(len(A_s), tile[0]):
+        for j in spans(len(K), tile[1]):
             lse[i] = torch.logaddexp(lse[i], torch.logsumexp(A_s[i] @ K[j].T, dim=1))
     return lse
 
 
-def _factors(grad: Tensor | None, lse: Tensor | None, bound: Tensor, terms: int) -> tuple[Tensor | None, Tensor]:
+def _factors(grad: Tensor | None, lse: Tensor, bound: Tensor, terms: int) -> tuple[Tensor | None, Tensor]:
     """(upstream gradient / sum of shared exponentials, 0 where that sum underflows; indices where it does)."""
-    if grad is None or lse is None or not terms:
+    if grad is None or not terms:
         return None, bound.new_empty(0, dtype=torch.long)
-    low = _underflow(lse, bound, terms)
+    low = underflowing(lse, bound, terms)
     factors = grad.to(lse.dtype) * (bound - lse).exp()
     factors[low] = 0
     return factors, low
@@ -188,9 +137,9 @@ def _add_shared(
     tile: Tile,
 ) -> None:
     """Add `dS k` to dA and `dS^T a` to dK, with dS = E * (r_i + c_j)."""
-    A_s, buffer, factor = A * s, _buffer(A, K, tile), _buffer(A, K, tile)
-    for i in _spans(len(A), tile[0]):
-        for j in _spans(len(K), tile[1]):
+    A_s, buffer, factor = A * s, buffer_for(A, len(A), len(K), tile), buffer_for(A, len(A), len(K), tile)
+    for i in spans(len(A), tile[0]):
+        for j in spans(len(K), tile[1]):
             E = _exponentials(A_s[i], K[j], bound, buffer)
             if r is None and c is not None:
                 E.mul_(c[j])
@@ -218,7 +167,7 @@ def _add_exact(
     """The same for the rows `low` of A alone, from their own logsumexp."""
     for part in low.split(tile[0]):
         rows, weight = A[part], grad[part].to(A.dtype).unsqueeze(1)
-        for j in _spans(len(K), tile[1]):
+        for j in spans(len(K), tile[1]):
             dS = (rows * s @ K[j].T).sub_(lse[part].unsqueeze(1)).exp_().mul_(weight)
             if dA is not None:
                 dA.index_add_(0, part, dS @ K[j])

@@ -1,0 +1,61 @@
+"""SigLIP's pairwise sigmoid loss (2303.15343), and its kernel-weighted form. See docs/objectives/siglip.md."""
+
+import torch
+from torch import Tensor, nn
+
+from xmodal.batch import Embeddings, Loss
+from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.functional import attraction, target_statistics
+from xmodal.objectives.kernels import ONE_HOT, Kernel
+from xmodal.objectives.objective import Objective
+from xmodal.objectives.pairwise_sigmoid import softplus_sum
+from xmodal.objectives.same_items import SameItems
+
+
+class SigLIP(Objective):
+    """`L = -(1/N) sum_ij [ w_ij log sigmoid(l_ij) + (1 - w_ij) log sigmoid(-l_ij) ]`, `l_ij = s a_i.k_j + b`.
+
+    Without a kernel w is 1 on pairs and on equal items, 0 elsewhere: SigLIP. With a kernel w comes from the frozen
+    side's features, as CWCL's weights do, and is not normalised: a variant of ours (reports say "SigLIP (power 4)").
+    As computed, `(1/N) [ sum_ij softplus(l_ij) - sum_ij w_ij l_ij ]`: the first sum streams over tiles, the second is
+    `s sum_i a_i.(W k)_i + b sum_ij w_ij`, without N x N where the kernel factorises.
+
+    bias: where the learnable bias b starts (SigLIP: -10, with a temperature of 0.1).
+
+    Example:
+        SigLIP()(embeddings, "image", "text").value.backward()
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel = ONE_HOT,
+        bias: float = -10.0,
+        temperature: float = 0.1,
+        learnable: bool = True,
+        max_scale: float = 100.0,
+    ) -> None:
+        super().__init__(temperature=temperature, learnable=learnable, max_scale=max_scale)
+        self.kernel = kernel
+        self.bias = nn.Parameter(torch.tensor([float(bias)]), requires_grad=learnable)
+
+    def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
+        """The loss between two modalities; parts beside the targets' statistics: `loss`, `temperature`, `bias`."""
+        a, k, guide = embeddings.z[trainable], embeddings.z[frozen], embeddings.guide[frozen]
+        dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
+        with torch.autocast(a.device.type, enabled=False):
+            a, k, g = a.to(dtype), k.to(dtype), guide.detach().to(dtype)
+            s, b = self.logit_scale().reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
+            local, n = embeddings.local, max(len(embeddings), 1)
+            same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
+            pull = attraction(a, k, g, same, local, self.kernel, {"trainable"}, normalise=False)["trainable"]
+            mass = self._mass(g, same, local)
+            own = softplus_sum(a[local], k, s, b) - s * pull - b * mass
+            with torch.no_grad():
+                parts = {"loss": all_sum(own.reshape(1))[0] / n, "temperature": 1 / s, "bias": b.clone()}
+                parts |= target_statistics(self.kernel, g, same)
+            return Loss(value=own * (world_size() / n), parts=parts)
+
+    def _mass(self, guide: Tensor, same: SameItems, local: slice) -> Tensor:
+        """sum_ij w_ij over own rows i."""
+        (sums,), _ = self.kernel.products(guide, same, local, (guide.new_ones(len(guide), 1),), normalise=False)
+        return sums.sum()

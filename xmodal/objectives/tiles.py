@@ -1,0 +1,59 @@
+"""A matrix of logits in pieces: what every streamed loss needs. Axes: n rows of a, m rows of k, D embedding."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+Tile = tuple[int, int]  # rows and columns of the logits held at a time
+
+CPU_TILE: Tile = (512, 2048)  # 4 MB in fp32: stays in cache
+CUDA_TILE: Tile = (8192, 8192)
+
+
+def tile_for(a: Tensor) -> Tile:
+    """The tile of a's device."""
+    return CUDA_TILE if a.is_cuda else CPU_TILE
+
+
+def spans(n: int, step: int) -> Iterator[slice]:
+    """Slices of at most `step` that cover n."""
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def buffer_for(a: Tensor, n: int, m: int, tile: Tile) -> Tensor:
+    """Room for one tile of n x m logits, in a's type and place."""
+    return a.new_empty(min(tile[0], n) * min(tile[1], m))
+
+
+def product(a: Tensor, k: Tensor, buffer: Tensor) -> Tensor:
+    """a k^T, in `buffer`."""
+    return torch.mm(a, k.T, out=buffer[: len(a) * len(k)].view(len(a), len(k)))
+
+
+def sum_type(*tensors: Tensor) -> torch.dtype:
+    """The type the sums are made in: fp32, or float64 where one of the tensors is."""
+    dtype = torch.float32
+    for x in tensors:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype
+
+
+def bound_of(A: Tensor, K: Tensor, s: Tensor) -> Tensor:
+    """An upper bound on every |s a.k|: s itself for unit-norm rows."""
+    if not len(A) or not len(K):
+        return s.abs()
+    return s.abs() * torch.linalg.vector_norm(A, dim=1).amax() * torch.linalg.vector_norm(K, dim=1).amax()
+
+
+def underflowing(lse: Tensor, bound: Tensor, terms: int) -> Tensor:
+    """Places of the logsumexps that `exp(S - bound)` may not have carried. A sum over nothing stays what it is.
+
+    Safe is a sum so large that all its terms may have been flushed to zero and still not show in it.
+    """
+    if not terms:
+        return lse.new_empty(0, dtype=torch.long)
+    info = torch.finfo(lse.dtype)
+    return (lse - bound < math.log(terms * info.tiny / info.eps)).nonzero().squeeze(1)
