@@ -67,7 +67,7 @@ def soft_target_loss(
         local, n = embeddings.local, max(len(embeddings), 1)
         same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
 
-        rows, partial_columns = two_way_logsumexp(a[local], k, s)
+        rows, partial_columns = two_way_logsumexp(embeddings.z[trainable][local], embeddings.z[frozen], s)
         columns = _join_columns(partial_columns)[local]
         if bank is not None:
             rows = bank.row_logsumexp(a[local], s)

@@ -5,7 +5,8 @@ Enters: embeddings a [n, D] and k [m, D], and a scale s. Leaves: `rows_i = log s
 
 How: the logits are bounded by `b = s max|a| max|k|` (s itself for unit-norm rows), so one exponential `exp(S - b)` of
 a tile serves its rows and its columns, forward and backward. Where a sum comes so close to underflow that lost terms
-could matter, that row or column is done again with its own maximum. The backward pass recomputes each tile once and
+could matter, that row or column is done again with its own maximum. On a GPU a fused kernel takes the tile loop's place
+where it was measured to be faster (`fused.py`). The backward pass recomputes each tile once and
 forms `dS = E * (r_i + c_j)`; the scale's gradient is `sum_i a_i . (dS k)_i` and costs no further pass.
 
 Axes: n rows of a, m rows of k, D embedding.
@@ -18,7 +19,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from xmodal.objectives.tiles import Tile, bound_of, buffer_for, product, spans, sum_type, tile_for, underflowing
+from xmodal.objectives.fused import fused_kernels
+from xmodal.objectives.tiles import (
+    CUDA_TILE,
+    Tile,
+    bound_of,
+    buffer_for,
+    product,
+    spans,
+    sum_type,
+    tile_for,
+    underflowing,
+)
 
 
 def two_way_logsumexp(a: Tensor, k: Tensor, scale: Tensor, *, tile: Tile | None = None) -> tuple[Tensor, Tensor]:
@@ -41,7 +53,9 @@ class _LogSumExp(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
             bound = bound_of(A, K, s)
-            row_lse, column_lse = _shared_exponential(A * s, K, bound, tile)
+            kernels = fused_kernels(a, k, _tiled)
+            sums = kernels.shared_sums(a, k, s, bound) if kernels else _shared_sums(A * s, K, bound, tile)
+            row_lse, column_lse = (x.log().add_(bound) for x in sums)
             low = underflowing(row_lse, bound, len(k))
             if len(low):
                 row_lse[low] = _exact_rows(A[low] * s, K, tile)
@@ -49,7 +63,7 @@ class _LogSumExp(torch.autograd.Function):
             if len(low):
                 column_lse[low] = _exact_rows(K[low] * s, A, tile)
         ctx.save_for_backward(a, k, scale, row_lse, column_lse)
-        ctx.tile = tile
+        ctx.tile, ctx.kernels = tile, kernels
         return row_lse, column_lse
 
     @staticmethod
@@ -62,13 +76,15 @@ class _LogSumExp(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
             bound = bound_of(A, K, s)
-            # dA without its factor s is also what the scale's gradient is made of
-            dA = torch.zeros_like(A) if want_a or (want_s and not want_k) else None
-            dK = torch.zeros_like(K) if want_k else None
-
             r, low_rows = _factors(row_grad, row_lse, bound, len(k))
             c, low_columns = _factors(column_grad, column_lse, bound, len(a))
-            if r is not None or c is not None:
+            # dA without its factor s is also what the scale's gradient is made of
+            of_a, of_k = want_a or (want_s and not want_k), want_k
+            if ctx.kernels:
+                dA = ctx.kernels.shared_pull(a, k, s, bound, r, c) if of_a else None
+                dK = ctx.kernels.shared_pull(k, a, s, bound, c, r) if of_k else None
+            else:
+                dA, dK = torch.zeros_like(A) if of_a else None, torch.zeros_like(K) if of_k else None
                 _add_shared(A, K, s, bound, r, c, dA, dK, ctx.tile)
             if len(low_rows) and row_grad is not None:
                 _add_exact(A, K, s, low_rows, row_lse, row_grad, dA, dK, ctx.tile)
@@ -95,7 +111,15 @@ def _exponentials(A_s: Tensor, K: Tensor, bound: Tensor, buffer: Tensor) -> Tens
     return product(A_s, K, buffer).sub_(bound).exp_()
 
 
-def _shared_exponential(A_s: Tensor, K: Tensor, bound: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+def _tiled(a: Tensor, k: Tensor) -> None:
+    """The tile loop both ways, with frozen keys: what a fused kernel has to beat."""
+    A, K, one = _widened(a, k, a.new_ones(()))
+    rows, columns = _shared_sums(A, K, one, CUDA_TILE)
+    _add_shared(A, K, one, one, rows, columns, torch.zeros_like(A), None, CUDA_TILE)
+
+
+def _shared_sums(A_s: Tensor, K: Tensor, bound: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+    """(sum_j E_ij [n], sum_i E_ij [m]) with E = exp(S - bound)."""
     row_sums, column_sums = A_s.new_zeros(len(A_s)), A_s.new_zeros(len(K))
     buffer = buffer_for(A_s, len(A_s), len(K), tile)
     for i in spans(len(A_s), tile[0]):
@@ -103,7 +127,7 @@ def _shared_exponential(A_s: Tensor, K: Tensor, bound: Tensor, tile: Tile) -> tu
             E = _exponentials(A_s[i], K[j], bound, buffer)
             row_sums[i] += E.sum(1)
             column_sums[j] += E.sum(0)
-    return row_sums.log_().add_(bound), column_sums.log_().add_(bound)
+    return row_sums, column_sums
 
 
 def _exact_rows(A_s: Tensor, K: Tensor, tile: Tile) -> Tensor:
@@ -115,10 +139,10 @@ def _exact_rows(A_s: Tensor, K: Tensor, tile: Tile) -> Tensor:
     return lse
 
 
-def _factors(grad: Tensor | None, lse: Tensor, bound: Tensor, terms: int) -> tuple[Tensor | None, Tensor]:
+def _factors(grad: Tensor | None, lse: Tensor, bound: Tensor, terms: int) -> tuple[Tensor, Tensor]:
     """(upstream gradient / sum of shared exponentials, 0 where that sum underflows; indices where it does)."""
     if grad is None or not terms:
-        return None, bound.new_empty(0, dtype=torch.long)
+        return torch.zeros_like(lse), bound.new_empty(0, dtype=torch.long)
     low = underflowing(lse, bound, terms)
     factors = grad.to(lse.dtype) * (bound - lse).exp()
     factors[low] = 0
@@ -130,8 +154,8 @@ def _add_shared(
     K: Tensor,
     s: Tensor,
     bound: Tensor,
-    r: Tensor | None,
-    c: Tensor | None,
+    r: Tensor,
+    c: Tensor,
     dA: Tensor | None,
     dK: Tensor | None,
     tile: Tile,
@@ -141,12 +165,7 @@ def _add_shared(
     for i in spans(len(A), tile[0]):
         for j in spans(len(K), tile[1]):
             E = _exponentials(A_s[i], K[j], bound, buffer)
-            if r is None and c is not None:
-                E.mul_(c[j])
-            elif r is not None and c is None:
-                E.mul_(r[i].unsqueeze(1))
-            elif r is not None and c is not None:
-                E.mul_(torch.add(r[i].unsqueeze(1), c[j], out=factor[: E.numel()].view_as(E)))
+            E.mul_(torch.add(r[i].unsqueeze(1), c[j], out=factor[: E.numel()].view_as(E)))
             if dA is not None:
                 dA[i].addmm_(E, K[j])
             if dK is not None:
