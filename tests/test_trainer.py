@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from accelerate import DistributedType
 from safetensors.torch import load_file
 
 import xmodal
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
-from xmodal.trainer import Trainer
+from xmodal.trainer import Trainer, require_whole_parameters
 
 TRAIN = Path(xmodal.__file__).parent / "train.py"
 
@@ -200,3 +201,28 @@ def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
     one, other = load_file(tmp_path / "one" / "model.safetensors"), load_file(tmp_path / "two" / "model.safetensors")
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, rtol=2e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM])
+def test_sharded_parameters_are_refused(kind: DistributedType) -> None:
+    with pytest.raises(UserError, match=f"found distributed type {kind.value}, expected one process or DDP"):
+        require_whole_parameters(kind)
+    require_whole_parameters(DistributedType.MULTI_CPU)
+
+
+def test_training_with_the_whole_store_as_keys(tiny_config: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    store = f"towers.text={{kind: store, path: {tmp_path / 'store'}, tower: {{kind: transformers, name: {tiny_bert}}}}}"
+    whole = ["objective.keys=store", "objective.scope=store", "train.steps=60", "optim.lr=1e-2"]
+    Trainer(load_config(tiny_config, [store, *whole])).fit()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [r["train/loss"] for r in rows if "train/loss" in r]
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(r["train/kl"] >= 0 for r in rows if "train/loss" in r)
+    assert xmodal.load(tmp_path / "run").encode("text", ["stop it"]).shape == (1, 32)  # no store is needed to encode
+
+
+def test_siglip_trains_its_bias(tiny_config: Path, tmp_path: Path) -> None:
+    Trainer(load_config(tiny_config, ["objective={kind: siglip, bias: -5}", "train.steps=20"])).fit()
+    bias = load_file(tmp_path / "run" / "model.safetensors")["objective.bias"]
+    assert bias.shape == (1,)
+    assert float(bias) != -5

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -51,6 +51,7 @@ from xmodal.threads import choose_threads
 from xmodal.towers import save_tower
 from xmodal.tracking import start_trackers
 
+WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # one process, or DDP
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -72,6 +73,7 @@ class Trainer:
         # torchrun on CPUs: unless told, Accelerate takes every process for the only one
         alone = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
         self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision], cpu=alone)
+        require_whole_parameters(self.accelerator.distributed_type)
         self.main = self.accelerator.is_main_process
         with self.accelerator.main_process_first():
             if self.main:
@@ -377,3 +379,13 @@ class Trainer:
             "threads": self.state.threads,
             "skipped_items": len(self.dataset.skipped) + len(self.undecodable),
         }
+
+
+def require_whole_parameters(kind: DistributedType) -> None:
+    """Raise `UserError` where parameters are sharded over processes: checkpoints and locked towers need them whole."""
+    if kind not in WHOLE:
+        raise UserError(
+            f"accelerate: found distributed type {kind.value}, expected one process or DDP; the large tower is locked "
+            "and has no optimizer state, so there is little to shard: run `accelerate config` without FSDP, DeepSpeed, "
+            "Megatron or TPU, and use train.chunk or towers read from a store where memory is short"
+        )

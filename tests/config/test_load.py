@@ -317,3 +317,32 @@ def test_loading_takes_milliseconds(write: Any) -> None:
         load_config(path)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.1  # measured 0.005 on one core; the margin is for a busy machine
+
+
+STORE = "towers.text={kind: store, path: s, tower: {kind: transformers, name: bert}}"
+NEEDS = "store needs towers.text of kind store with an identity head: other embeddings move, or are nowhere on disk"
+
+
+@pytest.mark.parametrize(
+    ("objective", "overrides", "problem"),
+    [
+        ("{kind: infonce, keys: store}", [], f"objective.keys: {NEEDS}"),
+        ("{kind: cwcl, scope: store}", [STORE, "towers.text.head={kind: linear}"], f"objective.scope: {NEEDS}"),
+        (
+            "{kind: cwcl, scope: store, anchor: both}",
+            [STORE],
+            "scope: store goes with anchor trainable, found anchor both",
+        ),
+        ("{kind: infonce, keys: store}", [STORE], None),
+        ("{kind: cwcl, keys: store, scope: store}", [STORE], None),
+    ],
+)
+def test_keys_of_a_whole_store_ask_for_a_store(
+    write: Any, objective: str, overrides: list[str], problem: str | None
+) -> None:
+    path = write(f"{RUN}objective: {objective}\n")
+    if problem is None:
+        assert load_config(path, overrides).objective.keys == "store"
+    else:
+        [line] = lines_of(path, *overrides)
+        assert line.endswith(problem)
