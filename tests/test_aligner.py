@@ -1,5 +1,6 @@
 """The aligner: chunked equals unchunked, and several processes equal one, for towers and temperature."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,8 @@ def _worker(rank: int, world: int, where: str, objective: str, chunk: int | None
     loss.value.backward()
     values = {"value": loss.parts["loss"], **gradients(model)}
     torch.save(values, f"{out}.{rank}")
+    del model, loss  # DDP must go before its process group, or the two may wait for each other for ever
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -5,6 +5,7 @@ nothing but weights, optimizer moments and the dropout generators; a batch is de
 process and eight compute the same gradient.
 """
 
+import gc
 import json
 import math
 import os
@@ -203,10 +204,15 @@ class Trainer:
 
     def fit(self) -> Report | None:
         """Train to `train.steps`, evaluate, keep the best weights, write the report (returned on the main process)."""
+        try:
+            return self._train()
+        finally:
+            self._leave()
+
+    def _train(self) -> Report | None:
         spec = self.config.train
         if self.state.step >= spec.steps and self._finished():
             self.accelerator.print(f"{self.config.output}: already trained for {self.state.step} steps")
-            self.accelerator.end_training()
             return read_report(self.config.output / "report") if self.main else None
         self._choose_threads()
         if self.main:
@@ -228,9 +234,18 @@ class Trainer:
                     bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
                     recent.clear()
                 self._save_and_evaluate(last)
-        report = self._finish()
+        return self._finish()
+
+    def _leave(self) -> None:
+        """End trackers and process group, DDP first.
+
+        DDP's reducer, when it is the last to hold a gloo group, joins the group's threads while it holds the GIL that
+        they wait for: the process would never end.
+        """
+        self.model = self.aligner
+        self.accelerator.free_memory()
+        gc.collect()
         self.accelerator.end_training()
-        return report
 
     def _log(self, recent: list[dict[str, Tensor]], steps_per_second: float) -> dict[str, float]:
         """Log the means of what the last steps gave."""
