@@ -17,6 +17,9 @@ from safetensors.torch import load_file
 import xmodal
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
+from xmodal.evaluation.run_report import run_report
+from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.report.report import Report
 from xmodal.trainer import Trainer, require_whole_parameters
 
 TRAIN = Path(xmodal.__file__).parent / "train.py"
@@ -226,3 +229,41 @@ def test_siglip_trains_its_bias(tiny_config: Path, tmp_path: Path) -> None:
     bias = load_file(tmp_path / "run" / "model.safetensors")["objective.bias"]
     assert bias.shape == (1,)
     assert float(bias) != -5
+
+
+def notes_of(report: Report) -> str:
+    return " | ".join(report.notes)
+
+
+def test_a_report_says_when_weights_were_chosen_on_its_test(tiny_config: Path) -> None:
+    report = Trainer(load_config(tiny_config, ["train.best=held/accuracy_mean", "train.eval_every=4"])).fit()
+    assert "held: the weights were chosen on this test (step " in notes_of(report)
+
+
+def test_a_report_says_when_its_test_was_trained_on(tiny_config: Path, tiny_pairs: Path) -> None:
+    report = Trainer(load_config(tiny_config, [f"data.train={tiny_pairs / 'test.jsonl'}"])).fit()
+    assert "held: 12 of 12 test recordings are also training recordings." in report.notes
+
+
+def test_the_report_of_an_unfinished_run_says_so(tiny_config: Path, tmp_path: Path) -> None:
+    config = load_config(tiny_config)
+    report = Trainer(config).fit()
+    assert report.notes == []
+    (tmp_path / "run" / "training.json").unlink()  # as if it had been killed after its last checkpoint
+    (tmp_path / "run" / "model.safetensors").unlink()
+    encoder = xmodal.load(tmp_path / "run")
+    again = run_report(tmp_path / "run", encoder, {"held": SpeechIntent(config.evaluators["held"])}, {})
+    assert again.notes == ["training is not finished: these are the weights of step 12 of 12."]
+    assert again.value("held/accuracy_mean") == report.value("held/accuracy_mean")
+
+
+def test_the_last_evaluation_is_on_the_curve(tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+
+    def remember(series, title, ylabel):
+        drawn[title] = series
+        return b""
+
+    monkeypatch.setattr("xmodal.evaluation.run_report.curves", remember)
+    Trainer(load_config(tiny_config, ["train.eval_every=4"])).fit()
+    assert [step for step, _ in drawn["accuracy during training"]["held/accuracy_mean"]] == [4, 8, 12]

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,7 @@ class Trainer:
             return read_report(self.config.output / "report") if self.main else None
         self._choose_threads()
         if self.main:
+            (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
             truncate_metrics(self.config.output, self.state.step)
         start_trackers(self.accelerator, self.config)
         self.model.train()
@@ -329,7 +330,7 @@ class Trainer:
             self.model.train()
         self.accelerator.wait_for_everyone()
 
-    def _log_evaluation(self, records: list[Record]) -> dict[str, float]:
+    def _log_evaluation(self, records: Sequence[Record]) -> dict[str, float]:
         values = {r.name: r.value for r in records if r.value is not None}
         if values:
             self.accelerator.log({f"eval/{k}": v for k, v in values.items()}, step=self.state.step)
@@ -377,9 +378,9 @@ class Trainer:
         self.model.eval()
         facts = self._facts()
         write_json(folder / "training.json", facts)
-        report = run_report(folder, self.encoder, self.evaluators, facts)
-        if self.config.train.best is None:
-            self._log_evaluation(report.records)
+        # with train.best these numbers belong to an earlier step, where they were logged
+        log = {} if self.config.train.best is not None else {"log": self._log_evaluation}
+        report = run_report(folder, self.encoder, self.evaluators, facts, **log)
         report.write(folder / "report")
         self.accelerator.wait_for_everyone()
         return report
@@ -388,6 +389,7 @@ class Trainer:
         """What happened in training, for the provenance of every later report."""
         kept = self.state.best_step if self.state.best_step is not None else self.state.step
         return {
+            "finished": True,
             "weights_from_step": kept,
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),

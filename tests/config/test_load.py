@@ -346,3 +346,10 @@ def test_keys_of_a_whole_store_ask_for_a_store(
     else:
         [line] = lines_of(path, *overrides)
         assert line.endswith(problem)
+
+
+def test_lengths_that_exclude_everything(write: Any) -> None:
+    overrides = ["data.modalities.speech={kind: audio, min_seconds: 20, max_seconds: 15}"]
+    assert lines_of(write(RUN), *overrides)[0].endswith(
+        "data.modalities.speech: min_seconds 20 is above max_seconds 15"
+    )

@@ -270,6 +270,12 @@ class AudioModality(Spec):
     max_seconds: Positive = 30.0
     augment: SpeechAugment = SpeechAugment()
 
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds {self.min_seconds:g} is above max_seconds {self.max_seconds:g}")
+        return self
+
 
 ModalitySpec = Annotated[TextModality | AudioModality, Field(discriminator="kind")]
 
@@ -303,12 +309,12 @@ class SpeechIntentEvaluator(Spec):
 
     kind: Literal["speech_intent"] = "speech_intent"
     test: Path  # manifest with the speech column, text, label
-    examples: Path | None = None  # manifest of text and label: the sentences behind class means
+    examples: Path | None = None  # manifest of text and label (no id needed): the sentences behind class means
     prompts: str = "speech_intent"  # a template set's name, or a YAML file
     names: Path | None = None  # JSON: label -> readable name; default: underscores become spaces
     cluster: str | None = None  # manifest column whose equal values are resampled together; default: the sentence
     trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
-    synthetic: bool = False  # the speech is TTS
+    synthetic: bool = False  # the speech is TTS; true in any case where data_prep/synthesize_speech.py made the test
     max_bad: Share = 0.01  # unreadable recordings are not scored, and counted, up to this share, then an error
     speech: str = "speech"  # the modalities' names
     text: str = "text"

@@ -60,7 +60,7 @@ def _checked(root: Path) -> dict[tuple[int, int, str], Path]:
     """Every recording's absolute path by (take, digit, speaker), the corpus being whole."""
     folder = root / "recordings"
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; ROOT is the unpacked free-spoken-digit-dataset")
+        raise UserError(f"{folder}: no such folder; ROOT is the data set unpacked, the folder that holds recordings/")
     found: dict[tuple[int, int, str], Path] = {}
     odd: list[str] = []
     empty: list[str] = []

@@ -24,8 +24,10 @@ from xmodal.files import read_json_lines
 from xmodal.store import content_id
 
 
-def read_manifest(path: Path, columns: Sequence[str] = (), made_by: str | None = None) -> datasets.Dataset:
-    """Read a manifest and check it; `columns` are needed besides `id`, without null values.
+def read_manifest(
+    path: Path, columns: Sequence[str] = (), made_by: str | None = None, ids: bool = True
+) -> datasets.Dataset:
+    """Read a manifest and check it; `columns` are needed besides `id` (unless `ids` is false), without null values.
 
     `id`, `label`, `columns` and every column ending in `_id` come back as strings, exactly as written (`007` and
     `2026-01-31` stay what they are). `made_by` is the command that makes the file, named where the file is missing.
@@ -44,7 +46,7 @@ def read_manifest(path: Path, columns: Sequence[str] = (), made_by: str | None =
         raise UserError(f"{path}: {found}, expected a manifest (JSONL or parquet); {hint}")
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    needed = ["id", *dict.fromkeys(columns)]
+    needed = [*(["id"] if ids else []), *dict.fromkeys(columns)]
     table = _read_parquet(path) if is_parquet else _read_jsonl(path, needed, hint)
     if not len(table):
         raise UserError(f"{path}: empty, expected at least one row; {hint}")
@@ -148,6 +150,8 @@ def _check_values(path: Path, table: pa.Table, needed: list[str]) -> None:
                 f"{path}: column {name!r} is null in {len(rows)} of {len(table)} rows (rows {where}); "
                 "fill or remove these rows"
             )
+    if "id" not in needed:
+        return
     counts = pc.value_counts(table["id"].combine_chunks())
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
     if twice:

@@ -4,6 +4,7 @@ Enters: texts, audio paths or waveforms. Leaves: unit-norm embeddings, float32, 
 knows of a model goes through here.
 """
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xmodal.aligner import Aligner, build_aligner
-from xmodal.checkpoint import kept_weights, load_trained_state
+from xmodal.checkpoint import kept_weights, load_trained_state, newest_checkpoint
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig, StoreTower
 from xmodal.data.audio import AudioError, as_waveform, read_audio
@@ -93,8 +94,8 @@ class Encoder:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
         if modality not in self.towers:
             raise UserError(f"modality {modality!r}: this run encodes {', '.join(self.towers)}")
-        if isinstance(items, str):
-            raise UserError(f"{modality}: expected a list of items, found one string")
+        if isinstance(items, str | Path | np.ndarray | Tensor) and (isinstance(items, str | Path) or items.ndim < 2):
+            raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
         if self.processors[modality].kind == "text":
             for item in items:
                 if not isinstance(item, str):
@@ -181,12 +182,16 @@ def load(folder: str | Path, device: torch.device | str | None = None, trust_rem
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """What training noted for reports; a run without it, or with a damaged one, is as good."""
-    try:
+    """What training noted for reports; of a run that has not ended, the step of its weights."""
+    with contextlib.suppress(OSError, ValueError):
         found = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        if isinstance(found, dict):
+            return {"finished": True, **found}
+    with contextlib.suppress(OSError, ValueError):
+        newest = newest_checkpoint(folder)
+        state = json.loads((newest / "state.json").read_text(encoding="utf-8")) if newest else {}
+        return {"finished": False, "weights_from_step": state.get("best_step") or state.get("step")}
+    return {"finished": False}
 
 
 def during_training(

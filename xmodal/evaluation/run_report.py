@@ -2,26 +2,38 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xmodal.checkpoint import versions
+from xmodal.config.load import load_config
+from xmodal.config.schema import RunConfig
+from xmodal.data.manifest import read_manifest, strings
+from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.speech_intent import SpeechIntent
 from xmodal.metrics_file import read_metrics
 from xmodal.report.figures import curves
-from xmodal.report.report import Report
+from xmodal.report.report import Record, Report
 
 
 def run_report(
-    run: Path, encoder: Encoder, evaluators: Mapping[str, SpeechIntent], provenance: Mapping[str, Any]
+    run: Path,
+    encoder: Encoder,
+    evaluators: Mapping[str, SpeechIntent],
+    provenance: Mapping[str, Any],
+    log: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Report:
-    """Evaluate, with pictures. The caller writes the report where it wants it."""
+    """Evaluate, with pictures. The caller writes the report where it wants it.
+
+    `log` gets the numbers before the curves of the run's metrics.jsonl are drawn.
+    """
     report = Report(title=f"xmodal run {run}", records=[], provenance={}, notes=[])
     for name, evaluator in evaluators.items():
         report = report.merge(evaluator.evaluate(encoder, name))
+    log(report.records)
     report.title = f"xmodal run {run}"
     report.provenance = {
         **encoder.provenance,
@@ -30,8 +42,41 @@ def run_report(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
     }
+    config = load_config(run / "config.yaml")
+    report.notes += [*_choices(config, report.provenance, evaluators), *_overlaps(config, evaluators)]
     report.figures = training_curves(run) | report.figures
     return report
+
+
+def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[str, SpeechIntent]) -> list[str]:
+    """Which weights were evaluated, where that changes what the numbers mean."""
+    step, steps = facts.get("weights_from_step"), config.train.steps
+    if not facts.get("finished"):
+        return [f"training is not finished: these are the weights of step {step} of {steps}."]
+    evaluator = (config.train.best or "").partition("/")[0]
+    if evaluator in evaluators:
+        chosen = f"step {step} of {steps}, the best by {config.train.best}"
+        return [f"{evaluator}: the weights were chosen on this test ({chosen}), which flatters its numbers."]
+    return []
+
+
+def _overlaps(config: RunConfig, evaluators: Mapping[str, SpeechIntent]) -> list[str]:
+    """Which tests hold recordings that were trained on; nothing where the training data are not there any more."""
+    notes = []
+    for name, evaluator in evaluators.items():
+        modality = evaluator.spec.speech
+        if modality not in config.towers or config.modality(modality).kind != "audio":
+            continue
+        column = config.modality(modality).column or modality
+        try:
+            rows = strings(read_manifest(config.data.train, [column]), column).to_pylist()
+        except UserError:
+            continue
+        trained = {os.path.realpath(config.data.train.parent / row) for row in rows}
+        seen = sum(os.path.realpath(path) in trained for path in evaluator.recordings)
+        if seen:
+            notes.append(f"{name}: {seen} of {len(evaluator.recordings)} test recordings are also training recordings.")
+    return notes
 
 
 def training_curves(run: Path) -> dict[str, bytes]:

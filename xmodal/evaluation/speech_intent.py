@@ -31,6 +31,7 @@ from xmodal.report.figures import confusion, similarity_matrix
 from xmodal.report.report import Report
 
 PICTURED = 240  # items in a similarity matrix
+SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that data_prep/synthesize_speech.py adds
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class SpeechIntent:
         columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))
         self.test = read_manifest(spec.test, columns).to_pandas()
         self.recordings = [spec.test.parent / path for path in self.test[spec.speech]]
+        self.synthetic = spec.synthetic or set(self.test.columns) >= SYNTHESIZED
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = _read_names(spec.names)
         self.text_side: tuple[Encoder, Candidates, Tensor] | None = None  # where the text tower is fixed
@@ -155,7 +157,7 @@ class SpeechIntent:
             "candidates": list(labels),
             "templates": len(self.templates),
             "zero_shot": not self.spec.trained,
-            "tts": self.spec.synthetic,
+            "tts": self.synthetic,
             "clusters": self.spec.cluster or "sentence",
         }
         rows = [c.labels.index(label) for label in labels]
@@ -191,7 +193,7 @@ class SpeechIntent:
     def _notes(self, name: str, outside: Sequence[str]) -> list[str]:
         spec = self.spec
         notes = []
-        if spec.synthetic:
+        if self.synthetic:
             notes.append(f"{name}: the speech is synthetic (TTS); it says nothing yet about human speech.")
         if spec.trained:
             notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
@@ -247,7 +249,7 @@ def _plain(sentence: str) -> str:
 
 
 def _read_examples(path: Path) -> dict[str, list[str]]:
-    rows = read_manifest(path, ("text", "label"))
+    rows = read_manifest(path, ("text", "label"), ids=False)
     examples: dict[str, list[str]] = {}
     for text, label in zip(rows["text"], rows["label"], strict=True):
         examples.setdefault(label, []).append(text)
