@@ -92,5 +92,5 @@ def test_odd_empty_and_missing_files_are_named(tmp_path: Path, corpus: Path) -> 
 
 
 def test_no_recordings(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ROOT is the unpacked"):
+    with pytest.raises(UserError, match="ROOT is the data set unpacked"):
         prepare(tmp_path, tmp_path / "out")
