@@ -59,8 +59,8 @@ def test_rows_come_back_by_id(tmp_path: Path, table: tuple[np.ndarray, np.ndarra
     np.testing.assert_array_equal(store.rows(asked), np.stack([lookup[int(i)] for i in asked]))
     assert (len(store), store.width, store.rows(asked).dtype) == (50, 5, np.float32)
     assert store.rows(np.array([], dtype=np.int64)).shape == (0, 5)
-    np.testing.assert_array_equal(store.keys().rows(10, 20), rows[10:20])
-    assert len(store.keys()) == 50
+    np.testing.assert_array_equal(store.all_rows()[10:20], rows[10:20])
+    assert len(store.all_rows()) == 50
     assert not (tmp_path / "store" / "progress.json").exists()
 
 
@@ -88,7 +88,7 @@ def test_rows_are_a_copy_and_the_store_cannot_be_written(tmp_path: Path, table: 
     store.rows(store.ids)[:] = 0
     np.testing.assert_array_equal(store.rows(table[0]), table[1])
     with pytest.raises(ValueError, match="read-only"):
-        store.keys().rows(0, 1)[:] = 0
+        store.all_rows()[:1] = 0
 
 
 @pytest.mark.parametrize("unknown", ["below", "between", "above"])

@@ -156,5 +156,5 @@ def build_aligner(
             raise UserError(f"towers.{name}: is in no pair; name it in pairs or take it out")
     ordered = {name: towers[name] for name in specs}
     stores = {name: p.store for name, p in processors.items() if isinstance(p, StoreProcessor)}
-    banks = {name: KeyBank(store.keys().values, store.ids) for name, store in stores.items()}
+    banks = {name: KeyBank(store.all_rows(), store.ids) for name, store in stores.items()}
     return Aligner(ordered, build_objective(config.objective, banks), pairs, config.train.chunk), processors

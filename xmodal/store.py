@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,20 +45,6 @@ def data_digest(ids: np.ndarray, contents: np.ndarray) -> str:
     order = np.lexsort((contents, ids))
     pairs = np.stack([ids[order], contents[order]], axis=1).astype("<i8")
     return hashlib.blake2b(pairs.tobytes(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Keys:
-    """All rows of a store as plain keys: `len(keys)`, and `keys.rows(i, j)` [j - i, G] without a copy."""
-
-    values: np.ndarray  # [n, G] float32, memory-mapped
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start to stop, read-only."""
-        return self.values[start:stop]
 
 
 class EmbeddingStore:
@@ -134,9 +119,9 @@ class EmbeddingStore:
     def _search(self) -> "_Search":
         return _Search(self.ids)
 
-    def keys(self) -> Keys:
-        """All rows in the order of `ids`, for an objective that scans the whole store."""
-        return Keys(self._rows)
+    def all_rows(self) -> np.ndarray:
+        """Every row [n, G] in the order of `ids`, memory-mapped and read-only, for what scans the whole store."""
+        return self._rows
 
     def check(self, expected: Mapping[str, Any]) -> None:
         """Refuse a store that was made otherwise than `expected` (model, revision, weights, preprocessing, data).

@@ -14,9 +14,12 @@ def require_usable(manifest: Path, total: int, bad: Sequence[Bad], limit: float,
     `key` is the setting that holds the limit.
     """
     if total == 0 or len(bad) / total > limit or len(bad) == total:
+        way_out = f"mend or remove them, or raise {key}"
+        if len(bad) == total:
+            way_out = "paths are taken from the manifest's folder"
         raise UserError(
             f"{manifest}: {len(bad)} of {total} items ({len(bad) / max(total, 1):.1%}) cannot be used, "
-            f"the limit is {limit:.1%}; first: {listed(bad)}; mend or remove them, or raise {key}"
+            f"the limit is {limit:.1%}; first: {listed(bad)}; {way_out}"
         )
 
 

@@ -73,10 +73,10 @@ def soft_target_loss(
             rows = bank.row_logsumexp(a[local], s)
         weighted: set[str] = {"trainable", "frozen"} if anchor == "both" else {anchor}
         if targets is None:
-            pulls = attraction(a, k, g, same, local, kernel, weighted)
+            pulls = _attraction(a, k, g, same, local, kernel, weighted)
         else:
             pulls = {"trainable": (a[local] * targets(g[local])).sum()}
-        pulls |= attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
+        pulls |= _attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
         sums = {"trainable": rows.sum() - s * pulls["trainable"], "frozen": columns.sum() - s * pulls["frozen"]}
         factor = 0.5 if reduction == "mean" else 1.0
         value = (sums["trainable"] + sums["frozen"]) * (factor * world_size() / n)
@@ -133,7 +133,7 @@ def _statistics(blocks: Iterable[tuple[Tensor, Tensor]], anchors: int, like: Ten
     return {"entropy": entropy, "effective_positives": positives, "diagonal_mass": diagonal_mass}
 
 
-def attraction(
+def _attraction(
     a: Tensor,
     k: Tensor,
     guide: Tensor,
@@ -141,7 +141,6 @@ def attraction(
     local: slice,
     kernel: Kernel,
     directions: set[str],
-    normalise: bool = True,
 ) -> dict[str, Tensor]:
     """`sum_i a_i.t_i` over own rows for each direction: its gradient is t for a and, where k trains, T's mirror for k.
 
@@ -157,7 +156,7 @@ def attraction(
     if both_train:
         right |= {"a": fixed_a} if "frozen" in directions else {}
         left |= {"a": fixed_a} if "trainable" in directions else {}
-    forward, transposed = kernel.products(guide, same, local, tuple(right.values()), tuple(left.values()), normalise)
+    forward, transposed = kernel.products(guide, same, local, tuple(right.values()), tuple(left.values()))
     T, T_t = dict(zip(right, forward, strict=True)), dict(zip(left, transposed, strict=True))
 
     pulls = {}

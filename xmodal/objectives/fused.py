@@ -56,8 +56,8 @@ def _is_faster(kernels: ModuleType, a: Tensor, k: Tensor, tiled: Callable[[Tenso
 
     try:
         return _milliseconds(fused) < _milliseconds(lambda: tiled(a, k))
-    except RuntimeError as error:  # what Triton raises where a kernel does not fit the card
-        log.warning("the fused kernel cannot be used here: %s", str(error).splitlines()[0])
+    except kernels.FAILURES as error:
+        log.warning("the fused kernel cannot be used here: %s", " ".join(str(error).split())[:200])
         return False
 
 

@@ -29,14 +29,14 @@ class KeyBank:
     """All rows of a store as unit-norm keys, in the order of their item ids.
 
     Args:
-        rows: [M, D] float32, as `EmbeddingStore.keys().values`: read block by block, never as a whole on a CPU.
+        rows: [M, D] float32, as `EmbeddingStore.all_rows()`: read block by block, never as a whole on a CPU.
         ids: [M] int64, ascending.
 
     Raises UserError for an empty store.
 
     Example:
         store = EmbeddingStore.open("data/demo/text_store")
-        bank = KeyBank(store.keys().values, store.ids)
+        bank = KeyBank(store.all_rows(), store.ids)
         loss = bank.row_logsumexp(a, scale).mean()
     """
 
@@ -85,7 +85,8 @@ class _BankLogSumExp(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             dtype = sum_type(a)
             A, s = a.to(dtype), scale.reshape(()).to(dtype)
-            sums, pulled, bound = _shared(A * s, bank, bound_of(A, A.new_ones(1, 1), s), wanted)
+            bound = bound_of(A, A.new_ones(1, 1), s)  # keys are unit norm
+            sums, pulled = _shared(A * s, bank, bound, wanted)
             lse = sums.log() + bound
             mean = pulled / sums.unsqueeze(1) if pulled is not None else None
             low = underflowing(lse, bound, len(bank))
@@ -108,8 +109,8 @@ class _BankLogSumExp(torch.autograd.Function):
         return da, ds, None
 
 
-def _shared(A_s: Tensor, bank: KeyBank, bound: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor]:
-    """(sum_j E_ij [n], sum_j E_ij k_j [n, D], bound) with E = exp(S - bound)."""
+def _shared(A_s: Tensor, bank: KeyBank, bound: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """(sum_j E_ij [n], sum_j E_ij k_j [n, D]) with E = exp(S - bound)."""
     sums, pulled = A_s.new_zeros(len(A_s)), torch.zeros_like(A_s) if wanted else None
     buffer: Tensor | None = None
     for _, k in bank.blocks(A_s.device, A_s.dtype):
@@ -120,7 +121,7 @@ def _shared(A_s: Tensor, bank: KeyBank, bound: Tensor, wanted: bool) -> tuple[Te
             sums[i] += E.sum(1)
             if pulled is not None:
                 pulled[i].addmm_(E, k)
-    return sums, pulled, bound
+    return sums, pulled
 
 
 def _with_maxima(A_s: Tensor, bank: KeyBank, wanted: bool) -> tuple[Tensor, Tensor | None]:

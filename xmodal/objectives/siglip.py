@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.functional import attraction, target_statistics
+from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.objectives.objective import Objective
 from xmodal.objectives.pairwise_sigmoid import softplus_sum
@@ -47,15 +47,21 @@ class SigLIP(Objective):
             s, b = self.logit_scale().reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
             local, n = embeddings.local, max(len(embeddings), 1)
             same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
-            pull = attraction(a, k, g, same, local, self.kernel, {"trainable"}, normalise=False)["trainable"]
-            mass = self._mass(g, same, local)
+            pull, mass = self._attraction(a, k, g, same, local)
             own = softplus_sum(a[local], k, s, b) - s * pull - b * mass
             with torch.no_grad():
                 parts = {"loss": all_sum(own.reshape(1))[0] / n, "temperature": 1 / s, "bias": b.clone()}
                 parts |= target_statistics(self.kernel, g, same)
             return Loss(value=own * (world_size() / n), parts=parts)
 
-    def _mass(self, guide: Tensor, same: SameItems, local: slice) -> Tensor:
-        """sum_ij w_ij over own rows i."""
-        (sums,), _ = self.kernel.products(guide, same, local, (guide.new_ones(len(guide), 1),), normalise=False)
-        return sums.sum()
+    def _attraction(self, a: Tensor, k: Tensor, guide: Tensor, same: SameItems, local: slice) -> tuple[Tensor, Tensor]:
+        """(sum_ij w_ij a_i.k_j, sum_ij w_ij) over own rows i; where k trains too it gets `W^T a` at its own rows."""
+        both_train = k.requires_grad and torch.is_grad_enabled()
+        keys = torch.cat([k.detach(), k.new_ones(len(k), 1)], dim=1)  # the column of ones makes the weights' sums
+        left = (a.detach(),) if both_train else ()
+        (pulled,), mirrored = self.kernel.products(guide, same, local, (keys,), left, normalise=False)
+        pull = (a[local] * pulled[:, :-1]).sum()
+        for mirror in mirrored:
+            from_k = (k[local] * mirror).sum()
+            pull = pull + (from_k - from_k.detach())
+        return pull, pulled[:, -1].sum()
