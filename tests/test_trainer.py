@@ -180,9 +180,7 @@ def test_a_test_without_its_recordings_stops_the_run_before_it_trains(
     tiny_config: Path, tiny_pairs: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "test.jsonl").write_text((tiny_pairs / "test.jsonl").read_text())  # its audio stays behind
-    with pytest.raises(
-        UserError, match=r"test\.jsonl: 12 of 12 items .*no such file.*from the manifest's folder"
-    ):
+    with pytest.raises(UserError, match=r"test\.jsonl: 12 of 12 items .*no such file.*from the manifest's folder"):
         Trainer(load_config(tiny_config, [f"evaluators.held.test={tmp_path / 'test.jsonl'}"]))
     assert not (tmp_path / "run").exists()
 
