@@ -41,8 +41,8 @@ def test_value_and_gradients_equal_dense(n, m, d, dtype, scale):
 def test_a_sum_over_nothing(kernels):
     a, k = torch.zeros(0, 16, device=DEVICE), torch.zeros(3, 16, device=DEVICE)
     one = torch.ones((), device=DEVICE)
-    assert [x.tolist() for x in kernels.shared_sums(a, k, one, one)] == [[], [0, 0, 0]]
-    assert kernels.shared_pull(k, a, one, one, torch.ones(3, device=DEVICE), torch.ones(0, device=DEVICE)).sum() == 0
+    assert [x.tolist() for x in kernels.shared_sums(a, k, one, 1.0)] == [[], [0, 0, 0]]
+    assert kernels.shared_pull(k, a, one, 1.0, torch.ones(3, device=DEVICE), torch.ones(0, device=DEVICE)).sum() == 0
 
 
 def test_frozen_keys_get_no_gradient_and_the_scale_gets_its_own():

@@ -51,8 +51,8 @@ def _is_faster(kernels: ModuleType, a: Tensor, k: Tensor, tiled: Callable[[Tenso
     one = a.new_ones((), dtype=torch.float32)
 
     def fused() -> None:
-        rows, columns = kernels.shared_sums(a, k, one, one)
-        kernels.shared_pull(a, k, one, one, rows, columns)
+        rows, columns = kernels.shared_sums(a, k, one, 0.0)
+        kernels.shared_pull(a, k, one, 0.0, rows, columns)
 
     try:
         return _milliseconds(fused) < _milliseconds(lambda: tiled(a, k))

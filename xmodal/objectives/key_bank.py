@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from xmodal.errors import UserError
-from xmodal.objectives.tiles import bound_of, product, spans, sum_type, underflowing
+from xmodal.objectives.tiles import bound_of, exponentials, shift_of, spans, sum_type, underflowing
 
 BLOCK = 2048  # keys in memory at a time on a CPU
 ANCHORS = 512  # anchors whose logits are held at a time
@@ -85,12 +85,12 @@ class _BankLogSumExp(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             dtype = sum_type(a)
             A, s = a.to(dtype), scale.reshape(()).to(dtype)
-            bound = bound_of(A, A.new_ones(1, 1), s)  # keys are unit norm
-            sums, pulled = _shared(A * s, bank, bound, wanted)
-            lse = sums.log() + bound
+            shift = shift_of(bound_of(A, A.new_ones(1, 1), s))  # keys are unit norm
+            sums, pulled = _shared(A * s, bank, shift, wanted)
+            lse = sums.log() + shift
             mean = pulled / sums.unsqueeze(1) if pulled is not None else None
-            low = underflowing(lse, bound, len(bank))
-            if len(low):  # so far below the bound that terms were lost: again, with running maxima
+            low = underflowing(lse, shift, len(bank))
+            if len(low):  # so far below the top that terms were lost: again, with running maxima
                 lse[low], exact = _with_maxima(A[low] * s, bank, wanted)
                 if mean is not None and exact is not None:
                     mean[low] = exact
@@ -109,15 +109,15 @@ class _BankLogSumExp(torch.autograd.Function):
         return da, ds, None
 
 
-def _shared(A_s: Tensor, bank: KeyBank, bound: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-    """(sum_j E_ij [n], sum_j E_ij k_j [n, D]) with E = exp(S - bound)."""
+def _shared(A_s: Tensor, bank: KeyBank, shift: float, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """(sum_j E_ij [n], sum_j E_ij k_j [n, D]) with E = exp(S - shift)."""
     sums, pulled = A_s.new_zeros(len(A_s)), torch.zeros_like(A_s) if wanted else None
     buffer: Tensor | None = None
     for _, k in bank.blocks(A_s.device, A_s.dtype):
         if buffer is None:
             buffer = A_s.new_empty(min(ANCHORS, len(A_s)) * len(k))
         for i in spans(len(A_s), ANCHORS):
-            E = product(A_s[i], k, buffer).sub_(bound).exp_()
+            E = exponentials(A_s[i], k, shift, buffer)
             sums[i] += E.sum(1)
             if pulled is not None:
                 pulled[i].addmm_(E, k)

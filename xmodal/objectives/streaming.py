@@ -3,11 +3,12 @@
 Enters: embeddings a [n, D] and k [m, D], and a scale s. Leaves: `rows_i = log sum_j exp(s a_i.k_j)` and
 `columns_j = log sum_i exp(s a_i.k_j)`, differentiable in a, k and s, in O((n + m) D) memory.
 
-How: the logits are bounded by `b = s max|a| max|k|` (s itself for unit-norm rows), so one exponential `exp(S - b)` of
-a tile serves its rows and its columns, forward and backward. Where a sum comes so close to underflow that lost terms
-could matter, that row or column is done again with its own maximum. On a GPU a fused kernel takes the tile loop's place
-where it was measured to be faster (`fused.py`). The backward pass recomputes each tile once and
-forms `dS = E * (r_i + c_j)`; the scale's gradient is `sum_i a_i . (dS k)_i` and costs no further pass.
+How: the logits are bounded by `b = s max|a| max|k|` (s itself for unit-norm rows), so one exponential `exp(S - h)` of
+a tile serves its rows and its columns, forward and backward; the shift h = b - 60 keeps it finite and is neither needed
+nor subtracted up to b = 60. Where a sum comes so close to underflow that lost terms could matter, that row or column is
+done again with its own maximum. The backward pass recomputes each tile once and forms `dS = E * (r_i + c_j)`; the
+scale's gradient is `sum_i a_i . (dS k)_i` and costs no further pass. On a GPU a fused kernel takes the place of the tile
+loop where it was measured to be faster (`fused.py`).
 
 Axes: n rows of a, m rows of k, D embedding.
 """
@@ -25,7 +26,8 @@ from xmodal.objectives.tiles import (
     Tile,
     bound_of,
     buffer_for,
-    product,
+    exponentials,
+    shift_of,
     spans,
     sum_type,
     tile_for,
@@ -52,14 +54,14 @@ class _LogSumExp(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, k: Tensor, scale: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
-            bound = bound_of(A, K, s)
+            shift = shift_of(bound_of(A, K, s))
             kernels = fused_kernels(a, k, _tiled)
-            sums = kernels.shared_sums(a, k, s, bound) if kernels else _shared_sums(A * s, K, bound, tile)
-            row_lse, column_lse = (x.log().add_(bound) for x in sums)
-            low = underflowing(row_lse, bound, len(k))
+            sums = kernels.shared_sums(a, k, s, shift) if kernels else _shared_sums(A * s, K, shift, tile)
+            row_lse, column_lse = (x.log().add_(shift) for x in sums)
+            low = underflowing(row_lse, shift, len(k))
             if len(low):
                 row_lse[low] = _exact_rows(A[low] * s, K, tile)
-            low = underflowing(column_lse, bound, len(a))
+            low = underflowing(column_lse, shift, len(a))
             if len(low):
                 column_lse[low] = _exact_rows(K[low] * s, A, tile)
         ctx.save_for_backward(a, k, scale, row_lse, column_lse)
@@ -75,17 +77,17 @@ class _LogSumExp(torch.autograd.Function):
         want_a, want_k, want_s = ctx.needs_input_grad[:3]
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
-            bound = bound_of(A, K, s)
-            r, low_rows = _factors(row_grad, row_lse, bound, len(k))
-            c, low_columns = _factors(column_grad, column_lse, bound, len(a))
+            shift = shift_of(bound_of(A, K, s))
+            r, low_rows = _factors(row_grad, row_lse, shift, len(k))
+            c, low_columns = _factors(column_grad, column_lse, shift, len(a))
             # dA without its factor s is also what the scale's gradient is made of
             of_a, of_k = want_a or (want_s and not want_k), want_k
             if ctx.kernels:
-                dA = ctx.kernels.shared_pull(a, k, s, bound, r, c) if of_a else None
-                dK = ctx.kernels.shared_pull(k, a, s, bound, c, r) if of_k else None
+                dA = ctx.kernels.shared_pull(a, k, s, shift, r, c) if of_a else None
+                dK = ctx.kernels.shared_pull(k, a, s, shift, c, r) if of_k else None
             else:
                 dA, dK = torch.zeros_like(A) if of_a else None, torch.zeros_like(K) if of_k else None
-                _add_shared(A, K, s, bound, r, c, dA, dK, ctx.tile)
+                _add_shared(A, K, s, shift, r, c, dA, dK, ctx.tile)
             if len(low_rows) and row_grad is not None:
                 _add_exact(A, K, s, low_rows, row_lse, row_grad, dA, dK, ctx.tile)
             if len(low_columns) and column_grad is not None:
@@ -106,25 +108,20 @@ def _widened(a: Tensor, k: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tenso
     return a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
 
 
-def _exponentials(A_s: Tensor, K: Tensor, bound: Tensor, buffer: Tensor) -> Tensor:
-    """exp(S - bound) of one tile, in `buffer`."""
-    return product(A_s, K, buffer).sub_(bound).exp_()
-
-
 def _tiled(a: Tensor, k: Tensor) -> None:
     """The tile loop both ways, with frozen keys: what a fused kernel has to beat."""
     A, K, one = _widened(a, k, a.new_ones(()))
-    rows, columns = _shared_sums(A, K, one, CUDA_TILE)
-    _add_shared(A, K, one, one, rows, columns, torch.zeros_like(A), None, CUDA_TILE)
+    rows, columns = _shared_sums(A, K, 0.0, CUDA_TILE)
+    _add_shared(A, K, one, 0.0, rows, columns, torch.zeros_like(A), None, CUDA_TILE)
 
 
-def _shared_sums(A_s: Tensor, K: Tensor, bound: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
-    """(sum_j E_ij [n], sum_i E_ij [m]) with E = exp(S - bound)."""
+def _shared_sums(A_s: Tensor, K: Tensor, shift: float, tile: Tile) -> tuple[Tensor, Tensor]:
+    """(sum_j E_ij [n], sum_i E_ij [m]) with E = exp(S - shift)."""
     row_sums, column_sums = A_s.new_zeros(len(A_s)), A_s.new_zeros(len(K))
     buffer = buffer_for(A_s, len(A_s), len(K), tile)
     for i in spans(len(A_s), tile[0]):
         for j in spans(len(K), tile[1]):
-            E = _exponentials(A_s[i], K[j], bound, buffer)
+            E = exponentials(A_s[i], K[j], shift, buffer)
             row_sums[i] += E.sum(1)
             column_sums[j] += E.sum(0)
     return row_sums, column_sums
@@ -139,12 +136,12 @@ def _exact_rows(A_s: Tensor, K: Tensor, tile: Tile) -> Tensor:
     return lse
 
 
-def _factors(grad: Tensor | None, lse: Tensor, bound: Tensor, terms: int) -> tuple[Tensor, Tensor]:
+def _factors(grad: Tensor | None, lse: Tensor, shift: float, terms: int) -> tuple[Tensor, Tensor]:
     """(upstream gradient / sum of shared exponentials, 0 where that sum underflows; indices where it does)."""
     if grad is None or not terms:
-        return torch.zeros_like(lse), bound.new_empty(0, dtype=torch.long)
-    low = underflowing(lse, bound, terms)
-    factors = grad.to(lse.dtype) * (bound - lse).exp()
+        return torch.zeros_like(lse), lse.new_empty(0, dtype=torch.long)
+    low = underflowing(lse, shift, terms)
+    factors = grad.to(lse.dtype) * (shift - lse).exp()
     factors[low] = 0
     return factors, low
 
@@ -153,7 +150,7 @@ def _add_shared(
     A: Tensor,
     K: Tensor,
     s: Tensor,
-    bound: Tensor,
+    shift: float,
     r: Tensor,
     c: Tensor,
     dA: Tensor | None,
@@ -164,7 +161,7 @@ def _add_shared(
     A_s, buffer, factor = A * s, buffer_for(A, len(A), len(K), tile), buffer_for(A, len(A), len(K), tile)
     for i in spans(len(A), tile[0]):
         for j in spans(len(K), tile[1]):
-            E = _exponentials(A_s[i], K[j], bound, buffer)
+            E = exponentials(A_s[i], K[j], shift, buffer)
             E.mul_(torch.add(r[i].unsqueeze(1), c[j], out=factor[: E.numel()].view_as(E)))
             if dA is not None:
                 dA[i].addmm_(E, K[j])

@@ -8,8 +8,9 @@ from torch import Tensor
 
 Tile = tuple[int, int]  # rows and columns of the logits held at a time
 
-CPU_TILE: Tile = (512, 2048)  # 4 MB in fp32: stays in cache
+CPU_TILE: Tile = (512, 1024)  # 2 MB in fp32: stays in cache
 CUDA_TILE: Tile = (8192, 8192)
+HEADROOM = 60.0  # exp of it, a million million times over, is finite in fp32
 
 
 def tile_for(a: Tensor) -> Tile:
@@ -48,12 +49,23 @@ def bound_of(A: Tensor, K: Tensor, s: Tensor) -> Tensor:
     return s.abs() * torch.linalg.vector_norm(A, dim=1).amax() * torch.linalg.vector_norm(K, dim=1).amax()
 
 
-def underflowing(lse: Tensor, bound: Tensor, terms: int) -> Tensor:
-    """Places of the logsumexps that `exp(S - bound)` may not have carried. A sum over nothing stays what it is.
+def shift_of(bound: Tensor) -> float:
+    """What to take from logits of at most `bound` before their exponential: nothing up to HEADROOM."""
+    return max(0.0, float(bound) - HEADROOM)
+
+
+def exponentials(a: Tensor, k: Tensor, shift: float, buffer: Tensor) -> Tensor:
+    """exp(a k^T - shift), in `buffer`."""
+    S = product(a, k, buffer)
+    return (S.sub_(shift) if shift else S).exp_()
+
+
+def underflowing(lse: Tensor, shift: float, terms: int) -> Tensor:
+    """Places of the logsumexps that `exp(S - shift)` may not have carried. A sum over nothing stays what it is.
 
     Safe is a sum so large that all its terms may have been flushed to zero and still not show in it.
     """
     if not terms:
         return lse.new_empty(0, dtype=torch.long)
     info = torch.finfo(lse.dtype)
-    return (lse - bound < math.log(terms * info.tiny / info.eps)).nonzero().squeeze(1)
+    return (lse - shift < math.log(terms * info.tiny / info.eps)).nonzero().squeeze(1)
