@@ -7,8 +7,8 @@ How: the logits are bounded by `b = s max|a| max|k|` (s itself for unit-norm row
 a tile serves its rows and its columns, forward and backward; the shift h = b - 60 keeps it finite and is neither needed
 nor subtracted up to b = 60. Where a sum comes so close to underflow that lost terms could matter, that row or column is
 done again with its own maximum. The backward pass recomputes each tile once and forms `dS = E * (r_i + c_j)`; the
-scale's gradient is `sum_i a_i . (dS k)_i` and costs no further pass. On a GPU a fused kernel takes the place of the tile
-loop where it was measured to be faster (`fused.py`).
+scale's gradient is `sum_i a_i . (dS k)_i` and costs no further pass. On a GPU a fused kernel takes the loop's place
+where it was measured to be faster (`fused.py`).
 
 Axes: n rows of a, m rows of k, D embedding.
 """
