@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from xmodal.aligner import Aligner
 from xmodal.batch import PairBatch
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.errors import run_script
 from xmodal.objectives import InfoNCE
 from xmodal.towers import build_tower

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from xmodal.config.load import load_config
-from xmodal.config.schema import StoreTower
+from xmodal.config.towers import StoreTower
 from xmodal.errors import UserError, run_script
 
 

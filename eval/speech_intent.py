@@ -43,8 +43,8 @@ def main(argv: list[str]) -> None:
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 
     from xmodal import load
+    from xmodal.config.evaluators import SpeechIntentEvaluator
     from xmodal.config.load import load_config
-    from xmodal.config.schema import SpeechIntentEvaluator
     from xmodal.evaluation.run_report import run_report
     from xmodal.evaluation.speech_intent import SpeechIntent, rank_intents
     from xmodal.prompts import load_templates

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from xmodal.aligner import Aligner, build_aligner
 from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
-from xmodal.config.schema import CWCLSpec, ExpKernel, InfoNCESpec
+from xmodal.config.objectives import CWCLSpec, ExpKernel, InfoNCESpec
 from xmodal.errors import UserError
 from xmodal.objectives import build_objective
 from xmodal.towers.heads import Linear

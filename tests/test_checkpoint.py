@@ -22,7 +22,8 @@ from xmodal.checkpoint import (
     save_tensors,
     trained_state,
 )
-from xmodal.config.schema import CWCLSpec, OptimSpec, Rule
+from xmodal.config.objectives import CWCLSpec
+from xmodal.config.schema import OptimSpec, Rule
 from xmodal.errors import UserError
 from xmodal.objectives import build_objective
 from xmodal.optim import build_optimizer

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from xmodal.config import dump_config
-from xmodal.config.schema import IdentityHead, LinearHead, RunConfig, SpeechEncoderTower, StoreTower, TransformersTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower, TransformersTower
 from xmodal.data.audio import read_audio
 from xmodal.embedding import BATCH_SIZE, build_store, embed
 from xmodal.errors import UserError, run_script

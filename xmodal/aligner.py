@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from xmodal.batch import Embeddings, Loss, PairBatch
-from xmodal.config.schema import RunConfig, TowerSpec, TransformersTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.towers import TowerSpec, TransformersTower
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.objectives import KeyBank, build_objective

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xmodal.config.schema import RunConfig, StoreTower, TransformersTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.data.audio import AudioError, audio_seconds, read_audio, scan_headers
 from xmodal.data.manifest import item_ids, read_manifest, strings
 from xmodal.errors import UserError

@@ -33,7 +33,9 @@ from pydantic import ValidationError
 from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
-from xmodal.config.schema import RunConfig, Spec, StoreTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.spec import Spec
+from xmodal.config.towers import StoreTower
 from xmodal.config.yaml_text import read_yaml
 from xmodal.embedding import build_store
 from xmodal.errors import UserError

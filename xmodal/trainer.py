@@ -35,7 +35,8 @@ from xmodal.checkpoint import (
     save_tensors,
     trained_state,
 )
-from xmodal.config.schema import RunConfig, StoreTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.distributed import all_gather_rows

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodal.config import RunConfig, config_differences, dump_config, load_config
-from xmodal.config.schema import CWCLSpec, InfoNCESpec, PowerKernel, StoreTower, TransformersTower
+from xmodal.config.objectives import CWCLSpec, InfoNCESpec, PowerKernel
+from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
 

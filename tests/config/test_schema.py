@@ -6,20 +6,19 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xmodal.config import schema
-from xmodal.config.schema import (
-    AudioModality,
-    DataSpec,
-    LinearHead,
-    RunConfig,
-    SpeechEncoderTower,
-    StoreTower,
-    TextModality,
-    TransformersTower,
-    is_locked,
-)
+from xmodal.config import data, evaluators, objectives, schema, towers
+from xmodal.config.data import AudioModality, DataSpec, TextModality
+from xmodal.config.schema import RunConfig
+from xmodal.config.spec import Spec
+from xmodal.config.towers import LinearHead, SpeechEncoderTower, StoreTower, TransformersTower, is_locked
 
-SPECS = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, schema.Spec)]
+MODULES = (data, evaluators, objectives, schema, towers)
+SPECS = [
+    s
+    for m in MODULES
+    for s in vars(m).values()
+    if isinstance(s, type) and issubclass(s, Spec) and s.__module__ == m.__name__
+]
 TEXT = TransformersTower(name="bert")
 SPEECH = SpeechEncoderTower()
 STORE = StoreTower(path=Path("s"), tower=TEXT)
@@ -45,7 +44,9 @@ def test_specs_are_frozen_and_closed(spec: type[BaseModel]) -> None:
     assert spec.model_config["extra"] == "forbid"
 
 
-@pytest.mark.parametrize("union", [schema.Head, schema.TowerSpec, schema.Kernel, schema.Objective, schema.ModalitySpec])
+@pytest.mark.parametrize(
+    "union", [towers.Head, towers.TowerSpec, objectives.Kernel, objectives.Objective, data.ModalitySpec]
+)
 def test_kinds_of_a_union_are_told_apart(union: Any) -> None:
     members = get_args(get_args(union)[0])
     kinds = [m.model_fields["kind"].default for m in members]

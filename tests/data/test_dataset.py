@@ -7,7 +7,8 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from xmodal.config.schema import AudioModality, DataSpec, SpeechAugment, SpeechEncoderTower, TextModality
+from xmodal.config.data import AudioModality, DataSpec, SpeechAugment, TextModality
+from xmodal.config.towers import SpeechEncoderTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.errors import UserError

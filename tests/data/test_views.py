@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from xmodal.config.schema import SpeechAugment
+from xmodal.config.data import SpeechAugment
 from xmodal.data.views import augment, is_active
 
 ONE_EACH = {

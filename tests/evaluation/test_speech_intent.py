@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xmodal.config.schema import SpeechIntentEvaluator
+from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
 from xmodal.evaluation.speech_intent import SpeechIntent, class_vectors, rank_intents

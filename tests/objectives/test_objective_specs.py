@@ -5,25 +5,25 @@ import inspect
 import pytest
 from pydantic_core import PydanticUndefined
 
-from xmodal.config import schema
+from xmodal.config import objectives as specs
 from xmodal.objectives import KERNELS, OBJECTIVES, SigLIP, build_kernel, build_objective
 from xmodal.objectives.kernels import ONE_HOT
 
-OBJECTIVE_SPECS = [schema.InfoNCESpec, schema.CWCLSpec, schema.SigLIPSpec]
+OBJECTIVE_SPECS = [specs.InfoNCESpec, specs.CWCLSpec, specs.SigLIPSpec]
 KERNEL_SPECS = [
-    schema.AffineKernel,
-    schema.PowerKernel,
-    schema.ExpKernel,
-    schema.SoftmaxKernel,
-    schema.TopKKernel,
-    schema.PerplexityKernel,
+    specs.AffineKernel,
+    specs.PowerKernel,
+    specs.ExpKernel,
+    specs.SoftmaxKernel,
+    specs.TopKKernel,
+    specs.PerplexityKernel,
 ]
 
 
 def fields(spec):
     found = {name: field.default for name, field in spec.model_fields.items() if name != "kind"}
     assert PydanticUndefined not in found.values()
-    return {name: build_kernel(v) if isinstance(v, schema.KernelSpec) else v for name, v in found.items()}
+    return {name: build_kernel(v) if isinstance(v, specs.KernelSpec) else v for name, v in found.items()}
 
 
 def arguments(cls):
@@ -51,8 +51,8 @@ def test_every_kind_is_registered():
 
 
 def test_what_is_built_is_what_was_asked():
-    spec = schema.CWCLSpec(
-        kernel=schema.PowerKernel(power=3, centre=True),
+    spec = specs.CWCLSpec(
+        kernel=specs.PowerKernel(power=3, centre=True),
         anchor="both",
         temperature=0.1,
         learnable=False,

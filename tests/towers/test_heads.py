@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmodal.config.schema import IdentityHead, LinearHead, MLPHead
+from xmodal.config.towers import IdentityHead, LinearHead, MLPHead
 from xmodal.towers.heads import HEADS, MLP, Identity, Linear, build_head
 
 

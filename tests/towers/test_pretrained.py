@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file
 from tiny_models import SIZES, bert_folder, sentence_folder, whisper_folder
 
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
 

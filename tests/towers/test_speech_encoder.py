@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmodal.config.schema import SpeechEncoderTower
+from xmodal.config.towers import SpeechEncoderTower
 from xmodal.errors import UserError
 from xmodal.towers.speech_encoder import AttentionPooling, Block, LogMel, SpeechEncoder, load, sinusoids
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from xmodal.config.schema import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower
+from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower
 from xmodal.errors import UserError
 from xmodal.store import StoreWriter
 from xmodal.towers import build_tower, local_spec, save_tower

@@ -6,7 +6,7 @@ import torch
 import transformers
 from tiny_models import SIZES, check_padding, embed, features, rebuilt, whisper_folder
 
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.towers import build_tower, local_spec
 
 WAVE = {

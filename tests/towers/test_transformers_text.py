@@ -20,7 +20,7 @@ from tiny_models import (
     tokenizer,
 )
 
-from xmodal.config.schema import LinearHead, TransformersTower
+from xmodal.config.towers import LinearHead, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
 from xmodal.towers.pretrained import package_folder

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from xmodal.batch import PairBatch
-from xmodal.config.schema import AudioModality, DataSpec, TextModality
+from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.data.audio import AudioError, read_audio, scan_headers
 from xmodal.data.manifest import item_ids, read_manifest, strings
 from xmodal.data.sampler import BatchKey

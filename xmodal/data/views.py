@@ -7,7 +7,7 @@ masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0
 
 import numpy as np
 
-from xmodal.config.schema import SpeechAugment
+from xmodal.config.data import SpeechAugment
 
 
 def is_active(spec: SpeechAugment) -> bool:

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from xmodal.aligner import Aligner, build_aligner
 from xmodal.checkpoint import kept_weights, load_trained_state, newest_checkpoint
 from xmodal.config.load import load_config
-from xmodal.config.schema import RunConfig, StoreTower
+from xmodal.config.schema import RunConfig
+from xmodal.config.towers import StoreTower
 from xmodal.data.audio import AudioError, as_waveform, read_audio
 from xmodal.embedding import embed
 from xmodal.errors import UserError

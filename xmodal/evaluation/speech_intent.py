@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from xmodal.config.schema import SpeechIntentEvaluator
+from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.manifest import read_manifest
 from xmodal.data.unusable import require_usable

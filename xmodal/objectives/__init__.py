@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from xmodal.config.schema import CWCLSpec, InfoNCESpec, SigLIPSpec
+from xmodal.config.objectives import CWCLSpec, InfoNCESpec, SigLIPSpec
 from xmodal.objectives.cwcl import CWCL
 from xmodal.objectives.infonce import InfoNCE
 from xmodal.objectives.kernels import KERNELS, ONE_HOT, build_kernel

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xmodal.config.schema import Kernel as KernelSpec
+from xmodal.config.objectives import Kernel as KernelSpec
 from xmodal.distributed import all_sum
 from xmodal.objectives.same_items import SameItems
 

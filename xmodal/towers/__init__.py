@@ -9,12 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from xmodal.config.schema import (
-    SpeechEncoderTower,
-    StoreTower,
-    TransformersTower,
-    is_locked,
-)
+from xmodal.config.towers import SpeechEncoderTower, StoreTower, TransformersTower, is_locked
 from xmodal.towers import from_transformers, speech_encoder
 from xmodal.towers.from_store import load as load_store
 from xmodal.towers.heads import build_head

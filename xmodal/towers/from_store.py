@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xmodal.config.schema import StoreTower
+from xmodal.config.towers import StoreTower
 from xmodal.store import EmbeddingStore
 
 

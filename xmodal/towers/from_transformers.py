@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.towers.pretrained import locate, quiet, read_config
 from xmodal.towers.sentence_folder import read_settings
 from xmodal.towers.tower import Processor

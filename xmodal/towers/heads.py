@@ -5,7 +5,7 @@ Each is a module with `.dim` (D). Enters: features. Leaves: unnormalised embeddi
 
 from torch import Tensor, nn
 
-from xmodal.config.schema import Head
+from xmodal.config.towers import Head
 
 
 class Identity(nn.Module):

@@ -17,7 +17,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers.utils.hub import cached_file
 
-from xmodal.config.schema import Mode, TransformersTower
+from xmodal.config.towers import Mode, TransformersTower
 from xmodal.errors import UserError
 
 # What random initialisation may fill in: parts that no pooled feature depends on.

@@ -14,7 +14,7 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xmodal.config.schema import SpeechEncoderTower
+from xmodal.config.towers import SpeechEncoderTower
 from xmodal.errors import UserError
 from xmodal.towers.weights import take_weights
 

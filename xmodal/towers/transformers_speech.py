@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers.pretrained import Source, build_model
 from xmodal.towers.transformers_text import pool

@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
-from xmodal.config.schema import TransformersTower
+from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers.pretrained import Source, build_model
 from xmodal.towers.sentence_folder import Dense, SentenceSettings, read_dense, write_settings

@@ -1,0 +1,110 @@
+"""Paired data, and what each modality is: what a config may say of them. Imports no torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from xmodal.config.spec import Count, Positive, Share, Spec
+
+
+class SpeechAugment(Spec):
+    """Augmentation of log-mel features, training only; every amount 0 is off (see `xmodal/data/views.py`)."""
+
+    frequency_masks: int = Field(0, ge=0)
+    frequency_width: int = Field(10, ge=0)  # mel bins, the widest mask
+    time_masks: int = Field(0, ge=0)
+    time_share: Share = 0.1  # of the utterance, the longest mask
+    mel_roll: int = Field(0, ge=0)  # bins, up or down
+    mel_warp: Share = 0.0  # largest relative stretch of the frequency axis
+    speed: Share = 0.0  # largest relative change of tempo
+    floor: Share = 0.0  # highest level to which quiet parts are raised, of the way from the lowest to the highest value
+    tilt: float = Field(0.0, ge=0)  # largest spectral tilt, in standard deviations over the band
+    noise: float = Field(0.0, ge=0)  # largest standard deviation of added noise
+
+
+class ImageAugment(Spec):
+    """Augmentation of images, training only (see `xmodal/data/image_views.py`). Off unless set.
+
+    `flip` is off by default: captions speak of left and right.
+    """
+
+    crop_scale: tuple[Positive, Positive] | None = None  # random resized crop: share of the area, least and most
+    crop_ratio: tuple[Positive, Positive] = (0.75, 1.3333)  # of the crop, width / height
+    pad: int = Field(0, ge=0)  # pixels of zeros around the image before a random crop back to its size
+    flip: Share = 0.0  # probability of mirroring left and right
+    rand_augment: int = Field(0, ge=0)  # operations per image (torchvision's RandAugment)
+    magnitude: int = Field(9, ge=0, le=30)  # of them
+
+    @model_validator(mode="after")
+    def _crop(self) -> Self:
+        if self.crop_scale is not None and not self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"crop_scale {list(self.crop_scale)}: expected [least, most] with least <= most <= 1")
+        if self.crop_ratio[0] > self.crop_ratio[1]:
+            raise ValueError(f"crop_ratio {list(self.crop_ratio)}: expected [least, most]")
+        return self
+
+
+class TextModality(Spec):
+    """A manifest column of strings; or of lists of strings, one of which is drawn in every epoch.
+
+    With `templates` the column holds class labels, and the captions are the templates filled with the class name.
+    """
+
+    kind: Literal["text"] = "text"
+    column: str | None = None  # default: the modality's name
+    templates: str | None = None  # a template set's name, or a YAML file
+    names: Path | None = None  # JSON: label -> class name; default: underscores become spaces; goes with templates
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if self.names is not None and self.templates is None:
+            raise ValueError("names goes with templates")
+        return self
+
+
+class ImageModality(Spec):
+    """A column of images: paths relative to the data's folder, places inside a tar, or the images' bytes."""
+
+    kind: Literal["image"] = "image"
+    column: str | None = None
+    max_pixels: Count = 89_478_485  # an image with more is refused: a decompression bomb, or a map (Pillow's limit)
+    augment: ImageAugment = ImageAugment()
+
+
+class AudioModality(Spec):
+    """A manifest column of audio paths, relative to the manifest's folder."""
+
+    kind: Literal["audio"] = "audio"
+    column: str | None = None
+    min_seconds: float = Field(0.05, ge=0)
+    max_seconds: Positive = 30.0
+    augment: SpeechAugment = SpeechAugment()
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds {self.min_seconds:g} is above max_seconds {self.max_seconds:g}")
+        return self
+
+
+ModalitySpec = Annotated[TextModality | AudioModality | ImageModality, Field(discriminator="kind")]
+
+STANDARD_MODALITIES: dict[str, type[TextModality] | type[AudioModality] | type[ImageModality]] = {
+    "text": TextModality,
+    "speech": AudioModality,
+    "audio": AudioModality,
+    "image": ImageModality,
+}
+
+
+class DataSpec(Spec):
+    """Paired data. `modalities` may be left out for the standard names text, speech, audio and image."""
+
+    train: Path
+    modalities: dict[str, ModalitySpec] = Field(default_factory=dict)
+    max_bad: Share = 0.01  # unreadable items are skipped, counted and listed up to this share, then an error
+    buckets: int = Field(16, ge=0)  # length-bucketing: batches sorted together; 0 is off
+    workers: int = Field(0, ge=0, le=256)
+    cache_mb: int = Field(2048, ge=0)  # features kept in memory, per process; 0 is off
+    made_by: str | None = None  # the command that makes the data, shown where it is missing
