@@ -17,9 +17,10 @@ from xmodal.config import dump_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower, TransformersTower
 from xmodal.data.audio import read_audio
-from xmodal.embedding import BATCH_SIZE, build_store, embed
+from xmodal.embedding import BATCH_SIZE, embed
 from xmodal.errors import UserError, run_script
 from xmodal.store import EmbeddingStore, content_id
+from xmodal.store_build import build_store
 from xmodal.towers import build_tower
 from xmodal.towers.transformers_text import TextBackbone
 from xmodal.towers.weights import save_backbone
@@ -311,7 +312,7 @@ def test_audio_is_stored_by_its_path(speech_config: RunConfig, tmp_path: Path) -
 def test_unusable_audio_is_named_before_the_work(speech_config: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "1.wav").write_bytes(b"no audio")
     (tmp_path / "2.wav").unlink()
-    with pytest.raises(UserError, match=r"2 of 3 files cannot be used: .*1\.wav.*2\.wav: no such file") as error:
+    with pytest.raises(UserError, match=r"2 of 3 items .* cannot be used, .*\.wav: no such file") as error:
         make(speech_config, "speech")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "store").exists()
@@ -319,7 +320,7 @@ def test_unusable_audio_is_named_before_the_work(speech_config: RunConfig, tmp_p
 
 def test_audio_that_fails_when_decoded_is_named(speech_config: RunConfig, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "1.wav", np.full(4000, np.nan, np.float32), 8000, subtype="FLOAT")
-    with pytest.raises(UserError, match=r"train.jsonl: speech: .*1\.wav.*NaN.*mend or remove"):
+    with pytest.raises(UserError, match=r"train.jsonl: 1 of 3 items .*1\.wav.*NaN.*mend or remove"):
         make(speech_config, "speech")
 
 

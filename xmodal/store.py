@@ -37,6 +37,15 @@ def content_id(content: str | bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
 
 
+def view_id(item: int, view: int, views: int) -> int:
+    """The store's name for one of the `views` augmented views of an item; of a single one, the item's own.
+
+    Example:
+        view_id(7, 0, 1)  # 7
+    """
+    return item if views == 1 else content_id(f"{item} view {view}")
+
+
 def data_digest(ids: np.ndarray, contents: np.ndarray) -> str:
     """What a store holds, in 32 hex digits: over the (item id, content id) pairs in ascending order.
 
@@ -266,13 +275,37 @@ class StoreWriter:
         self._saved = time.monotonic()
 
     def finish(self, made: Mapping[str, str]) -> EmbeddingStore:
-        """Write store.json, with the versions in `made`; the folder is a store from here on."""
+        """Write store.json, with the versions in `made`; the folder is a store from here on.
+
+        Rows of NaN, items that could not be read, are left out.
+        """
         self._rows.flush()
-        rows, width = self.shape
+        rows, width = self._drop_nan(), self.shape[1]
         info = {"version": VERSION, **self.fingerprint, "rows": rows, "width": width, "made": dict(made)}
         write_json(self.folder / "store.json", info)
         (self.folder / "progress.json").unlink(missing_ok=True)
         return EmbeddingStore.open(self.folder)
+
+    def _drop_nan(self) -> int:
+        """Take rows of NaN out of the files; returns how many are left."""
+        starts = range(0, len(self._rows), 65536)
+        kept = np.concatenate([~np.isnan(self._rows[at : at + 65536, 0]) for at in starts] or [np.empty(0, bool)])
+        if kept.all():
+            return len(kept)
+        left = int(kept.sum())
+        ids = np.load(self.folder / "ids.npy")[kept]
+        fresh = np.lib.format.open_memmap(
+            self.folder / "rows.npy.kept", mode="w+", dtype=np.float32, shape=(left, self.shape[1])
+        )
+        for at in starts:
+            part = kept[at : at + 65536]
+            before = int(kept[:at].sum())
+            fresh[before : before + int(part.sum())] = self._rows[at : at + 65536][part]
+        fresh.flush()
+        np.save(self.folder / "ids.kept.npy", ids)
+        (self.folder / "rows.npy.kept").replace(self.folder / "rows.npy")  # now a resumed build would start over
+        (self.folder / "ids.kept.npy").replace(self.folder / "ids.npy")
+        return left
 
 
 def _map_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -37,10 +37,10 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.spec import Spec
 from xmodal.config.towers import StoreTower
 from xmodal.config.yaml_text import read_yaml
-from xmodal.embedding import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.metrics import bootstrap_interval, paired_interval
 from xmodal.report.report import Record, Report, read_report
+from xmodal.store_build import build_store
 
 TRAIN = Path(__file__).resolve().parent / "train.py"
 

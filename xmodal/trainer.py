@@ -40,15 +40,15 @@ from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.distributed import all_gather_rows
-from xmodal.embedding import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import during_training
+from xmodal.evaluation.evaluator import build_evaluator
 from xmodal.evaluation.run_report import run_report
-from xmodal.evaluation.speech_intent import SpeechIntent
 from xmodal.files import write_json
 from xmodal.metrics_file import read_lines, truncate_metrics
 from xmodal.optim import build_optimizer, learning_rate, set_learning_rate
 from xmodal.report.report import Record, Report, read_report
+from xmodal.store_build import build_store
 from xmodal.threads import choose_threads
 from xmodal.towers import save_tower
 from xmodal.tracking import start_trackers
@@ -80,9 +80,9 @@ class Trainer:
         with self.accelerator.main_process_first():
             if self.main:
                 prepare()
-        self.evaluators = {name: SpeechIntent(spec) for name, spec in config.evaluators.items()} if self.main else {}
+        self.evaluators = {name: build_evaluator(spec) for name, spec in config.evaluators.items()} if self.main else {}
         for checked in self.evaluators.values():
-            checked.check_recordings()
+            checked.check()
         evaluator, _, metric = (config.train.best or "").partition("/")
         if evaluator in self.evaluators and metric not in self.evaluators[evaluator].metrics():
             known = ", ".join(sorted(self.evaluators[evaluator].metrics()))
@@ -128,7 +128,7 @@ class Trainer:
     def _open(self) -> Path | None:
         """Run folder and stores; the main process goes first, the others find both made."""
         config = self.config
-        if not config.data.train.exists():
+        if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
             hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
             raise UserError(f"data.train: {config.data.train} does not exist{hint}")
         checkpoint = open_run(config) if self.main else newest_checkpoint(config.output)

@@ -20,4 +20,4 @@ def test_config_loads(path: Path) -> None:
     config = load_config(path)
     assert config.tower_pairs()
     for name in config.towers:
-        assert config.modality(name).kind in ("text", "audio")
+        assert config.modality(name).kind in ("text", "audio", "image")

@@ -17,6 +17,7 @@ from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
 
+TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, store"
 RUN = """\
 output: runs/a
 data: {train: data/train.jsonl}
@@ -108,12 +109,12 @@ def test_overriding_kind_keeps_only_what_overrides_give(write: Any, flip: bool) 
 
 
 def test_an_override_by_a_mapping_replaces(write: Any) -> None:
-    path = write(RUN + "evaluators: {a: {test: t.jsonl}}\n")
+    path = write(RUN + "evaluators: {a: {kind: speech_intent, test: t.jsonl}}\n")
     assert load_config(path, ["evaluators={}"]).evaluators == {}
 
 
 def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
-    path = write(RUN + "evaluators: {a: &e {test: t.jsonl}, b: *e}\n")
+    path = write(RUN + "evaluators: {a: &e {kind: speech_intent, test: t.jsonl}, b: *e}\n")
     config = load_config(path, ["evaluators.a.trained=true"])
     assert (config.evaluators["a"].trained, config.evaluators["b"].trained) == (True, False)
 
@@ -146,10 +147,11 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("objective: {temperature: 1}", "objective.kind: missing; give one of infonce, cwcl, siglip"),
         ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}", "objective.kernel.power: unknown key; known here: "
          "centre, identity_mix, kind, temperature"),
-        ("evaluators: {a: {kind: intent, test: b}}", "evaluators.a.kind: 'intent' is not one of speech_intent; "
-         "did you mean speech_intent?"),
-        ("evaluators: {a: {}}", "evaluators.a.test: missing"),
-        ("evaluators: {a: {test: t, 1: x}}", "evaluators.a.1: keys must be text (put quotes around it)"),
+        ("evaluators: {a: {kind: intent, test: b}}", "evaluators.a.kind: 'intent' is not one of speech_intent, "
+         "zero_shot, retrieval; did you mean speech_intent?"),
+        ("evaluators: {a: {kind: zero_shot}}", "evaluators.a.test: missing"),
+        ("evaluators: {a: {kind: zero_shot, test: t, 1: x}}",
+         "evaluators.a.1: keys must be text (put quotes around it)"),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_line(write: Any, text: str, line: str) -> None:
@@ -159,8 +161,8 @@ def test_one_mistake_is_one_line(write: Any, text: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("tower", "lines"),
     [
-        ("{kind: transformer}", ["towers.text.kind: 'transformer' is not one of transformers, speech_encoder, store; "
-         "did you mean transformers?"]),
+        ("{kind: transformer}",
+         [f"towers.text.kind: 'transformer' is not one of {TOWERS}; did you mean transformers?"]),
         ("{kind: transformers}", ["towers.text.name: missing"]),
         ("{kind: transformers, name: 3}", ["towers.text.name: 3 must be text (put quotes around it)"]),
         ("{kind: store, path: s, tower: {kind: transformers, nmae: b}}", ["towers.text.tower.name: missing",
@@ -188,8 +190,7 @@ def test_every_mistake_at_once_each_with_its_source(write: Any) -> None:
         "command line: output.x: output is a single value, 'runs/a'; set all of it, output=...",
         "command line: seed: -1 must be at least 0",
         "command line: data.buckts: unknown key; did you mean data.buckets?",
-        f"{path}: towers.txt.kind: missing (did you mean towers.text?); give one of transformers, speech_encoder, "
-        "store",
+        f"{path}: towers.txt.kind: missing (did you mean towers.text?); give one of {TOWERS}",
         f"{path}: train.steps: 0 must be at least 1",
         f"{path}: train.setps: unknown key; did you mean train.steps?",
         f"{base}: optim.leaning_rate: unknown key; known here: lr, betas, eps, weight_decay, warmup, final, clip, "
@@ -247,7 +248,7 @@ FULL = (
     RUN
     + """\
 seed: 3
-evaluators: {h: {test: t.jsonl, names: n.json}}
+evaluators: {h: {kind: speech_intent, test: t.jsonl, names: n.json}}
 objective: {kind: cwcl, kernel: {kind: perplexity, perplexity: 4}}
 optim: {eps: 1e-8, rules: [{match: '^a', lr_scale: 0.1}]}
 train: {best: h/accuracy_mean, chunk: 8}

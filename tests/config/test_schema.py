@@ -31,6 +31,7 @@ def run(towers: dict[str, Any], **rest: Any) -> RunConfig:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__name__)
 def test_defaults_pass_their_own_checks(spec: type[BaseModel]) -> None:
     given = {"name": "a", "path": "a", "tower": TEXT, "train": "a", "test": "a", "match": "a", "output": "a"}
+    given |= {"side": "visual"}
     given |= {"data": DataSpec(train=Path("a")), "towers": {"text": TEXT, "speech": SPEECH}}
     required = {name: given[name] for name, known in spec.model_fields.items() if known.is_required()}
     built = spec.model_validate(required)

@@ -4,6 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from pictures import save
+
+from xmodal.corpora import CORPORA
+from xmodal.errors import UserError
+
 SCRIPT = Path(__file__).resolve().parents[2] / "data_prep" / "prepare.py"
 
 
@@ -29,3 +35,29 @@ def test_mistakes(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith(line)
         assert "Traceback" not in done.stderr
+
+
+def test_splits(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        save(tmp_path / "in" / split / "n01440764" / "a.JPEG")
+    done = prepare("imagenet", tmp_path / "in", tmp_path / "out", "--split", "val")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/out/val.parquet: 1 rows",
+        f"{tmp_path}/out/val.skipped.jsonl: 1 rows",
+    ]
+    for corpus, line in (
+        ("coco", "coco has train, val; found dev"),
+        ("slurp", "slurp has no splits to choose; found dev"),
+    ):
+        done = prepare(corpus, tmp_path / "in", tmp_path / "none", "--split", "dev")
+        assert (done.returncode, done.stderr) == (2, f"error: --split: {line}\n")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("corpus", sorted(CORPORA))
+def test_every_corpus_tells_a_wrong_root_what_it_expects(corpus: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match=r"expected|ROOT is the|beside the images"):
+        CORPORA[corpus](tmp_path / "in", tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()

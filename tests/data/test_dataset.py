@@ -116,6 +116,10 @@ def key(*indices, epoch=0):
     return BatchKey(epoch, np.array(indices))
 
 
+def cached(dataset):
+    return dataset._sides[0].cache._arrays
+
+
 def same(a, b):
     assert a.names == b.names
     torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
@@ -273,7 +277,7 @@ def test_the_cache_keeps_to_its_size(tmp_path):
         for n in range(12):
             dataset[key(n)]
     assert large.calls == 12 + 9  # 3 fit beside the texts
-    assert sum(f.nbytes for f in dataset._cache.values()) < 2 * 2**20
+    assert sum(f.nbytes for f in cached(dataset).values()) < 2 * 2**20
 
 
 AUGMENT = SpeechAugment(frequency_masks=2, frequency_width=3, time_masks=1, noise=0.2, speed=0.2)
@@ -309,10 +313,10 @@ def test_augmentation_is_for_training_and_leaves_the_cache_alone(tmp_path):
     plain = build(path)[key(3, 8)]
     same(plain, build(path, speech(AUGMENT), train=False)[key(3, 8)])
     dataset = build(path, speech(AUGMENT))
-    cached = [f.copy() for f in (dataset[key(3)], dataset._cache)[1].values()]
+    before = [f.copy() for f in (dataset[key(3)], cached(dataset))[1].values()]
     for epoch in range(3):
         assert dataset[key(3, epoch=epoch)].inputs["speech"]["values"].dtype == torch.float32
-    assert all(np.array_equal(a, b) for a, b in zip(cached, dataset._cache.values(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, cached(dataset).values(), strict=True))
 
 
 def test_processors_must_fit(tmp_path):

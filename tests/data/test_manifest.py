@@ -105,10 +105,10 @@ def test_bytes_that_are_not_utf8(tmp_path):
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
-    message = re.escape("no such file, expected a manifest (JSONL or parquet); make it with: x")
+    message = re.escape("no such file, expected a manifest (JSONL, CSV or parquet) or a folder; make it with: x")
     with pytest.raises(UserError, match=message):
         read_manifest(tmp_path / "m.jsonl", made_by="x")
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match=r"expected \*.tar, \*.parquet, or class folders"):
         read_manifest(tmp_path)
 
 

@@ -53,6 +53,8 @@ def weight_row(kind: str, value: float, c: list[float]) -> list[float]:
     if kind == "top_k":
         kth = sorted(c, reverse=True)[: int(value)][-1]
         return [float(x >= kth) for x in c]
+    if kind == "threshold":
+        return [float(x >= value) for x in c]
     if kind == "perplexity":
         return perplexity_row(c, value)
     raise AssertionError(kind)

@@ -16,6 +16,7 @@ KERNEL_SPECS = [
     specs.ExpKernel,
     specs.SoftmaxKernel,
     specs.TopKKernel,
+    specs.ThresholdKernel,
     specs.PerplexityKernel,
 ]
 

@@ -9,7 +9,7 @@ from open_clip.loss import ClipLoss
 
 from xmodal.errors import UserError
 from xmodal.objectives import CWCL, InfoNCE
-from xmodal.objectives.kernels import KERNELS, Affine, Exp, Perplexity, Power, TopK
+from xmodal.objectives.kernels import KERNELS, Affine, Exp, Perplexity, Power, Threshold, TopK
 
 N, D, G = 12, 6, 5
 UNIQUE = (list(range(N)), list(range(N)))
@@ -22,6 +22,7 @@ CASES = {
     "exp": (Exp(temperature=0.2), ("exp", 0.2)),
     "softmax": (KERNELS["softmax"](temperature=0.5), ("softmax", 0.5)),  # type: ignore[call-arg]
     "top_k": (TopK(k=4), ("top_k", 4)),
+    "threshold": (Threshold(threshold=0.3), ("threshold", 0.3)),
     "perplexity": (Perplexity(perplexity=5), ("perplexity", 5.0)),
 }
 
@@ -95,7 +96,9 @@ def test_infonce_equals_open_clip():
     close(torch.autograd.grad(got, (a, k, objective.log_scale)), torch.autograd.grad(want, (a, k, s)))
 
 
-@pytest.mark.parametrize("kernel", [Power(power=1e6), Exp(temperature=1e-9), TopK(k=1), Affine(identity_mix=1.0)])
+@pytest.mark.parametrize(
+    "kernel", [Power(power=1e6), Exp(temperature=1e-9), TopK(k=1), Threshold(threshold=1.0), Affine(identity_mix=1.0)]
+)
 @pytest.mark.parametrize("anchor", ["trainable", "frozen", "both"])
 @pytest.mark.parametrize("ids", [UNIQUE, BOTH], ids=["unique", "both"])
 def test_limits_that_are_infonce(kernel, anchor, ids):

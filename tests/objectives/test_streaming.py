@@ -102,6 +102,21 @@ def test_underflowing_sums_in_fp32_at_scale_100(opposite):
         torch.testing.assert_close(got.double(), want, rtol=2e-5, atol=2e-4)
 
 
+@pytest.mark.parametrize("scale", [14.3, 59.9, 60.0, 60.1, 100.0])
+@pytest.mark.parametrize("upstream", [1e-20, 1e-6, 1e20])
+def test_upstream_gradients_of_any_size_in_fp32(scale, upstream):
+    k64 = unit(30, 16, 2)
+    a64 = torch.nn.functional.normalize(k64 + 0.1 * unit(30, 16, 1), dim=1)  # the logits reach the scale
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        a, k, s = a64.to(dtype).requires_grad_(), k64.to(dtype).requires_grad_(), torch.tensor([scale], dtype=dtype)
+        s.requires_grad_()
+        rows, columns = two_way_logsumexp(a, k, s) if dtype == torch.float32 else dense(a, k, s)
+        results.append(torch.autograd.grad((rows.sum() + columns.sum()) * upstream, (a, k, s)))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got.double() / upstream, want / upstream, rtol=1e-5, atol=1e-5 * scale)
+
+
 def test_norms_may_differ():
     a, k = unit(6, 4, 1) * torch.tensor([[0.01], [1], [5], [30], [2], [1]]).double(), unit(5, 4, 2) * 3
     s = torch.tensor([10.0], dtype=torch.float64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tiny_models import SIZES, bert_folder, sentence_folder, whisper_folder
+from tiny_models import bert_folder, sentence_folder, whisper_folder
 
 from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
@@ -70,10 +70,10 @@ def test_weights_of_another_model_are_refused(tmp_path):
         build_tower(TransformersTower(name=str(tmp_path)))
 
 
-def test_what_is_neither_text_nor_speech(tmp_path):
-    config = transformers.ViTConfig(image_size=32, patch_size=16, **SIZES)
-    transformers.ViTModel(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="neither a text nor a speech encoder"):
+def test_what_is_no_encoder_known_here(tmp_path):
+    config = transformers.MobileViTConfig(hidden_sizes=[8, 8, 8], neck_hidden_sizes=[8] * 7, num_hidden_layers=1)
+    transformers.MobileViTModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"an encoder of neither text, speech nor images.*known here"):
         build_tower(TransformersTower(name=str(tmp_path)))
 
 

@@ -9,7 +9,8 @@ import torch
 
 from xmodal.config.towers import SpeechEncoderTower
 from xmodal.errors import UserError
-from xmodal.towers.speech_encoder import AttentionPooling, Block, LogMel, SpeechEncoder, load, sinusoids
+from xmodal.towers.speech_encoder import LogMel, SpeechEncoder, load
+from xmodal.towers.transformer import AttentionPooling, Block, sinusoids
 
 SMALL = {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "mels": 20}
 

@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
+import open_clip
 import torch
 import transformers
+from PIL import Image
+from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer, models
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers import models as token_models
@@ -80,3 +84,31 @@ def rebuilt(spec, tower, processor, folder):
     assert json.loads(json.dumps(other.describe())) == other.describe()
     assert again.fingerprint() == tower.fingerprint()
     return again, other
+
+
+def images(seed=0):
+    """Odd sizes: wider and higher than the towers take, and smaller."""
+    rng = np.random.default_rng(seed)
+    shapes = [(37, 53), (64, 41), (32, 32), (19, 71), (23, 22)]
+    return [Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in shapes]
+
+
+VISION = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+OPEN_CLIP = {"embed_dim": 24, "vision_cfg": VISION, "text_cfg": TEXT}
+
+
+def open_clip_files(folder, **changes):
+    """(JSON config, safetensors) of a tiny model, and the model itself, built by open_clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / f"tiny_{folder.name}.json"
+    config.write_text(json.dumps(OPEN_CLIP | changes))
+    open_clip.add_model_config(config)
+    torch.manual_seed(0)
+    model = open_clip.create_model(config.stem).eval()
+    save_file({n: v.contiguous() for n, v in model.state_dict().items()}, folder / "tiny.safetensors")
+    return str(config), str(folder / "tiny.safetensors"), model
+
+
+def batch(processor, items):
+    return processor.collate([processor.features(item) for item in items])

@@ -34,9 +34,8 @@ class ZeroShotEvaluator(Spec):
     test: Path  # anything `data.train` may be, with the item's column and a label
     prompts: str = "plain"  # a template set's name, or a YAML file
     names: Path | None = None  # JSON: label -> class name; default: underscores become spaces
-    classes: str | None = (
-        None  # a subset's name (imagenet_r, ...), or a file of labels, one a line: all others are left out
-    )
+    # labels; or a subset's name (imagenet_r, ...), or a file of labels, one a line: items of others are left out
+    classes: str | tuple[str, ...] | None = None
     cluster: str | None = None  # column whose equal values are resampled together; default: every item for itself
     trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
     synthetic: bool = False  # the items are synthetic (rendered images, TTS)

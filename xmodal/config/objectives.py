@@ -48,6 +48,13 @@ class TopKKernel(KernelSpec):
     k: Count = 8
 
 
+class ThresholdKernel(KernelSpec):
+    """Equal weight on the items whose cosine reaches the threshold (SimCon)."""
+
+    kind: Literal["threshold"] = "threshold"
+    threshold: float = Field(0.8, gt=-1, le=1)
+
+
 class PerplexityKernel(KernelSpec):
     """Softmax whose temperature is set per row so that exp(entropy) = perplexity."""
 
@@ -56,7 +63,8 @@ class PerplexityKernel(KernelSpec):
 
 
 Kernel = Annotated[
-    AffineKernel | PowerKernel | ExpKernel | SoftmaxKernel | TopKKernel | PerplexityKernel, Field(discriminator="kind")
+    AffineKernel | PowerKernel | ExpKernel | SoftmaxKernel | TopKKernel | ThresholdKernel | PerplexityKernel,
+    Field(discriminator="kind"),
 ]
 
 

@@ -120,6 +120,9 @@ class RunConfig(Spec):
         if not whole or (not self.pairs and len(self.towers) != 2):
             return []
         frozen = [guide for _, guide in self.tower_pairs() if guide in self.towers]
+        several = [guide for guide in frozen if isinstance(t := self.towers[guide], StoreTower) and t.views > 1]
+        if several:
+            return [f"objective.{whole[0]}: store goes with one view of each item: set towers.{several[0]}.views=1"]
         return [
             f"objective.{name}: store needs towers.{guide} of kind store with an identity head: "
             "other embeddings move, or are nowhere on disk"

@@ -1,7 +1,9 @@
-"""The manifest: one row per pair, as JSONL or parquet. Enters: a path. Leaves: a `datasets.Dataset`, checked.
+"""The manifest: one row per pair. Enters: a path. Leaves: a `datasets.Dataset`, checked.
 
-Columns: `id` (unique), one per modality (a text, or an audio path relative to the manifest's folder), and, where there
-are any, `label`, `<modality>_id` (the name of the item itself) and others, which are kept as they are.
+Forms: JSONL, CSV or parquet; a folder of class folders, of parquet files or of tars; `hub:NAME` (see `sources.py`).
+Columns: `id` (unique; JSONL must have it, elsewhere the row's number stands in), one per modality (a text, several
+captions as a list, a path relative to the manifest's folder, an image's bytes), and, where there are any, `label`,
+`<modality>_id` (the name of the item itself) and others, which are kept as they are.
 
 JSONL is parsed here rather than by `Dataset.from_json`, which guesses: a column of dates becomes timestamps, and an
 error carries no line number. Nothing is cached on disk, so a manifest that changes under the same path is read anew.
@@ -19,18 +21,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from xmodal.data.sources import read_csv, read_folder, read_hub
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines
 from xmodal.store import content_id
 
 
 def read_manifest(
-    path: Path, columns: Sequence[str] = (), made_by: str | None = None, ids: bool = True
+    path: Path,
+    columns: Sequence[str] = (),
+    made_by: str | None = None,
+    ids: bool = True,
+    media: Sequence[str] = (),
 ) -> datasets.Dataset:
     """Read a manifest and check it; `columns` are needed besides `id` (unless `ids` is false), without null values.
 
     `id`, `label`, `columns` and every column ending in `_id` come back as strings, exactly as written (`007` and
-    `2026-01-31` stay what they are). `made_by` is the command that makes the file, named where the file is missing.
+    `2026-01-31` stay what they are); of the `columns`, those in `media` may hold lists of strings or bytes as well.
+    `made_by` is the command that makes the file, named where the file is missing.
 
     Raises `UserError`: file missing, empty, not JSONL (with the line) or parquet, columns missing (with the nearest
     name), null values, ids that occur twice.
@@ -41,21 +49,24 @@ def read_manifest(
     """
     path = Path(path)
     hint = f"make it with: {made_by}" if made_by else "check the path"
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{path}: {found}, expected a manifest (JSONL or parquet); {hint}")
-    with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
     needed = [*(["id"] if ids else []), *dict.fromkeys(columns)]
-    table = _read_parquet(path) if is_parquet else _read_jsonl(path, needed, hint)
+    table = _read_table(path, needed, media, hint)
     if not len(table):
         raise UserError(f"{path}: empty, expected at least one row; {hint}")
+    if ids and "id" not in table.column_names and path.suffix != ".jsonl":
+        table = table.append_column("id", pa.array(map(str, range(len(table))), pa.string()))
     _check_columns(path, table.column_names, needed)
     for name in table.column_names:
         if _is_text(name, needed):
-            table = table.set_column(table.column_names.index(name), name, _as_strings(path, table[name], name))
+            column = _as_strings(path, table[name], name, name in media)
+            table = table.set_column(table.column_names.index(name), name, column)
     _check_values(path, table, needed)
     return datasets.Dataset(table)
+
+
+def root_of(path: Path) -> Path:
+    """The folder that a manifest's relative paths start from: its own, or a folder of data itself."""
+    return path if path.is_dir() else path.parent
 
 
 def strings(manifest: datasets.Dataset, column: str) -> pa.LargeStringArray:
@@ -80,6 +91,20 @@ def item_ids(manifest: datasets.Dataset, modality: str, column: str) -> np.ndarr
     return np.fromiter((content_id(value) for value in values.to_pylist()), np.int64, len(values))
 
 
+def _read_table(path: Path, needed: Sequence[str], media: Sequence[str], hint: str) -> pa.Table:
+    if str(path).startswith("hub:"):
+        return read_hub(str(path).removeprefix("hub:"))
+    if path.is_dir():
+        return read_folder(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, expected a manifest (JSONL, CSV or parquet) or a folder; {hint}")
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if is_parquet:
+        return _read_parquet(path)
+    return read_csv(path) if path.suffix in (".csv", ".tsv") else _read_jsonl(path, needed, media, hint)
+
+
 def _read_parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path).replace_schema_metadata(None)
@@ -91,22 +116,27 @@ def _is_text(name: str, needed: Sequence[str]) -> bool:
     return name in needed or name == "label" or name.endswith("_id")
 
 
-def _read_jsonl(path: Path, needed: Sequence[str], hint: str) -> pa.Table:
+def _read_jsonl(path: Path, needed: Sequence[str], media: Sequence[str], hint: str) -> pa.Table:
     """The rows of a JSONL file, the values that must be strings as strings."""
     rows = read_json_lines(path, hint)
     for where, row in rows:
         for name in [name for name in row if _is_text(name, needed)]:
+            if name in media and isinstance(row[name], list):
+                row[name] = [_as_text(value) for value in row[name]]
+                continue
             if isinstance(row[name], list | dict):
                 raise UserError(f"{where}: {name!r} is a {type(row[name]).__name__}, expected a string")
             row[name] = _as_text(row[name])
-    return _table([row for _, row in rows])
+    return _table([row for _, row in rows], media)
 
 
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows whose keys may differ, as a table; a column of mixed types becomes strings."""
+def _table(rows: list[dict[str, Any]], media: Sequence[str] = ()) -> pa.Table:
+    """Rows whose keys may differ, as a table; a column of mixed types becomes strings, in `media` lists of strings."""
     columns = {}
     for name in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(name) for row in rows]
+        if name in media and any(isinstance(value, list) for value in values):
+            values = [value if value is None or isinstance(value, list) else [value] for value in values]
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
@@ -132,8 +162,10 @@ def _check_columns(path: Path, found: list[str], needed: list[str]) -> None:
     raise UserError(f"{path}: missing column {', '.join(hints)}; found: {', '.join(found)}")
 
 
-def _as_strings(path: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _as_strings(path: Path, column: pa.ChunkedArray, name: str, media: bool) -> pa.ChunkedArray:
     kind = column.type
+    if media and (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return column
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise UserError(f"{path}: column {name!r} holds {kind} values, expected strings")
     if pa.types.is_floating(kind):  # a missing value written by pandas

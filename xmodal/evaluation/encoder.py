@@ -1,17 +1,20 @@
-"""A trained run behind one method: `encode(modality, items)`.
+"""A trained run, or any dual encoder, behind one method: `encode(modality, items)`.
 
-Enters: texts, audio paths or waveforms. Leaves: unit-norm embeddings, float32, on the CPU. Everything an evaluator
+Enters: texts, audio, images. Leaves: unit-norm embeddings, float32, on the CPU. Everything an evaluator
 knows of a model goes through here.
 """
 
 import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,17 +23,24 @@ from xmodal.checkpoint import kept_weights, load_trained_state, newest_checkpoin
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import StoreTower
-from xmodal.data.audio import AudioError, as_waveform, read_audio
-from xmodal.embedding import embed
+from xmodal.data.audio import as_waveform, read_audio
+from xmodal.data.image import ImageError, read_image
+from xmodal.data.side import UNREADABLE
+from xmodal.embedding import BATCH_SIZE, Features, embed
 from xmodal.errors import UserError
+from xmodal.evaluation.kept import Embedded, KeptEmbeddings
 from xmodal.store import content_id
 from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Processor, Tower
 
-Item = str | Path | np.ndarray | Tensor
+Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 
 DECODED = 512  # recordings held in memory at a time; each chunk is sorted by length
+DECODERS = os.cpu_count() or 1  # threads that decode images: Pillow leaves Python to the others meanwhile
+GPU_BATCH = 256
+DUAL_ENCODERS = ("open_clip:", "transformers:")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Encoder:
@@ -42,6 +52,7 @@ class Encoder:
         stores: modality -> processor of the store its tower was trained from; texts found there are not encoded again.
         name: how reports call it.
         provenance: what a report records of it.
+        dtype: what the towers run in (autocast); embeddings are float32 in any case.
 
     Example:
         encoder = xmodal.load("runs/demo")
@@ -55,7 +66,10 @@ class Encoder:
         stores: Mapping[str, StoreProcessor] | None = None,
         name: str = "",
         provenance: dict[str, Any] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype
+        self.kept: KeptEmbeddings | None = None  # where embeddings of files stay for the next evaluation
         self.towers = dict(towers)
         self.processors = dict(processors)
         self.stores = dict(stores or {})
@@ -72,9 +86,16 @@ class Encoder:
         return modality in self.towers and self.towers[modality].guides
 
     def encode(
-        self, modality: str, items: Sequence[Item], sample_rate: int | None = None, batch_size: int = 64
+        self, modality: str, items: Sequence[Item], sample_rate: int | None = None, batch_size: int | None = None
     ) -> Tensor:
-        """Unit-norm embeddings [N, D] of texts, or of audio paths or arrays (which need their `sample_rate`, Hz).
+        """Unit-norm embeddings [N, D], float32, on the CPU (`.numpy()` shares their memory).
+
+        Args:
+            modality: one of `modalities`.
+            items: texts; audio as paths or arrays (which need their `sample_rate`, Hz); images as paths, files' bytes,
+                Pillow images, or arrays uint8 [H, W, 3] or [H, W].
+            sample_rate: Hz, of audio arrays.
+            batch_size: items at a time; default: as many as go, halved where memory runs out.
 
         Raises:
             UserError: no such modality, or an item that cannot be read.
@@ -89,37 +110,62 @@ class Encoder:
         modality: str,
         items: Sequence[Item],
         sample_rate: int | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: str | None = None,
-    ) -> tuple[Tensor, list[int], list[tuple[int, str]]]:
+    ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
         if modality not in self.towers:
-            raise UserError(f"modality {modality!r}: this run encodes {', '.join(self.towers)}")
-        if isinstance(items, str | Path | np.ndarray | Tensor) and (isinstance(items, str | Path) or items.ndim < 2):
+            raise UserError(f"modality {modality!r}: {self.name or 'this run'} encodes {', '.join(self.towers)}")
+        if isinstance(items, str | Path | bytes | np.ndarray | Tensor | Image.Image) and not (
+            isinstance(items, np.ndarray | Tensor) and items.ndim >= 2
+        ):
             raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
         if self.processors[modality].kind == "text":
             for item in items:
                 if not isinstance(item, str):
                     raise UserError(f"{modality}: expected texts, found {type(item).__name__}")
             return self._encode_texts(modality, list(map(str, items)), batch_size, progress), [*range(len(items))], []
-        rate = self.processors[modality].sample_rate
-        assert rate is not None
+
+        key = self.kept.key(self.towers[modality], self.processors[modality], items) if self.kept else None
+        found = self.kept.read(key) if self.kept and key else None
+        if found is not None:
+            return found
+        embedded = self._encode_media(modality, items, sample_rate, batch_size, progress)
+        if self.kept and key:
+            self.kept.write(key, embedded)
+        return embedded
+
+    def _encode_media(
+        self,
+        modality: str,
+        items: Sequence[Item],
+        sample_rate: int | None,
+        batch_size: int | None,
+        progress: str | None,
+    ) -> Embedded:
+        def read(item: Item) -> Any:
+            return features_or_wave(self.processors[modality], item, sample_rate)
+
         parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], [], []
-        bar = tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None)
-        for start in range(0, len(items), DECODED):
-            waves = []
-            for position, item in enumerate(items[start : start + DECODED], start):
-                try:
-                    waves.append(_waveform(item, sample_rate, rate))
-                    kept.append(position)
-                except AudioError as error:
-                    skipped.append((position, str(error)))
-            parts.append(self._embed(modality, waves, batch_size, None))
-            bar.update(len(items[start : start + DECODED]))
-        bar.close()
+        is_image = self.processors[modality].kind == "image"
+        with (
+            ThreadPoolExecutor(DECODERS) as pool,
+            tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar,
+        ):
+            for start in range(0, len(items), DECODED):
+                part = items[start : start + DECODED]
+                good = []
+                for position, found in enumerate(pool.map(_tried(read), part) if is_image else map(_tried(read), part)):
+                    if isinstance(found, UNREADABLE):
+                        skipped.append((start + position, str(found)))
+                    else:
+                        good.append(found)
+                        kept.append(start + position)
+                parts.append(self._embed(modality, good, batch_size, None))
+                bar.update(len(part))
         return torch.cat(parts), kept, skipped
 
-    def _encode_texts(self, modality: str, texts: list[str], batch_size: int, progress: str | None) -> Tensor:
+    def _encode_texts(self, modality: str, texts: list[str], batch_size: int | None, progress: str | None) -> Tensor:
         store = self.stores.get(modality)
         if store is None:
             return self._embed(modality, texts, batch_size, progress)
@@ -136,25 +182,65 @@ class Encoder:
             z[torch.from_numpy(~known)] = self._embed(modality, fresh, batch_size, progress)
         return z
 
-    def _embed(self, modality: str, items: Sequence[Any], batch_size: int, progress: str | None) -> Tensor:
+    def _embed(self, modality: str, items: Sequence[Any], batch_size: int | None, progress: str | None) -> Tensor:
         tower = self.towers[modality]
         if not items:
             return torch.empty(0, tower.dim)
-        return embed(
-            tower,
-            self.processors[modality],
-            items,
-            batch_size=batch_size,
-            device=self._device(modality),
-            what="z",
-            progress=progress,
-        )
+        size = batch_size or (GPU_BATCH if self._device(modality).type == "cuda" else BATCH_SIZE)
+        while True:
+            try:
+                with torch.autocast(self._device(modality).type, self.dtype, enabled=self.dtype != torch.float32):
+                    return embed(
+                        tower,
+                        self.processors[modality],
+                        items,
+                        batch_size=size,
+                        device=self._device(modality),
+                        what="z",
+                        progress=progress,
+                    )
+            except torch.OutOfMemoryError:
+                if batch_size is not None or size == 1:
+                    raise
+                size = max(1, size // 2)
 
     def _device(self, modality: str) -> torch.device:
-        return next(self.towers[modality].parameters()).device
+        return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))
 
 
-def _waveform(item: Item, sample_rate: int | None, rate: int) -> np.ndarray:
+def _tried(read: Callable[[Item], Any]) -> Callable[[Item], Any]:
+    """`read`, its error as a value."""
+
+    def reader(item: Item) -> Any:
+        try:
+            return read(item)
+        except UNREADABLE as error:
+            return error
+
+    return reader
+
+
+def features_or_wave(processor: Processor, item: Item, sample_rate: int | None) -> np.ndarray | Features:
+    """Audio as a waveform at the tower's rate, an image as its features (a decoded photo takes 100 times the memory).
+
+    Raises:
+        AudioError, ImageError: what cannot be read.
+    """
+    if processor.kind == "image":
+        if isinstance(item, str | Path | bytes):
+            image = read_image(item)
+        elif isinstance(item, Image.Image):
+            image = item.convert("RGB")
+        else:
+            pixels = np.asarray(item)
+            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+                raise ImageError(
+                    f"array of {pixels.dtype} {list(pixels.shape)}, expected uint8 [H, W, 3] (or [H, W], grey)"
+                )
+            image = Image.fromarray(pixels).convert("RGB")
+        return Features(processor.features(image))
+    rate = processor.sample_rate
+    assert rate is not None
     if isinstance(item, str | Path):
         return read_audio(Path(item), rate)
     if sample_rate is None:
@@ -162,24 +248,40 @@ def _waveform(item: Item, sample_rate: int | None, rate: int) -> np.ndarray:
     return as_waveform(np.asarray(item), sample_rate, rate)
 
 
-def load(folder: str | Path, device: torch.device | str | None = None, trust_remote_code: bool = False) -> Encoder:
-    """The encoder of a run folder: kept weights (best, else newest), complete, without the network.
+def load(
+    model: str | Path,
+    device: torch.device | str | None = None,
+    trust_remote_code: bool = False,
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
+) -> Encoder:
+    """The encoder of a run folder (kept weights: best, else newest; without the network), or of a dual encoder.
 
     Args:
-        folder: what the config's `output` named.
+        model: what the config's `output` named; or `open_clip:NAME[@PRETRAINED]`, `transformers:NAME_OR_FOLDER`.
         device: default: CUDA where there is one, else the CPU.
         trust_remote_code: run model code that came with the folder (a run trained with such code needs it).
+        dtype: what the towers run in; half precision pays on a GPU.
 
     Raises:
-        UserError: not a run folder, no weights yet, or damaged ones.
+        UserError: neither a run folder nor such a model, no weights yet, or damaged ones.
     """
-    folder = Path(folder)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if str(model).startswith(DUAL_ENCODERS):
+        from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
+
+        towers, processors = {}, {}
+        for modality, spec in dual_encoder_specs(str(model)).items():
+            towers[modality], processors[modality] = build_tower(spec)
+            towers[modality].to(place).eval()
+        return Encoder(towers, processors, name=str(model), provenance={"model": str(model)}, dtype=DTYPES[dtype])
+    folder = Path(model)
     weights = kept_weights(folder)
     config = load_config(folder / "config.yaml")
     aligner, processors = build_aligner(config, folder, trust_remote_code)
     load_trained_state(aligner, weights, str(folder))
-    aligner.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    return Encoder(_towers(aligner), processors, name=str(folder), provenance=provenance(config) | _facts(folder))
+    aligner.to(place).eval()
+    facts = provenance(config) | _facts(folder)
+    return Encoder(_towers(aligner), processors, name=str(folder), provenance=facts, dtype=DTYPES[dtype])
 
 
 def _facts(folder: Path) -> dict[str, Any]:

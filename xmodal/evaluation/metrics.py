@@ -138,6 +138,18 @@ def first_argmax(scores: ArrayLike) -> tuple[NDArray[np.int64], int]:
     return best, int(ties.sum())
 
 
+def places_of(scores: ArrayLike, columns: ArrayLike) -> NDArray[np.int64]:
+    """The place, from 0, of column `columns[i]` in row i of [n, C], best score first; of equal scores the first column.
+
+    Example:
+        places_of([[0.2, 0.9, 0.2]], [2])  # [2]
+    """
+    matrix, at = np.asarray(scores), np.asarray(columns, dtype=np.int64)
+    own = np.take_along_axis(matrix, at[:, None], axis=1)
+    before = (matrix == own) & (np.arange(matrix.shape[1]) < at[:, None])
+    return np.asarray(((matrix > own) | before).sum(axis=1), dtype=np.int64)
+
+
 def per_class_table(
     true: Sequence[Hashable] | NDArray,
     predicted: Sequence[Hashable] | NDArray,

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,19 +11,21 @@ from typing import Any
 from xmodal.checkpoint import versions
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
-from xmodal.data.manifest import read_manifest, strings
+from xmodal.data.manifest import read_manifest, root_of, strings
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.evaluation.evaluator import Evaluator
 from xmodal.metrics_file import read_metrics
 from xmodal.report.figures import curves
 from xmodal.report.report import Record, Report
+
+DRAWN = re.compile(r"/(acc|mean_average_precision|.*recall@1$)")  # what is drawn against the step
 
 
 def run_report(
     run: Path,
     encoder: Encoder,
-    evaluators: Mapping[str, SpeechIntent],
+    evaluators: Mapping[str, Evaluator],
     provenance: Mapping[str, Any],
     log: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Report:
@@ -48,7 +51,7 @@ def run_report(
     return report
 
 
-def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[str, SpeechIntent]) -> list[str]:
+def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> list[str]:
     """Which weights were evaluated, where that changes what the numbers mean."""
     step, steps = facts.get("weights_from_step"), config.train.steps
     if not facts.get("finished"):
@@ -60,22 +63,23 @@ def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[st
     return []
 
 
-def _overlaps(config: RunConfig, evaluators: Mapping[str, SpeechIntent]) -> list[str]:
-    """Which tests hold recordings that were trained on; nothing where the training data are not there any more."""
+def _overlaps(config: RunConfig, evaluators: Mapping[str, Evaluator]) -> list[str]:
+    """Which tests hold files that were trained on; nothing where the training data are not there any more."""
     notes = []
     for name, evaluator in evaluators.items():
-        modality = evaluator.spec.speech
-        if modality not in config.towers or config.modality(modality).kind != "audio":
+        modality = evaluator.modality
+        if modality not in config.towers or config.modality(modality).kind == "text" or not evaluator.files:
             continue
         column = config.modality(modality).column or modality
         try:
             rows = strings(read_manifest(config.data.train, [column]), column).to_pylist()
-        except UserError:
+        except UserError:  # not there any more, or bytes in place of paths
             continue
-        trained = {os.path.realpath(config.data.train.parent / row) for row in rows}
-        seen = sum(os.path.realpath(path) in trained for path in evaluator.recordings)
+        trained = {os.path.realpath(root_of(config.data.train) / row) for row in rows}
+        seen = sum(os.path.realpath(path) in trained for path in evaluator.files)
+        what = "recordings" if config.modality(modality).kind == "audio" else "images"
         if seen:
-            notes.append(f"{name}: {seen} of {len(evaluator.recordings)} test recordings are also training recordings.")
+            notes.append(f"{name}: {seen} of {len(evaluator.files)} test {what} are also training {what}.")
     return notes
 
 
@@ -86,7 +90,7 @@ def training_curves(run: Path) -> dict[str, bytes]:
     loss = [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row]
     if loss:
         figures["training loss"] = curves({"loss": loss}, "training loss", "loss")
-    names = sorted({key for row in rows for key in row if key.startswith("eval/") and "/accuracy" in key})
+    names = sorted({key for row in rows for key in row if key.startswith("eval/") and DRAWN.search(key)})
     accuracy = {name.removeprefix("eval/"): [(r["step"], r[name]) for r in rows if name in r] for name in names}
     if accuracy:
         figures["accuracy during training"] = curves(accuracy, "accuracy during training", "accuracy")

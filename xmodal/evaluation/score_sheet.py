@@ -53,6 +53,12 @@ class ScoreSheet:
         self._frames.append(pd.DataFrame(columns))
         return hits
 
+    def add(self, metric: str, hits: NDArray | None, chance: float | None, context: dict[str, Any]) -> None:
+        """A further number over the items: the mean of `hits` [n]; none, where it has no meaning."""
+        value = None if hits is None else float(hits.mean())
+        interval = (None, None) if hits is None else bootstrap_interval(hits, self.clusters)
+        self._record(metric, value, interval, chance, context)
+
     def ratio(self, metric: str, hits: NDArray, reference: NDArray, context: dict[str, Any]) -> None:
         """Accuracy of `hits` over that of `reference`, both [n] bool; no value where the reference has none right."""
         value = float(hits.mean() / reference.mean()) if reference.any() else None

@@ -5,28 +5,26 @@ each intent; both are text only. Each score stands between the majority class an
 through the text tower, with the same class vectors. Protocol: "Speech to intent" in docs/evaluation.md.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.manifest import read_manifest
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
+from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.encoder import Encoder, Item
 from xmodal.evaluation.metrics import per_class_table
 from xmodal.evaluation.score_sheet import ScoreSheet
-from xmodal.prompts import fill, load_templates, readable
+from xmodal.prompts import fill, load_templates, read_names, readable
 from xmodal.report.figures import confusion, similarity_matrix
 from xmodal.report.report import Report
 
@@ -41,14 +39,6 @@ class Candidates:
     labels: tuple[str, ...]
     vectors: dict[str, Tensor]
     examples: dict[str, int]  # label -> number of example sentences behind its mean
-
-
-def class_vectors(encoder: Encoder, text: str, groups: Sequence[Sequence[str]]) -> Tensor:
-    """One vector per group of sentences: encode, average, normalise -> [C, D]. Equal sentences are encoded once."""
-    sentences = list(dict.fromkeys(s for group in groups for s in group))
-    z = dict(zip(sentences, encoder.encode(text, sentences), strict=True))
-    means = [torch.stack([z[s] for s in group]).mean(0) for group in groups]
-    return normalize(torch.stack(means), dim=-1)
 
 
 class SpeechIntent:
@@ -66,10 +56,11 @@ class SpeechIntent:
         self.templates = load_templates(spec.prompts)
         columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))
         self.test = read_manifest(spec.test, columns).to_pandas()
-        self.recordings = [spec.test.parent / path for path in self.test[spec.speech]]
+        self.modality = spec.speech
+        self.files = [spec.test.parent / path for path in self.test[spec.speech]]
         self.synthetic = spec.synthetic or set(self.test.columns) >= SYNTHESIZED
         self.examples = _read_examples(spec.examples) if spec.examples else {}
-        self.names = _read_names(spec.names)
+        self.names = read_names(spec.names)
         self.text_side: tuple[Encoder, Candidates, Tensor] | None = None  # where the text tower is fixed
         seen = {_plain(t) for t in self.test[spec.text]}
         for label, sentences in self.examples.items():
@@ -86,13 +77,13 @@ class SpeechIntent:
         names = {f"{source}_{kind}" for source in ("accuracy", "oracle", "of_oracle") for kind in kinds}
         return names | {f"{name}_among_test" for name in names}
 
-    def check_recordings(self) -> None:
+    def check(self) -> None:
         """Read the headers of the test's audio files: a test that cannot be scored stops a run before it trains.
 
         Raises:
             UserError: more than `max_bad` of the files are missing or are no audio.
         """
-        found = enumerate(scan_headers(self.recordings))
+        found = enumerate(scan_headers(self.files))
         self._require_usable([(row, str(error)) for row, error in found if isinstance(error, AudioError)])
 
     def _require_usable(self, skipped: Sequence[tuple[int, str]]) -> None:
@@ -117,7 +108,7 @@ class SpeechIntent:
             candidates, texts = self.candidates(encoder), encoder.encode(spec.text, list(self.test[spec.text]))
             if encoder.is_fixed(spec.text):
                 self.text_side = encoder, candidates, texts
-        speech, kept, skipped = encoder.encode_readable(spec.speech, self.recordings, progress=None if brief else name)
+        speech, kept, skipped = encoder.encode_readable(spec.speech, self.files, progress=None if brief else name)
         self._require_usable(skipped)
         test = self.test.iloc[kept].reset_index(drop=True)
         texts = texts[kept]
@@ -254,15 +245,3 @@ def _read_examples(path: Path) -> dict[str, list[str]]:
     for text, label in zip(rows["text"], rows["label"], strict=True):
         examples.setdefault(label, []).append(text)
     return examples
-
-
-def _read_names(path: Path | None) -> Mapping[str, str]:
-    if path is None:
-        return {}
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: expected JSON with one readable name per label ({error})") from error
-    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
-        raise UserError(f"{path}: expected a JSON object of label to readable name")
-    return names

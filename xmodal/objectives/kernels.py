@@ -226,6 +226,17 @@ class TopK(Kernel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Threshold(Kernel):
+    """`w = 1` where c reaches the threshold, else 0 (SimCon, 2302.03432); equal items, the pair too, are always in."""
+
+    threshold: float = 0.8
+
+    def weights(self, cosine: Tensor) -> Tensor:
+        """1[c >= threshold]."""
+        return (cosine >= self.threshold).to(cosine.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Perplexity(Kernel):
     """`w = exp(b_i (c - 1))` with the inverse temperature b_i set per row so that exp(entropy) = perplexity.
 
@@ -279,6 +290,7 @@ KERNELS: dict[str, type[Kernel]] = {
     "exp": Exp,
     "softmax": Exp,  # the same after row normalisation
     "top_k": TopK,
+    "threshold": Threshold,
     "perplexity": Perplexity,
 }
 

@@ -78,6 +78,8 @@ class _LogSumExp(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             A, K, s = _widened(a, k, scale)
             shift = shift_of(bound_of(A, K, s))
+            unit = _largest(row_grad, column_grad)  # divided out, else exp(-60) times a small one is zero in fp32
+            row_grad, column_grad = (None if x is None else x / unit for x in (row_grad, column_grad))
             r, low_rows = _factors(row_grad, row_lse, shift, len(k))
             c, low_columns = _factors(column_grad, column_lse, shift, len(a))
             # dA without its factor s is also what the scale's gradient is made of
@@ -96,9 +98,9 @@ class _LogSumExp(torch.autograd.Function):
             ds = None
             if want_s:
                 ds = torch.sum(A * dA) if dA is not None else torch.sum(K * dK)  # type: ignore[operator]
-                ds = ds.reshape(scale.shape).to(scale.dtype)
-            grad_a = dA.mul_(s).to(a.dtype) if want_a and dA is not None else None
-            grad_k = dK.mul_(s).to(k.dtype) if dK is not None else None
+                ds = (unit * ds).reshape(scale.shape).to(scale.dtype)
+            grad_a = dA.mul_(s * unit).to(a.dtype) if want_a and dA is not None else None
+            grad_k = dK.mul_(s * unit).to(k.dtype) if dK is not None else None
         return grad_a, grad_k, ds, None
 
 
@@ -134,6 +136,15 @@ def _exact_rows(A_s: Tensor, K: Tensor, tile: Tile) -> Tensor:
         for j in spans(len(K), tile[1]):
             lse[i] = torch.logaddexp(lse[i], torch.logsumexp(A_s[i] @ K[j].T, dim=1))
     return lse
+
+
+def _largest(*gradients: Tensor | None) -> Tensor | float:
+    """The largest magnitude among the upstream gradients; 1 where there is none."""
+    peaks = [x.abs().amax() for x in gradients if x is not None and len(x)]
+    if not peaks:
+        return 1.0
+    peak = torch.stack(peaks).amax()
+    return torch.where(peak > 0, peak, 1.0)
 
 
 def _factors(grad: Tensor | None, lse: Tensor, shift: float, terms: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ A template set is a YAML file holding a list of sentences in which `{c}` stands 
 here are found by name (`speech_intent`, `digits`, `plain`); a user's own set is found by its path.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -68,3 +69,30 @@ def readable(label: str) -> str:
         readable("play_music")  # "play music"
     """
     return " ".join(label.replace("_", " ").split())
+
+
+def read_names(path: Path | None) -> Mapping[str, str]:
+    """A JSON object of label -> class name; nothing without a path.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    if path is None:
+        return {}
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected JSON with one readable name per label ({error})") from error
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise UserError(f"{path}: expected a JSON object of label to readable name")
+    return names
+
+
+def class_names(labels: Sequence[str], names: Path | None = None) -> list[str]:
+    """What each label is called: as the JSON file `names` says, else `readable`.
+
+    Example:
+        class_names(["traffic_light"])  # ["traffic light"]
+    """
+    given = read_names(names)
+    return [given.get(label, readable(label)) for label in labels]

@@ -34,8 +34,9 @@ class StoreProcessor:
     sample_rate: int | None = None
     log_mel = False
 
-    def __init__(self, store: EmbeddingStore):
+    def __init__(self, store: EmbeddingStore, views: int = 1):
         self.store = store
+        self.views = views  # of each item, as the store names them (`view_id`)
 
     def features(self, item: int) -> np.ndarray:
         """The item id itself, as an array."""
@@ -61,4 +62,4 @@ def load(spec: StoreTower) -> tuple[StoreBackbone, StoreProcessor]:
         UserError: no store there, or not a readable one (see `EmbeddingStore.open`).
     """
     store = EmbeddingStore.open(spec.path)
-    return StoreBackbone(store.width), StoreProcessor(store)
+    return StoreBackbone(store.width), StoreProcessor(store, spec.views)

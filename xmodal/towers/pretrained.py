@@ -148,6 +148,32 @@ def package_folder(name: str) -> Path:
     return folder
 
 
+def hub_file(name: str, repository: str, file: str, absent: str, revision: str | None = None) -> Path:
+    """A file of a hub repository, from the cache or the hub.
+
+    Args:
+        name: of the tower, as the config says it.
+        repository: OWNER/MODEL.
+        file: in it.
+        absent: the way out where the repository has no such file.
+        revision: of the repository.
+
+    Raises:
+        UserError: there is no such file, or nobody can say.
+    """
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
+    except (OSError, ValueError) as error:
+        unreachable = isinstance(error, huggingface_hub.errors.LocalEntryNotFoundError)
+        if isinstance(error, huggingface_hub.errors.EntryNotFoundError) and not unreachable:
+            raise UserError(f"tower {name!r}: {repository} on the hub has no {file}; {absent}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"tower {name!r}: {file} of {repository} is neither in the hub's cache nor can the hub give it ({reason}); "
+            "check the spelling and the connection, or name a local file or folder"
+        ) from error
+
+
 def read_config(source: Source) -> Any:
     """The model's `transformers` config.
 
@@ -164,6 +190,22 @@ def read_config(source: Source) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     return config
+
+
+def read_tokenizer(source: Source, config: Any) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        UserError: it has none that can be read.
+    """
+    try:
+        return transformers.AutoTokenizer.from_pretrained(source.location, **source.options())
+    except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"tower {source.name!r}: an encoder of neither text, speech nor images: type {config.model_type!r} is none "
+            "of the speech and image encoders known here, and has no tokenizer "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 @contextlib.contextmanager

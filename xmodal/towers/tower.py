@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xmodal.towers.lora import is_update, set_training
+
 
 class Processor(Protocol):
     """What turns items into a tower's input. `kind` says what one item is.
 
-    text: a str; audio: a float32 waveform [T], mono, at `sample_rate`; item_id: an int that names a store's row.
+    text: a str; audio: a float32 waveform [T], mono, at `sample_rate`; image: a `PIL.Image.Image` in RGB; item_id: an
+    int that names a store's row.
     """
 
     @property
-    def kind(self) -> Literal["text", "audio", "item_id"]:
+    def kind(self) -> Literal["text", "audio", "image", "item_id"]:
         """What one item is."""
         ...
 
@@ -65,17 +68,20 @@ class Tower(nn.Module):
         head: module with `.dim` (D), [B, G] -> [B, D] (see `heads.py`).
         locked: the backbone never changes: no gradient, and evaluation mode for ever (requires_grad=False alone
             would leave dropout and BatchNorm running). The head still trains.
+        adapted: low-rank updates inside the backbone train (see `lora.py`) and the rest of it stays, in evaluation
+            mode for ever. Such a tower is not locked: its features change.
 
     Example:
         tower = Tower(SpeechEncoder(), Linear(144, 384))
         tower(processor.collate([processor.features(wave)])).z  # [1, 384]
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, locked: bool = False):
+    def __init__(self, backbone: nn.Module, head: nn.Module, locked: bool = False, adapted: bool = False):
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.locked = locked
+        self.adapted = adapted
         if locked:
             backbone.requires_grad_(False)
         self.train()
@@ -96,11 +102,17 @@ class Tower(nn.Module):
         return self.locked and not any(True for _ in self.head.parameters())
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation mode; a locked backbone stays in evaluation mode."""
+        """Training or evaluation mode; a locked backbone, and one with updates, stays in evaluation mode."""
         super().train(mode)
         if self.locked:
             self.backbone.eval()
+        if self.adapted:
+            set_training(self.backbone, mode)
         return self
+
+    def fixed(self, name: str) -> bool:
+        """Does training never change this tensor of the state, `backbone.<name>` or `head.<name>`?"""
+        return name.startswith("backbone.") and (self.locked or (self.adapted and not is_update(name)))
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """The backbone's pooled features as they come [B, G]; without gradient when locked."""

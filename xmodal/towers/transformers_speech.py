@@ -17,6 +17,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
+from xmodal.towers.lora import own_state
 from xmodal.towers.pretrained import Source, build_model
 from xmodal.towers.transformers_text import pool
 
@@ -240,5 +241,5 @@ def receptive_field(config: Any) -> int:
 
 def save_speech(backbone: Any, processor: SpeechProcessor, folder: Path) -> None:
     """Write the model and the feature extractor."""
-    backbone.model.save_pretrained(folder)
+    backbone.model.save_pretrained(folder, state_dict=own_state(backbone.model))
     processor.extractor.save_pretrained(folder)

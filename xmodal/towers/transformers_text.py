@@ -17,7 +17,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 
 from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
-from xmodal.towers.pretrained import Source, build_model
+from xmodal.towers.lora import own_state
+from xmodal.towers.pretrained import Source, build_model, read_tokenizer
 from xmodal.towers.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
 
 Pooling = Literal["mean", "cls", "last"]
@@ -127,17 +128,12 @@ def load_text(
     Raises:
         UserError: no text encoder, a pooling or a length it does not have, or files that cannot be read.
     """
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.location, **source.options())
-    except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"tower {source.name!r}: neither a text nor a speech encoder: type {config.model_type!r} is none of the "
-            f"speech encoders known here, and has no tokenizer ({' '.join(str(error).split())[:200]})"
-        ) from error
+    tokenizer = read_tokenizer(source, config)
     encodes = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING  # for T5: its encoder alone
     if not encodes and (getattr(config, "is_encoder_decoder", False) or hasattr(config, "vision_config")):
         raise UserError(
-            f"tower {source.name!r}: model type {config.model_type!r} is more than a text encoder; name an encoder"
+            f"tower {source.name!r}: model type {config.model_type!r} is more than a text encoder; name an encoder, or "
+            "for a dual encoder of images and texts set side to text"
         )
     model = build_model(
         transformers.AutoModelForTextEncoding if encodes else transformers.AutoModel, source, config, spec.mode
@@ -199,11 +195,11 @@ def position_limit(model: Any) -> int | None:
     return int(limit) if limit and limit > 0 else None
 
 
-def save_text(backbone: TextBackbone, processor: TextProcessor, folder: Path) -> None:
+def save_text(backbone: Any, processor: TextProcessor, folder: Path) -> None:
     """Write the model and tokenizer; as a sentence-transformers folder if it was one."""
-    backbone.model.save_pretrained(folder)
+    backbone.model.save_pretrained(folder, state_dict=own_state(backbone.model))
     processor.tokenizer.save_pretrained(folder)
-    if backbone.sentence:
+    if isinstance(backbone, TextBackbone) and backbone.sentence:
         write_settings(
             folder, backbone.pooling, processor.max_length, processor.lower, backbone.model.config.hidden_size,
             [module for module in backbone.dense if isinstance(module, Dense)],

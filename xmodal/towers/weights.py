@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xmodal.errors import UserError
 from xmodal.files import written_whole
+from xmodal.towers.lora import own_state
 
 FILE = "model.safetensors"
 
@@ -55,8 +56,7 @@ def take_weights(backbone: nn.Module, folder: Path) -> None:
             return
     raise UserError(
         f"weights: {folder}: expected one tower with these names and shapes, found other towers or several alike "
-        f"({', '.join(seen) or 'no tower at all'}); mels, width, layers, feed_forward, kernel and strides must be "
-        "those of that run"
+        f"({', '.join(seen) or 'no tower at all'}); the tower's sizes (widths, layers, ...) must be those of that run"
     )
 
 
@@ -68,9 +68,10 @@ def shapes_of(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def save_backbone(backbone: nn.Module, folder: Path) -> None:
     """Write FOLDER/model.safetensors atomically, so that `take_weights(backbone, folder)` gives the same backbone.
 
-    The folder's name stands for the modality: RUN/towers/speech holds `towers.speech.backbone.*`.
+    The folder's name stands for the modality: RUN/towers/speech holds `towers.speech.backbone.*`. Low-rank updates are
+    left out: they train, so their place is the run's own file.
     """
     prefix = f"towers.{folder.name}.backbone."
-    tensors = {prefix + name: value.detach().cpu().contiguous() for name, value in backbone.state_dict().items()}
+    tensors = {prefix + name: value.detach().cpu().contiguous() for name, value in own_state(backbone).items()}
     with written_whole(folder / FILE) as beside:
         save_file(tensors, beside)

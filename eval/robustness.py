@@ -1,0 +1,67 @@
+"""How much the choice of prompt templates matters to a run, or to several side by side.
+
+    python eval/robustness.py runs/cifar10_cwcl --dataset data/cifar10/test.parquet --prompts cifar --k 1 5 10
+    python eval/robustness.py runs/cl runs/cwcl --dataset data/cifar10/test.parquet --prompts cifar --out docs/templates
+    python eval/robustness.py runs/demo --dataset data/demo/heldout.jsonl --items speech --cluster text \\
+        --prompts speech_intent --k 1 5
+
+Prints accuracy for subsets of k templates; writes curve, ranking, rewordings and differences between runs to --out.
+RUN may also be open_clip:NAME or transformers:NAME.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xmodal.errors import UserError, run_script
+
+
+def main(argv: list[str]) -> None:
+    """Parse the options and call the library."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="+", help="run folder, or open_clip:NAME, transformers:NAME")
+    parser.add_argument("--dataset", type=Path, required=True, help="manifest with a column of items and label")
+    parser.add_argument("--prompts", required=True, help="template set (cifar, imagenet80, ...) or YAML file")
+    parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10], help="templates averaged (default 1 5 10)")
+    parser.add_argument("--items", default="image", help="modality and column of the items (default image)")
+    parser.add_argument("--text", default="text", help="modality of the prompts (default text)")
+    parser.add_argument("--names", type=Path, help="JSON: label -> class name; or imagenet, for WordNet ids")
+    parser.add_argument("--classes", help="candidates: imagenet_r, imagenet_a, ... or a file with one label a line")
+    parser.add_argument("--cluster", help="column whose equal values are resampled together (speech: its text)")
+    parser.add_argument("--trained", action="store_true", help="the classes occur in training")
+    parser.add_argument("--synthetic", action="store_true", help="the items are synthetic")
+    parser.add_argument("--max-bad", type=float, default=0.01, help="share of unreadable items allowed (0.01)")
+    parser.add_argument("--no-perturbations", action="store_true", help="do not reword templates: fewer prompts")
+    parser.add_argument("--seed", type=int, default=0, help="of the subsets (default 0)")
+    parser.add_argument("--out", type=Path, help="report folder (default: RUN/robustness-DATASET of the first run)")
+    options = parser.parse_args(argv)
+    if not 0 <= options.max_bad <= 1:
+        raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
+    if len(set(options.run)) < len(options.run):
+        raise UserError("a run is given twice; expected different ones")
+    if options.out is None and not Path(options.run[0]).is_dir():
+        raise UserError(f"{options.run[0]}: no such folder to put the report in; give --out FOLDER")
+
+    from xmodal import load
+    from xmodal.config.evaluators import ZeroShotEvaluator
+    from xmodal.evaluation.robustness_report import check_ks, robustness_report
+    from xmodal.evaluation.zero_shot import ZeroShot
+
+    given = {name: getattr(options, name) for name in ("prompts", "names", "classes", "cluster", "items", "text")}
+    flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}
+    test = ZeroShot(ZeroShotEvaluator(test=options.dataset, **given, **flags))
+    check_ks(options.k, test.templates, options.prompts)
+    short = [Path(run).name for run in options.run]
+    names = short if len(set(short)) == len(short) else options.run
+    encoders = {name: load(run) for name, run in zip(names, options.run, strict=True)}
+    report = robustness_report(
+        encoders, test, options.dataset.stem, options.k, not options.no_perturbations, seed=options.seed
+    )
+    out = options.out or Path(options.run[0]) / f"robustness-{options.dataset.stem}"
+    report.write(out)
+    print(report.to_text())
+    print(f"report: {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -1,0 +1,65 @@
+"""Zero-shot classification by a run, or by any dual encoder.
+
+    python eval/zero_shot.py runs/cifar10_cl                                    # what its config names
+    python eval/zero_shot.py runs/cifar10_cl --dataset data/cifar10/test.parquet --prompts cifar
+    python eval/zero_shot.py open_clip:ViT-B-32@laion2b_s34b_b79k --dataset data/imagenet/val.jsonl \\
+        --prompts imagenet80 --names imagenet --classes imagenet
+    python eval/zero_shot.py runs/lit --suite suites/image.yaml
+
+A data set is a folder of class folders, a manifest with image and label, a folder of parquet files, or hub:NAME. A
+suite is a YAML file of evaluators by name, as under `evaluators` in a config; what it has finished is not done again.
+Embeddings of the images are kept in RUN/embeddings: other prompts do not read the images again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xmodal.errors import UserError, run_script
+
+
+def main(argv: list[str]) -> None:
+    """Parse the options and call the library."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="run folder, open_clip:NAME[@PRETRAINED], or transformers:NAME")
+    parser.add_argument("--dataset", type=Path, help="the test")
+    parser.add_argument("--suite", type=Path, help="YAML: many tests, one table")
+    parser.add_argument("--prompts", help="template set (imagenet80, cifar, ...) or YAML file; default: plain")
+    parser.add_argument("--names", help="JSON: label -> class name; or imagenet, for WordNet ids")
+    parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
+    parser.add_argument("--cluster", help="column whose equal values are resampled together")
+    parser.add_argument("--items", default="image", help="modality under test (default image)")
+    parser.add_argument("--trained", action="store_true", help="the classes occur in training")
+    parser.add_argument("--max-bad", type=float, help="share of unreadable items that the test may hold (0.01)")
+    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
+    parser.add_argument("--out", type=Path, help="report folder (default RUN/report, RUN/report-DATASET)")
+    options = parser.parse_args(argv)
+    given = {
+        "prompts": options.prompts,
+        "names": options.names,
+        "classes": options.classes,
+        "cluster": options.cluster,
+        "max_bad": options.max_bad,
+    }
+    if options.dataset is None and (any(given.values()) or options.trained):
+        raise UserError("--prompts, --names, --classes, --cluster, --trained and --max-bad go with --dataset")
+    if options.dataset and options.suite:
+        raise UserError("--dataset and --suite: give one of them")
+
+    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, read_suite, zero_shot_spec
+
+    encoder, home, specs = load_for_evaluation(options.model, options.dtype, options.embeddings)
+    name = "report"
+    if options.suite:
+        specs, name = read_suite(options.suite), f"suite-{options.suite.stem}"
+    elif options.dataset:
+        specs = {options.dataset.stem: zero_shot_spec(options.dataset, options.items, options.trained, given)}
+        name = f"report-{options.dataset.stem}"
+    report, out = evaluate_model(encoder, specs, home, options.out or home / name, resume=bool(options.suite))
+    print(report.to_text())
+    print(f"report: {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -1,0 +1,121 @@
+"""Class folders to a manifest, with every kind of file that is no image; and how manifests are written."""
+
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pictures import rows_of, save, skipped_of
+
+from xmodal.config.data import ImageModality
+from xmodal.corpora.image_folder import prepare
+from xmodal.corpora.image_manifest import evenly
+from xmodal.data.items import read_pairs
+from xmodal.errors import UserError
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    root = tmp_path / "flowers"
+    for number, name in enumerate(("rose/a.jpg", "rose/b.PNG", "Gänseblümchen/日本.jpg", "iris/x.webp", "iris/y.bmp")):
+        save(root / name, number)
+    return root
+
+
+def test_rows(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert prepare(corpus, out) == {out / "images.parquet": 5}
+    rows = rows_of(out / "images.parquet")
+    assert {row["id"]: row["label"] for row in rows} == {
+        "Gänseblümchen/日本.jpg": "Gänseblümchen",
+        "iris/x.webp": "iris",
+        "iris/y.bmp": "iris",
+        "rose/a.jpg": "rose",
+        "rose/b.PNG": "rose",
+    }
+    assert [row["image"] for row in rows] == [str(corpus / row["id"]) for row in rows]
+    assert [p.name for p in out.iterdir()] == ["images.parquet"]
+    manifest, items = read_pairs(out / "images.parquet", {"image": ImageModality()})
+    assert (len(manifest), items["image"].value(0)) == (5, rows[0]["image"])
+
+
+def test_images_inside_the_manifests_folder_are_relative(corpus: Path) -> None:
+    prepare(corpus, corpus)
+    assert rows_of(corpus / "images.parquet")[-1]["image"] == "rose/b.PNG"
+    prepare(corpus, corpus.parent)
+    assert rows_of(corpus.parent / "images.parquet")[-1]["image"] == "flowers/rose/b.PNG"
+
+
+def test_what_cannot_be_used_is_counted_and_named(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "rose" / "zero.jpg").touch()
+    (corpus / "rose" / "notes.txt").write_text("no picture")
+    (corpus / "rose" / ".hidden.jpg").touch()
+    (corpus / "rose" / "gone.jpg").symlink_to(corpus / "nowhere.jpg")
+    (corpus / "rose" / "deeper").mkdir()
+    (corpus / "tulip").mkdir()
+    (corpus / "README").touch()
+    with Path(os.fsdecode(bytes(corpus) + b"/rose/latin\xfc.jpg")).open("wb") as file:
+        file.write(b"x")
+    out = tmp_path / "out"
+    written = prepare(corpus, out)
+    assert written == {out / "images.parquet": 5, out / "images.skipped.jsonl": 5}
+    assert skipped_of(out / "images.parquet") == {
+        "zero.jpg": "an empty file",
+        "notes.txt": "not an image by its name",
+        "gone.jpg": "cannot be read: No such file or directory",
+        "tulip": "class folder without images",
+        "latin\\xfc.jpg": "the name is not UTF-8",
+    }
+    for name in ("zero.jpg", "notes.txt", "gone.jpg", os.fsdecode(b"latin\xfc.jpg")):
+        (corpus / "rose" / name).unlink()
+    (corpus / "tulip").rmdir()
+    assert prepare(corpus, out) == {out / "images.parquet": 5}
+    assert not (out / "images.skipped.jsonl").exists()  # nothing old is left beside the new
+
+
+def test_limit_is_spread_over_the_classes(corpus: Path, tmp_path: Path) -> None:
+    prepare(corpus, tmp_path / "out", limit=3)
+    assert [r["label"] for r in rows_of(tmp_path / "out" / "images.parquet")] == ["Gänseblümchen", "iris", "rose"]
+    for total in range(1, 20):
+        for limit in range(1, 25):
+            kept = evenly(total, limit)
+            assert len(kept) == len(set(kept)) == min(total, limit)
+            assert kept == sorted(kept)
+            assert kept[0] == 0
+            assert kept[-1] < total
+
+
+def test_a_wrong_root_is_told_what_was_expected(corpus: Path, tmp_path: Path) -> None:
+    save(tmp_path / "above" / "train" / "rose" / "a.jpg")
+    save(tmp_path / "flat" / "a.jpg")
+    for root, found in (
+        (tmp_path / "none", "no such folder; expected class folders with images"),
+        (tmp_path / "above", "found folders train; expected class folders with images"),
+        (tmp_path / "flat", "found no folders; expected class folders with images"),
+    ):
+        with pytest.raises(UserError) as error:
+            prepare(root, tmp_path / "out")
+        assert str(error.value).startswith(f"{root}: {found}")
+        assert not (tmp_path / "out").exists()
+
+
+def test_nothing_of_anothers_is_overwritten(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    foreign = out / "images.parquet"
+    [written] = prepare(corpus, tmp_path / "first")
+    bare = tmp_path / "bare.parquet"  # the same table, from another hand
+    pq.write_table(pq.read_table(written).replace_schema_metadata(None), bare)
+    for content in (b"mine", bare.read_bytes()):
+        foreign.write_bytes(content)
+        with pytest.raises(UserError, match=r"images.parquet: in the way, and not written here; choose another OUT"):
+            prepare(corpus, out)
+        assert foreign.read_bytes() == content
+    foreign.unlink()
+    (out / "images.skipped.jsonl").write_text("mine")
+    with pytest.raises(UserError, match=r"images.skipped.jsonl: in the way"):
+        prepare(corpus, out)
+    (out / "images.skipped.jsonl").unlink()
+    prepare(corpus, out)
+    prepare(corpus, out, limit=2)  # its own
+    assert len(rows_of(foreign)) == 2

@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import pytest
+from pictures import rows_of, save, skipped_of
+
+from xmodal.corpora.objectnet import prepare
+from xmodal.errors import UserError
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    root = tmp_path / "objectnet-1.0"
+    for folder in ("alarm_clock", "air_freshener", "still_camera"):
+        save(root / "images" / folder / "0a1b.png")
+    names = {"alarm_clock": "Alarm clock", "air_freshener": "Air freshener", "still_camera": "Still Camera"}
+    counterparts = {
+        "Alarm clock": "analog clock; digital clock",
+        "Still Camera": "Polaroid camera, Polaroid Land camera; reflex camera",
+    }
+    (root / "mappings").mkdir()
+    (root / "mappings" / "folder_to_objectnet_label.json").write_text(json.dumps(names))
+    (root / "mappings" / "objectnet_to_imagenet_1k.json").write_text(json.dumps(counterparts))
+    return root
+
+
+def test_only_classes_that_overlap_imagenet(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert prepare(corpus, out) == {out / "test.parquet": 2, out / "test.skipped.jsonl": 1}
+    clock, camera = rows_of(out / "test.parquet")
+    assert clock == {
+        "id": "alarm_clock/0a1b.png",
+        "image": str(corpus / "images" / "alarm_clock" / "0a1b.png"),
+        "label": "Alarm clock",
+        "imagenet": ["analog clock", "digital clock"],
+    }
+    assert camera["imagenet"] == ["Polaroid camera, Polaroid Land camera", "reflex camera"]
+    assert list(skipped_of(out / "test.parquet")) == ["air_freshener"]
+
+
+def test_wrong_roots(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected images, mappings/folder_to_objectnet_label.json, .*; found "):
+        prepare(corpus / "images", tmp_path / "out")
+    mapping = corpus / "mappings" / "objectnet_to_imagenet_1k.json"
+    for content, reason in (("{", "not JSON"), ("[]", "expected an object of names, found list")):
+        mapping.write_text(content)
+        with pytest.raises(UserError, match=rf"objectnet_to_imagenet_1k.json: {reason}"):
+            prepare(corpus, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

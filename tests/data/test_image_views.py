@@ -1,0 +1,75 @@
+"""Views of an image: nothing on is nothing changed, every number from the generator, crops as Szegedy et al. say."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xmodal.config.data import ImageAugment
+from xmodal.data.image_views import augment_image, crop_box, is_active
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+class Processor:
+    size = (32, 24)
+    interpolation = "bilinear"
+
+    def features(self, item):
+        return np.ascontiguousarray(np.asarray(item)[:32, :24].transpose(2, 0, 1))
+
+
+def view(seed=0, **spec):
+    image, processor = Image.fromarray(PIXELS), Processor()
+    return augment_image(
+        lambda: image, lambda: processor.features(image), processor, ImageAugment(**spec), np.random.default_rng(seed)
+    )
+
+
+def test_off_by_default():
+    assert not is_active(ImageAugment())
+    np.testing.assert_array_equal(view(), Processor().features(Image.fromarray(PIXELS)))
+
+
+@pytest.mark.parametrize("spec", [{"crop_scale": (0.3, 1.0)}, {"pad": 4}, {"flip": 0.5}, {"rand_augment": 2}])
+def test_a_view_is_a_function_of_the_generator_alone(spec):
+    assert is_active(ImageAugment(**spec))
+    views = [view(seed, **spec) for seed in range(8)]
+    for seed, found in enumerate(views):
+        assert found.shape == (3, 32, 24)
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, view(seed, **spec))
+    assert len({found.tobytes() for found in views}) > 1
+
+
+def test_mirror_and_shift_move_pixels_and_change_none():
+    plain = view()
+    np.testing.assert_array_equal(view(flip=1.0), plain[:, :, ::-1])
+    rng = np.random.default_rng(5)
+    down, right = rng.integers(9, size=2)
+    padded = np.zeros((3, 40, 32), np.uint8)
+    padded[:, 4:36, 4:28] = plain
+    np.testing.assert_array_equal(view(5, pad=4), padded[:, down : down + 32, right : right + 24])
+
+
+def test_a_whole_image_crop_is_the_librarys_resize():
+    crop = view(crop_scale=(1.0, 1.0), crop_ratio=(1.5, 1.5))
+    want = np.asarray(Image.fromarray(PIXELS).resize((24, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(crop.astype(int) - want).max() <= 1
+
+
+def test_boxes_have_the_area_and_shape_asked_for():
+    rng = np.random.default_rng(0)
+    boxes = np.array([crop_box(400, 600, (0.2, 0.8), (0.75, 4 / 3), rng) for _ in range(2000)])
+    top, left, height, width = boxes.T
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + height <= 400).all()
+    assert (left + width <= 600).all()
+    area = height * width / 240_000
+    assert 0.19 < area.min() < 0.22
+    assert 0.75 < area.max() < 0.81
+    shape = width / height
+    assert 0.74 < shape.min() < 0.77
+    assert 1.31 < shape.max() < 1.35
+    # an image too thin for any such crop: the largest centred one
+    assert crop_box(10, 1000, (0.9, 1.0), (0.75, 4 / 3), rng) == (0, 493, 10, 13)

@@ -1,0 +1,183 @@
+"""Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from colours import COLOURS, colour_encoder, save_image
+from pydantic import TypeAdapter
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
+
+from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.errors import UserError
+from xmodal.evaluation.from_scripts import evaluate_model, read_suite
+from xmodal.evaluation.kept import KeptEmbeddings
+from xmodal.evaluation.metrics import places_of
+from xmodal.evaluation.zero_shot import ZeroShot, average_precision
+from xmodal.files import write_json_lines
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Class folders: 3 red, 2 green (one of them blue, in truth), 4 blue."""
+    for label, colours in {"red": ["red"] * 3, "green": ["lime", "blue"], "blue": ["blue"] * 4}.items():
+        for n, colour in enumerate(colours):
+            save_image(tmp_path / "test" / label / f"{n}.png", colour)
+    return tmp_path / "test"
+
+
+def evaluate(path, brief=True, **spec):
+    return ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(colour_encoder(), "colours", brief)
+
+
+def test_known_answers(folder):
+    report = evaluate(folder)
+    assert report.value("acc1") == 8 / 9
+    assert report.value("mean_per_class_recall") == pytest.approx((1 + 0.5 + 1) / 3)
+    assert np.isnan(report.value("acc5"))  # three classes
+    assert report.value("majority") == 4 / 9
+    record = next(r for r in report.records if r.metric == "acc1")
+    assert record.chance == 1 / 3
+    assert record.context["candidates"] == ["blue", "green", "red"]
+    rows = report.predictions.set_index("item")
+    assert rows.loc["green/1.png", "predicted"] == "blue"
+    true, predicted = report.predictions["true"], report.predictions["predicted"]
+    assert report.value("mean_per_class_recall") == pytest.approx(balanced_accuracy_score(true, predicted))
+
+
+def test_tables_and_pictures(folder):
+    report = evaluate(folder, brief=False)
+    assert set(report.tables) == {"colours: per class"}
+    assert set(report.figures) == {"colours: confusion", "colours: the most confident errors"}
+    assert all(png.startswith(b"\x89PNG") for png in report.figures.values())
+
+
+def test_a_subset_of_classes(folder, tmp_path):
+    report = evaluate(folder, classes=("red", "green"))
+    record = next(r for r in report.records if r.metric == "acc1")
+    assert (record.n, record.value, record.chance) == (5, 0.8, 0.5)  # blue is as far from both: the first one, red
+    assert record.context["ties"] == 1
+    assert any("4 items of classes outside" in note for note in report.notes)
+    (tmp_path / "few.txt").write_text("red\nblue\n")
+    assert evaluate(folder, classes=str(tmp_path / "few.txt")).value("acc1") == 1.0
+
+
+def test_names_and_equal_names(folder, tmp_path):
+    (tmp_path / "names.json").write_text('{"green": "blue", "blue": "blue"}')
+    report = evaluate(folder, names=tmp_path / "names.json")
+    record = next(r for r in report.records if r.metric == "acc1")
+    assert record.context["ties"] == 6  # blue and green are one vector; red is apart
+    assert any("1 class names are also another class's" in note for note in report.notes)
+
+
+def test_unreadable_items_are_counted(folder):
+    (folder / "red" / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 of 9 items \(11.1%\) cannot be used"):
+        evaluate(folder)
+    report = evaluate(folder, max_bad=0.2)
+    assert next(r for r in report.records if r.metric == "acc1").n == 8
+    assert any("1 items could not be read" in note and "an empty file" in note for note in report.notes)
+
+
+def test_several_labels_per_item(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(40):
+        pair = sorted(rng.choice(list(COLOURS), size=rng.integers(1, 3), replace=False).tolist())
+        colour = np.mean([COLOURS[c] for c in pair], axis=0).astype(int) + rng.integers(0, 40, 3)
+        save_image(tmp_path / f"{n}.png", tuple(int(min(255, v)) for v in colour))
+        rows.append({"id": str(n), "image": f"{n}.png", "labels": pair})
+    write_json_lines(tmp_path / "m.jsonl", rows)
+    evaluator = ZeroShot(ZeroShotEvaluator(test=tmp_path / "m.jsonl"))
+    assert evaluator.metrics() == {"mean_average_precision"}
+    report = evaluator.evaluate(colour_encoder(), "many")
+    encoder = colour_encoder()
+    z = encoder.encode("image", [tmp_path / f"{n}.png" for n in range(40)])
+    scores = (z @ encoder.encode("text", sorted(COLOURS)).T).numpy()
+    want = [
+        average_precision_score([c in row["labels"] for row in rows], scores[:, at])
+        for at, c in enumerate(sorted(COLOURS))
+    ]
+    assert report.value("mean_average_precision") == pytest.approx(np.mean(want), abs=1e-6)
+
+
+def test_average_precision_and_places_by_hand():
+    assert average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True])) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.array([0.9, 0.8]), np.array([False, False])) == 0
+    rng = np.random.default_rng(0)
+    scores, columns = rng.integers(0, 4, (50, 7)), rng.integers(0, 7, 50)
+    want = [
+        sorted(range(7), key=lambda c, row=row: (-row[c], c)).index(at) for row, at in zip(scores, columns, strict=True)
+    ]
+    np.testing.assert_array_equal(places_of(scores, columns), want)
+
+
+def test_parquet_with_other_columns_and_clusters(tmp_path):
+    for n in range(4):
+        save_image(tmp_path / f"{n}.png", ["red", "blue"][n % 2])
+    frame = pd.DataFrame({"image": [f"{n}.png" for n in range(4)], "label": ["red", "blue"] * 2, "film": [1, 1, 2, 2]})
+    frame.to_parquet(tmp_path / "m.parquet")
+    record = next(r for r in evaluate(tmp_path / "m.parquet", cluster="film").records if r.metric == "acc1")
+    assert (record.low, record.high) == (pytest.approx(0.025**0.5), 1.0)  # two clusters, all right
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"classes": ("red", "gren")}, "'gren' is no label of .*; did you mean 'green'"),
+        ({"classes": ("red", "red")}, "a label is named twice"),
+        ({"classes": ("red",)}, r"1 class \(red\), expected two or more"),
+        ({"classes": "imagenet_q"}, "no subset or file 'imagenet_q'"),
+        ({"classes": "imagenet"}, "none of its 3 labels"),
+        ({"prompts": "imagnet80"}, "no template set"),
+        ({"cluster": "film"}, "no column 'film'"),
+    ],
+)
+def test_mistakes(folder, spec, message):
+    with pytest.raises(UserError, match=message):
+        ZeroShot(ZeroShotEvaluator(test=folder, **spec))
+
+
+def test_check_finds_missing_files_without_a_model(folder):
+    evaluator = ZeroShot(ZeroShotEvaluator(test=folder))
+    evaluator.check()
+    (folder / "red" / "0.png").unlink()
+    with pytest.raises(UserError, match="1 of 9 items"):
+        evaluator.check()
+
+
+def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
+    first, second = colour_encoder(), colour_encoder()
+    reports = []
+    for encoder in (first, second):
+        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        reports.append(ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True))
+    assert first.towers["image"].backbone.seen == 9
+    assert second.towers["image"].backbone.seen == 0
+    assert [r.value for r in reports[0].records[:1]] == [r.value for r in reports[1].records[:1]]
+    save_image(folder / "red" / "0.png", "white")  # a changed file is read again
+    third = colour_encoder()
+    third.kept = KeptEmbeddings(tmp_path / "kept")
+    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
+    assert third.towers["image"].backbone.seen == 9
+
+
+def test_a_suite_goes_on_where_it_was(folder, tmp_path):
+    (tmp_path / "suite.yaml").write_text(
+        f"all: {{kind: zero_shot, test: {folder}}}\ntwo: {{kind: zero_shot, test: {folder}, classes: [red, blue]}}\n"
+    )
+    specs = read_suite(tmp_path / "suite.yaml")
+    report, out = evaluate_model(colour_encoder(), specs, tmp_path, tmp_path / "out", resume=True)
+    mean = next(r for r in report.records if r.dataset == "mean over the suite")
+    assert mean.value == pytest.approx((8 / 9 + 1) / 2)
+    assert mean.n == 16
+    again = colour_encoder()
+    evaluate_model(again, specs, tmp_path, out, resume=True)
+    assert again.towers["image"].backbone.seen == 0
+    (tmp_path / "bad.yaml").write_text("all: {kind: zero_shots, test: x}\n")
+    with pytest.raises(UserError, match=r"all: .*zero_shots"):
+        read_suite(tmp_path / "bad.yaml")
+
+
+def test_kinds_of_evaluators_are_told_apart():
+    found = TypeAdapter(EvaluatorSpec).validate_python({"kind": "zero_shot", "test": "x"})
+    assert isinstance(found, ZeroShotEvaluator)

@@ -1,0 +1,173 @@
+"""What the readers of image corpora share: which files are images, and one parquet manifest with what was left out.
+
+A manifest holds `id`, `image` and `text` or `label`. What a reader leaves out goes into `NAME.skipped.jsonl` beside
+it, an item and a reason a row.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xmodal.data.tar_index import IMAGE_SUFFIXES
+from xmodal.data.unusable import Bad, listed
+from xmodal.errors import UserError
+from xmodal.files import write_json_lines, written_whole
+
+TEXTS = pa.list_(pa.string())  # several captions
+IMAGE_BYTES = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+_KEY = b"xmodal.corpus"  # in the schema: this file was written here
+_BATCH = 10_000  # rows
+
+
+def write_manifest(
+    path: Path,
+    columns: dict[str, pa.DataType],
+    rows: Iterable[dict[str, Any]],
+    skipped: list[Bad],
+    made: dict[str, Any],
+) -> dict[Path, int]:
+    """Write one manifest and what was left out of it; returns the number of rows of each file.
+
+    Args:
+        path: the parquet file, replaced where this function wrote it.
+        columns: name to type.
+        rows: read as they are written; they may fill `skipped` on the way.
+        skipped: items left out, with the reason.
+        made: what the file is made of (`corpus`, `limit`, ...); where it holds a `source` and the file there was made
+            of the same, the file is left as it is and `rows` is not read.
+
+    Raises:
+        UserError: another's file is in the way; there is no row.
+
+    Example:
+        write_manifest(out / "val.parquet", {"id": pa.string()}, rows, skipped, {"corpus": "coco", "limit": None})
+    """
+    beside = path.with_suffix(".skipped.jsonl")
+    before = _made_of(path)
+    if before is None and beside.exists():
+        raise UserError(f"{beside}: in the way, and not written here; choose another OUT, or move it")
+    if "source" in made and before == made:
+        return {path: pq.read_metadata(path).num_rows}
+    stream = iter(rows)
+    first = next(stream, None)
+    if first is None:
+        raise UserError(f"{path}: there would be no row in it; left out: {listed(skipped) or 'nothing'}")
+    schema = pa.schema(columns, metadata={_KEY: json.dumps(made)})
+    count = 0
+    with written_whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        for batch in _batches(itertools.chain([first], stream)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    if not skipped:
+        beside.unlink(missing_ok=True)
+        return {path: count}
+    left_out = ({"item": _printable(item), "reason": reason} for item, reason in skipped)
+    return {path: count, beside: write_json_lines(beside, left_out)}
+
+
+def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
+    """The names of the images in a folder, sorted; hidden files and folders are passed over.
+
+    Left out with a reason: empty files, broken links, names that are not UTF-8, files that are no images by name.
+
+    Example:
+        image_files(Path("data/coco/val2017"), skipped := [])[0]  # "000000000139.jpg"
+    """
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith(".") or entry.is_dir():
+                continue
+            reason = _unusable(entry)
+            if reason:
+                skipped.append((str(folder / entry.name), reason))
+            else:
+                names.append(entry.name)
+    return names
+
+
+def reference(folder: Path, manifest: Path) -> str:
+    """How a manifest names this folder: relative to its own if inside it ("" for its own), else absolute.
+
+    Example:
+        os.path.join(reference(root / "val2017", out / "val.parquet"), "000000000139.jpg")
+    """
+    folder, home = folder.resolve(), manifest.parent.resolve()
+    if not folder.is_relative_to(home):
+        return str(folder)
+    return "" if folder == home else str(folder.relative_to(home))
+
+
+def evenly(total: int, limit: int | None) -> list[int]:
+    """The rows to keep of a list sorted by class, so that few rows hold many classes: `limit` of `total`, in order.
+
+    Example:
+        evenly(10, 3)  # [0, 3, 6]
+    """
+    wanted = total if limit is None else min(limit, total)
+    return [i * total // wanted for i in range(wanted)]
+
+
+def chosen_splits(root: Path, asked: Sequence[str], needed: Mapping[str, Sequence[str]]) -> list[str]:
+    """The splits to prepare: those asked for, else all that are there.
+
+    Args:
+        root: the corpus' folder.
+        asked: names of splits, or none.
+        needed: the files and folders that each split needs, relative to `root`.
+
+    Raises:
+        UserError: something is missing, and it is named: of a split asked for, or of every split.
+
+    Example:
+        chosen_splits(root, (), {"train": ["train"], "val": ["val"]})
+    """
+    missing = {split: [path for path in paths if not (root / path).exists()] for split, paths in needed.items()}
+    chosen = list(asked) or [split for split, paths in missing.items() if not paths]
+    wanted = [path for split in chosen or needed for path in missing[split]]
+    if wanted:
+        found = sorted(path.name for path in root.iterdir())[:8] if root.is_dir() else ["no such folder"]
+        raise UserError(
+            f"{root}: expected {', '.join(dict.fromkeys(wanted))}; found {', '.join(found) or 'an empty folder'}; "
+            "ROOT is the folder into which the corpus was unpacked"
+        )
+    return chosen
+
+
+def _made_of(path: Path) -> dict[str, Any] | None:
+    """What an earlier manifest was made of; none where there is no file."""
+    if not path.exists():
+        return None
+    try:
+        made: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[_KEY])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise UserError(f"{path}: in the way, and not written here; choose another OUT, or move it") from error
+    return made
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(itertools.islice(rows, _BATCH)):
+        yield batch
+
+
+def _unusable(entry: "os.DirEntry[str]") -> str | None:
+    try:
+        entry.name.encode()
+        if PurePath(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
+            return "not an image by its name"
+        return None if entry.stat().st_size else "an empty file"
+    except UnicodeEncodeError:
+        return "the name is not UTF-8"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

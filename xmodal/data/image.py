@@ -1,0 +1,84 @@
+"""Image files and bytes to one form: RGB, upright, 8 bits a channel.
+
+Enters: a path, a place inside a tar (`SHARD.tar@OFFSET+SIZE`), or the file's bytes. Leaves: a Pillow image. What cannot
+be used raises `ImageError` with the name and the reason.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from xmodal.config.data import ImageModality
+from xmodal.data.tar_index import is_place, read_member
+from xmodal.errors import UserError
+
+MOST_PIXELS: int = ImageModality.model_fields["max_pixels"].default
+LARGEST_FILE = 512 * 2**20  # bytes
+
+
+class ImageError(ValueError):
+    """An image that cannot be used: which, and why."""
+
+
+def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels: int = MOST_PIXELS) -> Image.Image:
+    """Decode an image: turned as its EXIF says, RGB. Of an animation the first frame; transparency is dropped.
+
+    Sixteen bits a channel are scaled to eight (Pillow alone would cut them off at 255).
+
+    Args:
+        source: a path, a place in a tar, or the bytes of a file.
+        root: the folder that relative paths start from.
+        max_pixels: an image with more is refused before it is decoded.
+
+    Raises:
+        ImageError: missing, empty, truncated, not an image, or too large.
+
+    Example:
+        image = read_image("photo.jpg")
+    """
+    name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else _bytes(source, root)
+    except (OSError, UserError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise ImageError(f"{name}: {reason}") from error
+    if not data:
+        raise ImageError(f"{name}: an empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of palettes with transparency
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > max_pixels:
+                    raise ImageError(
+                        f"{name}: {image.width} x {image.height} pixels, more than max_pixels ({max_pixels:,})"
+                    )
+                return _rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: no image, or of a kind that is not known") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except ImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError) as error:
+        raise ImageError(f"{name}: cannot be decoded ({error})") from error  # Pillow's plugins raise all of these
+
+
+def _bytes(source: str | Path, root: Path | None) -> bytes:
+    if is_place(str(source)):
+        return read_member(root or Path(), str(source))
+    path = Path(source) if root is None else root / source
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path.stat().st_size:,} bytes, more than {LARGEST_FILE:,}")
+    return path.read_bytes()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if image.mode == "F" or values.max(initial=0) > 65535 or values.min(initial=0) < 0:
+            raise ValueError(f"{image.mode} pixels outside 0 to 65535")
+        return Image.fromarray((values.astype(np.float64) / 257).round().astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")

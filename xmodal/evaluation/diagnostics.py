@@ -1,0 +1,267 @@
+"""What a space of embeddings looks like, and two of them beside each other: numbers for people, not for training.
+
+Enters: z of one modality [n, D], or of two over the same n pairs. Leaves: an `Estimate`, or one value per item for
+`metrics.bootstrap_interval`. Nothing of size n x n is held: rows come in blocks.
+
+What is no mean over items gets its interval from a jackknife over at most 20 groups of items (Efron and Tibshirani
+1993, chapter 11): every group is left out once. Axes: n items, D embedding (each space may have its own), J groups.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from xmodal.errors import UserError
+from xmodal.objectives.kernels import Affine, Kernel, row_blocks
+from xmodal.objectives.same_items import SameItems
+
+GROUPS = 20
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95% interval [low, high]; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def modality_gap(a: Tensor, b: Tensor) -> Estimate:
+    """Distance between the means of two modalities, `|mean a - mean b|` (Liang et al. 2022, 2203.02053).
+
+    Args:
+        a, b: [n, D] in one space; row i of both is one pair.
+
+    Example:
+        modality_gap(images, texts).value
+    """
+    _same_shape(a, b)
+    a, b = a.double(), b.double()
+    total = (a - b).sum(0)
+
+    def gap(left_out: Tensor) -> float:
+        kept = len(a) - len(left_out)
+        return float(((total - (a[left_out] - b[left_out]).sum(0)) / kept).norm())
+
+    return _jackknife(gap, len(a))
+
+
+def linear_separability(a: Tensor, b: Tensor, seed: int = 0) -> NDArray[np.float64]:
+    """How well a straight cut tells the modalities apart: per pair of a held-out half, the share right, [n - n // 2].
+
+    A logistic regression learns on one half of the pairs; 0.5 is chance, 1 a gap that nothing crosses.
+
+    Example:
+        linear_separability(images, texts).mean()
+    """
+    _same_shape(a, b)
+    _enough(len(a))
+    order = np.random.default_rng(seed).permutation(len(a))
+    learnt, held = np.split(order, [len(a) // 2])
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    model.fit(_stacked(a, b, learnt), np.repeat([0, 1], len(learnt)))
+    right = model.predict(_stacked(a, b, held)) == np.repeat([0, 1], len(held))
+    return right.reshape(2, -1).mean(0)
+
+
+def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> NDArray[np.float64]:
+    """How far apart the two of each pair are, `|a_i - b_i| ** alpha` [n] (Wang and Isola 2020, 2005.10242).
+
+    Its mean is the paper's alignment loss: 0 where every pair coincides, 2 where pairs are orthogonal.
+
+    Example:
+        alignment(images, texts).mean()
+    """
+    _same_shape(a, b)
+    return (a.double() - b.double()).norm(dim=1).pow(alpha).numpy()
+
+
+def uniformity(z: Tensor, t: float = 2.0) -> Estimate:
+    """How evenly z fills the sphere, `log mean_{i<j} exp(-t |z_i - z_j|^2)` (Wang and Isola 2020, 2005.10242).
+
+    0 where all items are one point; about -2t, its floor, where they are spread evenly over many dimensions.
+
+    Args:
+        z: [n, D] unit norm.
+        t: the paper's 2.
+
+    Example:
+        uniformity(images).value
+    """
+    _enough(len(z))
+    J = min(GROUPS, len(z))
+    group = torch.arange(len(z)) % J
+    sums = torch.zeros(J, J, dtype=torch.float64)  # over ordered pairs, by the groups of both
+    for at in row_blocks(len(z), len(z)):
+        block = torch.mm(z[at], z.T).sub_(1).mul_(2 * t).exp_()  # |z_i - z_j|^2 = 2 - 2 cos
+        block[torch.arange(len(block)), torch.arange(at.start, at.stop)] = 0
+        by_column = torch.zeros(J, len(block), dtype=torch.float64).index_add_(0, group, block.T.double())
+        sums.index_add_(0, group[at], by_column.T)
+    sizes = torch.bincount(group, minlength=J).double()
+
+    def log_mean(left_out: Tensor) -> float:
+        kept = torch.ones(J, dtype=torch.float64)
+        kept[group[left_out]] = 0
+        items = float(kept @ sizes)
+        return math.log(max(float(kept @ sums @ kept), 1e-300) / (items * (items - 1)))
+
+    return _jackknife(log_mean, len(z))
+
+
+def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> NDArray[np.float64]:
+    """Share of each item's k nearest neighbours that both spaces agree on, [n] (Huh et al. 2024, 2405.07987).
+
+    Neighbours are by cosine, without the item itself. Of two unrelated spaces it is k / (n - 1).
+
+    Args:
+        a: [n, D], one space.
+        b: [n, E], the other, over the same items.
+        k: neighbours.
+
+    Raises:
+        UserError: n is not more than k, or the numbers of items differ.
+
+    Example:
+        mutual_knn(images, texts).mean()
+    """
+    _same_count(a, b)
+    if len(a) <= k:
+        raise UserError(f"mutual kNN: {len(a)} items, expected more than k ({k}); take a smaller k or more items")
+    shared = np.empty(len(a))
+    spaces = normalize(a, dim=1), normalize(b, dim=1)
+    for at in row_blocks(len(a), len(a)):
+        own = torch.arange(at.start, at.stop)
+        one, two = (nearest(z[at], z, k, without=own)[0] for z in spaces)
+        shared[at] = (one.unsqueeze(2) == two.unsqueeze(1)).sum((1, 2)).numpy() / k
+    return shared
+
+
+def linear_cka(a: Tensor, b: Tensor) -> Estimate:
+    """Likeness of two spaces up to rotation and scale, 0 to 1 (Kornblith et al. 2019, 1905.00414).
+
+    `|A^T B|_F^2 / (|A^T A|_F |B^T B|_F)` with the columns of A [n, D] and B [n, E] centred: O(n D E), no n x n.
+    With fewer items than dimensions it is high for any two spaces. NaN where a space is one point.
+
+    Example:
+        linear_cka(images, texts).value
+    """
+    _same_count(a, b)
+    a, b = a.double(), b.double()
+    a, b = a - a.mean(0), b - b.mean(0)  # the numbers stay small; a group's absence is centred for below
+    total = _moments(a, b)
+
+    def cka(left_out: Tensor) -> float:
+        gone = _moments(a[left_out], b[left_out])
+        aa, bb, ab, sum_a, sum_b = (x - y for x, y in zip(total, gone, strict=True))
+        n = len(a) - len(left_out)
+        aa, bb = aa - torch.outer(sum_a, sum_a) / n, bb - torch.outer(sum_b, sum_b) / n
+        ab = ab - torch.outer(sum_a, sum_b) / n
+        scale = float(aa.norm() * bb.norm())
+        return float(ab.norm() ** 2) / scale if scale > 0 else math.nan
+
+    return _jackknife(cka, len(a))
+
+
+def effective_positives(guide: Tensor, kernel: Kernel | None = None) -> NDArray[np.float64]:
+    """How many items each one is drawn to, `(sum_j w_ij)^2 / sum_j w_ij^2` [n], under a kernel's weights.
+
+    n where the weights are all equal, 1 where each item has itself alone. Of the affine kernel in closed form:
+    `sum_j w_ij^2 = (n + 2 g_i.sum_j g_j + g_i^T G^T G g_i) / 4`; of others from blocks of rows.
+
+    Args:
+        guide: [n, G] unit norm.
+        kernel: default: affine, CWCL's own.
+
+    Example:
+        effective_positives(texts, Exp(temperature=0.1)).mean()
+    """
+    g = guide.double()
+    if kernel is None or kernel == Affine():
+        along = g @ g.sum(0)
+        squares = len(g) + 2 * along + (g @ (g.T @ g) * g).sum(1)
+        return ((len(g) + along) ** 2 / squares).numpy()
+    own = torch.arange(len(g))
+    same, found = SameItems(own, own), np.empty(len(g))
+    for at in row_blocks(len(g), len(g)):
+        T = kernel.rows(g, same, own[at])
+        found[at] = (T.sum(1) ** 2 / (T * T).sum(1)).numpy()
+    return found
+
+
+def nearest(queries: Tensor, keys: Tensor, k: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The k keys of largest inner product with each query, best first: (places [q, k], products [q, k]).
+
+    Of equal products the earlier key comes first. Holds q x n products: the caller takes blocks of queries.
+
+    Args:
+        queries: [q, D].
+        keys: [n, D].
+        k: at most n.
+        without: [q] the key each query leaves out.
+    """
+    products = queries @ keys.T
+    if without is not None:
+        products[torch.arange(len(products)), without] = -torch.inf
+    n = products.shape[1]
+    top = products.topk(min(k + 1, n), dim=1)
+    places = top.indices[:, :k].sort(dim=1).values
+    if n > k:  # where the last place is tied, topk takes any of the equals
+        tied = (top.values[:, k - 1] == top.values[:, k]).nonzero().flatten()
+        for block in tied.split(64):
+            places[block] = products[block].sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
+    found = products.gather(1, places)
+    order = found.sort(dim=1, descending=True, stable=True)
+    return places.gather(1, order.indices), order.values
+
+
+def _jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
+    """`statistic(left_out)` over all n items, with the interval of its values without each of the groups."""
+    _enough(n)
+    everything = torch.empty(0, dtype=torch.long)
+    value, without = statistic(everything), np.array([statistic(group) for group in _groups(n)])
+    J = len(without)
+    error = math.sqrt((J - 1) / J * float(((without - without.mean()) ** 2).sum()))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, J - 1)) * error
+    return Estimate(value, value - reach, value + reach)
+
+
+def _groups(n: int) -> Iterator[Tensor]:
+    for first in range(min(GROUPS, n)):
+        yield torch.arange(first, n, min(GROUPS, n))
+
+
+def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return a.T @ a, b.T @ b, a.T @ b, a.sum(0), b.sum(0)
+
+
+def _stacked(a: Tensor, b: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return torch.cat([a[rows], b[rows]]).double().numpy()
+
+
+def _enough(n: int) -> None:
+    if n < 3:
+        raise UserError(f"diagnostics: {n} items, expected at least 3")
+
+
+def _same_count(a: Tensor, b: Tensor) -> None:
+    if len(a) != len(b):
+        raise UserError(f"diagnostics: {len(a)} and {len(b)} embeddings, expected one of each modality for every pair")
+
+
+def _same_shape(a: Tensor, b: Tensor) -> None:
+    _same_count(a, b)
+    if a.shape != b.shape:
+        raise UserError(
+            f"diagnostics: {a.shape[1]} and {b.shape[1]} dimensions, expected two modalities in one space; "
+            "mutual_knn and linear_cka compare spaces of any kind"
+        )

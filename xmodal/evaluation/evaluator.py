@@ -1,0 +1,46 @@
+"""What every evaluator is: a spec in, and a report for any encoder; in training and from `eval/`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from xmodal.config.evaluators import EvaluatorSpec, RetrievalEvaluator, SpeechIntentEvaluator, ZeroShotEvaluator
+from xmodal.evaluation.encoder import Encoder
+from xmodal.evaluation.retrieval import Retrieval
+from xmodal.evaluation.speech_intent import SpeechIntent
+from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.report.report import Report
+
+
+class Evaluator(Protocol):
+    """An evaluator reads its files when it is made: what is wrong with them is known before training starts."""
+
+    @property
+    def modality(self) -> str:
+        """Of the items under test."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The items under test that are files."""
+
+    def metrics(self) -> set[str]:
+        """The names `train.best` may choose from, after the evaluator's own."""
+
+    def check(self) -> None:
+        """What can be known of the items without a model; `UserError` where too many cannot be used."""
+
+    def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:
+        """Score the test; `name` is the dataset's name in the report; `brief` leaves tables and pictures out."""
+
+
+EVALUATORS: dict[type[Any], type[Any]] = {
+    SpeechIntentEvaluator: SpeechIntent,
+    ZeroShotEvaluator: ZeroShot,
+    RetrievalEvaluator: Retrieval,
+}
+
+
+def build_evaluator(spec: EvaluatorSpec) -> Evaluator:
+    """The evaluator of a spec."""
+    evaluator: Evaluator = EVALUATORS[type(spec)](spec)
+    return evaluator

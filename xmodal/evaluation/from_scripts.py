@@ -1,0 +1,146 @@
+"""What the scripts in `eval/` share: a model by name, a test or a suite of tests, one report.
+
+Enters: what was typed. Leaves: an encoder and where its results go; a report, written.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from xmodal.checkpoint import versions
+from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.config.load import load_config
+from xmodal.config.yaml_text import read_yaml
+from xmodal.errors import UserError
+from xmodal.evaluation.encoder import DUAL_ENCODERS, Encoder, load
+from xmodal.evaluation.evaluator import build_evaluator
+from xmodal.evaluation.kept import KeptEmbeddings
+from xmodal.evaluation.run_report import run_report
+from xmodal.report.report import Record, Report, read_report
+
+Specs = Mapping[str, EvaluatorSpec]
+
+# what a suite's mean is over
+HEADLINES = (
+    "acc1", "mean_average_precision", "accuracy_mean", "accuracy_prompt", "text_to_image_recall@1",
+    "image_to_text_recall@1",
+)  # fmt: skip
+
+
+def load_for_evaluation(model: str, dtype: Any = "fp32", embeddings: Path | None = None) -> tuple[Encoder, Path, Specs]:
+    """The encoder of a run folder or a dual encoder's name, the folder its results go to, the evaluators it names.
+
+    Raises:
+        UserError: neither a run nor such a model.
+    """
+    encoder = load(model, dtype=dtype)
+    if model.startswith(DUAL_ENCODERS):
+        home = Path("reports") / re.sub(r"[^\w.-]+", "_", model)
+        specs: Specs = {}
+    else:
+        home = Path(model)
+        specs = load_config(home / "config.yaml").evaluators
+    encoder.kept = KeptEmbeddings(embeddings or home / "embeddings")
+    return encoder, home, specs
+
+
+def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShotEvaluator:
+    """The evaluator that a command line asks for; `given` may hold None for what was not said.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    if "classes" in said:
+        named = said["classes"]
+        said["classes"] = named[0] if len(named) == 1 else tuple(named)
+    try:
+        return ZeroShotEvaluator(test=dataset, items=items, trained=trained, **said)
+    except ValidationError as error:
+        raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from None
+
+
+def read_suite(path: Path) -> Specs:
+    """A YAML file of evaluators by name; paths in it are relative to the folder the command is started in.
+
+    Raises:
+        UserError: missing, not YAML, or no such evaluators; one line each.
+    """
+    try:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{path}: expected evaluators by name, as under `evaluators` in a config")
+    try:
+        return TypeAdapter(dict[str, EvaluatorSpec]).validate_python(found)
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume: bool = False) -> tuple[Report, Path]:
+    """Evaluate and write the report; returns it and where it is.
+
+    With `resume` every test's report stays in OUT/tests/NAME; a test that this model has finished is read from there.
+
+    Raises:
+        UserError: nothing to evaluate, or what an evaluator raises.
+    """
+    if not specs:
+        raise UserError(f"{home}: names no evaluators; give --dataset or --suite")
+    if not resume and (home / "config.yaml").is_file():
+        report = run_report(home, encoder, {name: build_evaluator(spec) for name, spec in specs.items()}, {})
+    else:
+        parts = [_one(encoder, name, spec, out / "tests" / name if resume else None) for name, spec in specs.items()]
+        report = Report(title=f"{encoder.name}")
+        for part in parts:
+            report = report.merge(part)
+        report.title = encoder.name
+        report.provenance = encoder.provenance | _today()
+        if len(specs) > 1:
+            report.records += suite_mean(report.records, list(specs))
+    report.write(out)
+    return report, out
+
+
+def _one(encoder: Encoder, name: str, spec: EvaluatorSpec, folder: Path | None) -> Report:
+    wanted = {"evaluator": spec.model_dump(mode="json"), "model": encoder.provenance}
+    if folder is not None and (folder / "report.json").is_file():
+        done = read_report(folder)
+        if {key: done.provenance.get(key) for key in wanted} == wanted:
+            return done
+    report = build_evaluator(spec).evaluate(encoder, name)
+    report.provenance = wanted | _today()
+    if folder is not None:
+        report.write(folder)
+    return report
+
+
+def _today() -> dict[str, Any]:
+    return {"date": datetime.now(UTC).date().isoformat(), "versions": versions()}
+
+
+def suite_mean(records: Sequence[Record], names: Sequence[str]) -> list[Record]:
+    """The mean over the tests of each headline metric that all of them have; their intervals as independent ones."""
+    means = []
+    for metric in HEADLINES:
+        found = [r for r in records if r.metric == metric and r.dataset in names and r.value is not None]
+        if len(found) != len(names):
+            continue
+        values = [r.value for r in found if r.value is not None]
+        mean = math.fsum(values) / len(values)
+        spans = [(r.high - r.low) / 2 for r in found if r.low is not None and r.high is not None]
+        half = math.sqrt(math.fsum(s * s for s in spans)) / len(found) if len(spans) == len(found) else None
+        low, high = (None, None) if half is None else (mean - half, mean + half)
+        chances = [r.chance for r in found if r.chance is not None]
+        chance = math.fsum(chances) / len(chances) if len(chances) == len(found) else None
+        n = sum(r.n for r in found)
+        means.append(Record("mean over the suite", metric, mean, low, high, n, chance, {"tests": list(names)}))
+    return means

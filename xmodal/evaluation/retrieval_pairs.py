@@ -1,0 +1,146 @@
+"""The pairs that retrieval is scored on: both sides' items, each once, and who belongs to whom.
+
+Enters: a manifest. Leaves: two `Side`s and the pairs between them, [P, 2] (item, text); equal item ids are one item.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from xmodal.config.data import STANDARD_MODALITIES, ImageModality, ModalitySpec, TextModality
+from xmodal.config.evaluators import RetrievalEvaluator
+from xmodal.data.items import arrow_column, read_items
+from xmodal.data.manifest import read_manifest, root_of, strings
+from xmodal.errors import UserError
+from xmodal.evaluation.labelled import located
+from xmodal.evaluation.ranking import Ints
+
+
+@dataclass(frozen=True)
+class Side:
+    """One modality's items, each once: what is encoded, and its name in reports."""
+
+    modality: str
+    items: list[str | Path | bytes]
+    names: list[str]
+
+    def kept(self, places: Sequence[int]) -> "Side":
+        """The items at `places`."""
+        return Side(self.modality, [self.items[i] for i in places], [self.names[i] for i in places])
+
+
+def kind_of(modality: str) -> ModalitySpec:
+    """What a modality's items are, by its usual name; any other name is images'."""
+    return STANDARD_MODALITIES.get(modality, ImageModality)()
+
+
+def read_both(spec: RetrievalEvaluator) -> tuple[Side, Side, Ints, int]:
+    """(items, texts, pairs, captions missing or empty) of the test.
+
+    An item without a caption is among the items, and in no pair. Of a row with an empty caption the item is kept.
+
+    Raises:
+        UserError: the manifest cannot be read, or holds no caption.
+
+    Example:
+        items, texts, pairs, empty = read_both(RetrievalEvaluator(test="data/coco/test.jsonl"))
+    """
+    manifest = read_manifest(spec.test, (spec.items,), media=(spec.items, spec.text))
+    if spec.text not in manifest.column_names:
+        found = ", ".join(manifest.column_names)
+        raise UserError(f"{spec.test}: missing column {spec.text!r}; found: {found}")
+    items, of_row = _read_items(spec, manifest)
+    texts, rows, numbers, empty = _read_texts(spec, manifest)
+    if not len(rows):
+        raise UserError(f"{spec.test}: column {spec.text!r} holds no caption at all; expected texts")
+    return items, texts, np.unique(np.stack([of_row[rows], numbers], axis=1), axis=0), empty
+
+
+def renumbered(pairs: Ints, kept_items: Ints, kept_texts: Ints) -> Ints:
+    """The pairs of which both sides are kept, by their places among these."""
+    columns = []
+    for column, kept in zip(pairs.T, (kept_items, kept_texts), strict=True):
+        place = np.full(int(max(column.max(), kept.max(initial=0))) + 1, -1)
+        place[kept] = np.arange(len(kept))
+        columns.append(place[column])
+    found = np.stack(columns, axis=1)
+    return found[(found >= 0).all(1)]
+
+
+def groups_of(pairs: Ints, items: Side, texts: Side) -> tuple[NDArray, NDArray]:
+    """What intervals resample, for every item and every text: what is connected by pairs, named by its first item.
+
+    The captions of one image are such a group, and so are the recordings of one sentence.
+    """
+    n, m = len(items.items), len(texts.items)
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], n + pairs[:, 1])), shape=(n + m, n + m))
+    _, group = connected_components(links, directed=False)
+    _, first = np.unique(group, return_index=True)
+    names = np.array([items.names[i] if i < n else texts.names[i - n] for i in first], dtype=object)[group]
+    return names[:n], names[n:]
+
+
+def first_positives(found: Side, positives: Ints, counts: Ints) -> list[str]:
+    """Of every query the first positive's name and how many more there are."""
+    ordered = positives[np.lexsort((positives[:, 1], positives[:, 0]))]
+    firsts = ordered[counts.cumsum() - counts, 1]
+    return [found.names[i] + (f" (+{c - 1} more)" if c > 1 else "") for i, c in zip(firsts, counts, strict=True)]
+
+
+def _read_items(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints]:
+    """The items of a manifest (a `datasets.Dataset`), each once, and which of them each row is about."""
+    kind = kind_of(spec.items)
+    found = read_items(spec.test, manifest, spec.items, kind)
+    _, first, of_row = np.unique(found.ids, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # as they come in the manifest: the first of equal scores wins
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    firsts = first[order].tolist()
+    values = [found.value(row) for row in firsts]
+    root = root_of(spec.test)
+    items = [str(v) if isinstance(kind, TextModality) else located(v, root) for v in values]
+    named = f"{spec.items}_id"
+    if named in manifest.column_names:
+        column = strings(manifest, named)
+        names = [str(column[row].as_py()) for row in firsts]
+    else:
+        names = [v if isinstance(v, str) else str(manifest[at]["id"]) for v, at in zip(values, firsts, strict=True)]
+    return Side(spec.items, items, names), place[of_row].astype(np.int64)
+
+
+def _read_texts(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints, Ints, int]:
+    """The texts, each once; the row and the text of every caption; and how many captions are missing or empty."""
+    column, named = arrow_column(manifest, spec.text), f"{spec.text}_id"
+    ids = strings(manifest, named).to_pylist() if named in manifest.column_names else None
+    if ids is not None and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        raise UserError(
+            f"{spec.test}: column {spec.text!r} holds lists beside a column {named}; "
+            "one name cannot stand for several texts: leave it out, or write a row per text"
+        )
+    is_text = STANDARD_MODALITIES.get(spec.text, TextModality) is TextModality
+    root = root_of(spec.test)
+    place: dict[str, int] = {}
+    texts: list[str | Path | bytes] = []
+    rows, numbers, empty = [], [], 0
+    for row, value in enumerate(column.to_pylist()):
+        captions = value if isinstance(value, list) else [value]
+        empty += not captions
+        for caption in captions:
+            text = "" if caption is None else str(caption)
+            if not text.strip():
+                empty += 1
+                continue
+            name = text if ids is None or ids[row] is None else ids[row]
+            if name not in place:
+                place[name] = len(texts)
+                texts.append(text if is_text else located(text, root))
+            rows.append(row)
+            numbers.append(place[name])
+    return Side(spec.text, texts, list(place)), np.array(rows, np.int64), np.array(numbers, np.int64), empty

@@ -1,0 +1,43 @@
+"""A grid of pictures with a line under each. Enters: Pillow images and texts. Leaves: PNG bytes."""
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+_COLUMNS = 6
+_DPI = 110
+_INK = "#1b2430"
+
+
+def picture_grid(pictures: Sequence[tuple[Image.Image, str]], title: str) -> bytes:
+    """The pictures row by row, six to a row, each with its text under it.
+
+    Raises ValueError where there are none.
+
+    Example:
+        picture_grid([(image, "cat taken for dog")], "Errors")
+    """
+    if not pictures:
+        raise ValueError("no pictures")
+    rows = math.ceil(len(pictures) / _COLUMNS)
+    figure = Figure(figsize=(1.65 * _COLUMNS, 2.15 * rows + 0.5), layout="constrained")
+    cells = np.atleast_1d(figure.subplots(rows, _COLUMNS)).reshape(-1)
+    for cell in cells:
+        cell.axis("off")
+    for cell, (picture, text) in zip(cells, pictures, strict=False):
+        cell.imshow(
+            np.asarray(picture.convert("RGB")), interpolation="nearest" if max(picture.size) < 64 else "antialiased"
+        )
+        cell.set_title(text, fontsize=7.5, color=_INK, y=-0.02, va="top", wrap=True, parse_math=False)
+    figure.suptitle(title, fontsize=11, color=_INK)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter no font has is drawn as a box
+        FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=_DPI, facecolor="white")
+    return buffer.getvalue()

@@ -1,0 +1,42 @@
+"""A whole dual encoder by one name, as the two locked towers behind it.
+
+Enters: `open_clip:NAME[@PRETRAINED]` or `transformers:NAME`. Leaves: `{"image": spec, "text": spec}`.
+"""
+
+from xmodal.config.towers import OpenCLIPTower, TransformersTower
+from xmodal.errors import UserError
+from xmodal.towers.pretrained import locate, read_config
+from xmodal.towers.transformers_dual import DUAL
+
+FORMS = "open_clip:NAME, open_clip:NAME@PRETRAINED or transformers:NAME_OR_FOLDER"
+
+
+def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower]:
+    """The specs of both sides, locked and without heads.
+
+    PRETRAINED is a tag or a safetensors file; NAME is what the towers take: a model's name, `hf-hub:OWNER/MODEL`, a
+    folder, for open_clip also a JSON model config.
+
+    Raises:
+        UserError: no such form, or a `transformers` model that does not embed both images and texts.
+
+    Example:
+        specs = dual_encoder_specs("open_clip:ViT-B-32@laion2b_s34b_b79k")
+        specs["image"].side  # "visual"
+    """
+    library, _, model = name.partition(":")
+    if library == "open_clip" and model:
+        model, _, pretrained = model.rpartition("@") if "@" in model else (model, "", "")
+        visual = OpenCLIPTower(name=model, pretrained=pretrained or None, side="visual")
+        return {"image": visual, "text": visual.model_copy(update={"side": "text"})}
+    if library == "transformers" and model:
+        spec = TransformersTower(name=model, side="visual")
+        found = read_config(locate(spec)).model_type
+        lacking = [side for side in ("visual", "text") if side not in DUAL.get(found, {})]
+        if lacking:
+            raise UserError(
+                f"{name}: type {found!r} has no {' and no '.join(lacking)} side known here; dual encoders with both: "
+                f"{', '.join(kind for kind, sides in DUAL.items() if len(sides) == 2)}"
+            )
+        return {"image": spec, "text": spec.model_copy(update={"side": "text"})}
+    raise UserError(f"model {name!r}: expected {FORMS}")

@@ -1,0 +1,137 @@
+"""The two sides of `transformers` dual encoders (CLIP, MetaCLIP 2, SigLIP, SigLIP 2), each built without the other.
+
+Enters: a `TransformersTower` spec with a `side`. Leaves: that side's model; for texts also backbone and processor.
+Axes: B texts, T tokens, G features.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from xmodal.config.towers import Side, TransformersTower
+from xmodal.errors import UserError
+from xmodal.towers.pretrained import Source, build_model, read_tokenizer
+from xmodal.towers.transformers_text import TextProcessor
+
+# config's model_type -> the class of each side whose output is what get_image_features / get_text_features give
+DUAL: dict[str, dict[Side, Any]] = {
+    "clip": {"visual": transformers.CLIPVisionModelWithProjection, "text": transformers.CLIPTextModelWithProjection},
+    "metaclip_2": {
+        "visual": transformers.MetaClip2VisionModelWithProjection,
+        "text": transformers.MetaClip2TextModelWithProjection,
+    },
+    "siglip": {"visual": transformers.SiglipVisionModel, "text": transformers.SiglipTextModel},
+    "siglip2": {"text": transformers.Siglip2TextModel},
+}
+# model_type of one side alone, as such a class saves it -> (dual encoder, side)
+SIDES: dict[str, tuple[str, Side]] = {
+    "clip_vision_model": ("clip", "visual"),
+    "clip_text_model": ("clip", "text"),
+    "metaclip_2_vision_model": ("metaclip_2", "visual"),
+    "metaclip_2_text_model": ("metaclip_2", "text"),
+    "siglip_vision_model": ("siglip", "visual"),
+    "siglip_text_model": ("siglip", "text"),
+    "siglip2_text_model": ("siglip2", "text"),
+}
+
+
+class FixedTextProcessor(TextProcessor):
+    """Text -> token ids, always `max_length` of them: SigLIP reads its padding, and takes no mask."""
+
+    def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """`{"input_ids": [B, max_length]}`."""
+        assert self.max_length is not None
+        ids = torch.full((len(features), self.max_length), self.pad)
+        for row, x in zip(ids, features, strict=True):
+            row[: len(x)] = torch.from_numpy(x)
+        return {"input_ids": ids}
+
+    def describe(self) -> dict[str, Any]:
+        """As a text processor, and that the length is fixed."""
+        return super().describe() | {"padding": "max_length"}
+
+
+class TextSideBackbone(nn.Module):
+    """The text embedding of a dual encoder, as its `get_text_features` gives it.
+
+    Args:
+        model: from `side_model`.
+    """
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+        last = model.text_projection if hasattr(model, "text_projection") else model.head
+        self.width = int(last.out_features)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """`input_ids` [B, T], and `attention_mask` [B, T] where the model takes one -> [B, G]."""
+        output = self.model(input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask"))
+        return output.text_embeds if hasattr(output, "text_embeds") else output.pooler_output
+
+
+def side_of(spec: TransformersTower, config: Any) -> str:
+    """The dual encoder a config belongs to.
+
+    Raises:
+        UserError: it has no such side.
+    """
+    model_type = config.model_type
+    if model_type in SIDES:
+        family, only = SIDES[model_type]
+        if only != spec.side:
+            raise UserError(f"tower {spec.name!r}: holds the {only} side of a {family} model, not the {spec.side} side")
+        return family
+    if model_type not in DUAL:
+        raise UserError(
+            f"tower {spec.name!r}: side {spec.side}: type {model_type!r} is none of the dual encoders known here "
+            f"({', '.join(DUAL)}); leave side out for an encoder of one modality"
+        )
+    if spec.side not in DUAL[model_type]:
+        raise UserError(
+            f"tower {spec.name!r}: side {spec.side}: {model_type} models take patches of any image shape (NaFlex), "
+            "which is not built here; use a SigLIP 2 of fixed resolution (their type is siglip)"
+        )
+    return str(model_type)
+
+
+def side_model(spec: TransformersTower, source: Source, config: Any) -> Any:
+    """One side of a dual encoder, out of the whole one or of a folder that holds the side alone.
+
+    Raises:
+        UserError: it has no such side, or no weights that can be read.
+    """
+    assert spec.side is not None
+    family = side_of(spec, config)
+    if config.model_type in DUAL:
+        whole, config = config, config.vision_config if spec.side == "visual" else config.text_config
+        if hasattr(whole, "projection_dim"):
+            config.projection_dim = whole.projection_dim
+    return build_model(DUAL[family][spec.side], source, config, spec.mode)
+
+
+def load_text_side(spec: TransformersTower, source: Source, config: Any) -> tuple[TextSideBackbone, TextProcessor]:
+    """Build the text side of a dual encoder and its processor.
+
+    Raises:
+        UserError: it has none, a pooling or a length that cannot be, or files that cannot be read.
+    """
+    if spec.pooling != "auto":
+        raise UserError(f"tower {spec.name!r}: side text has a pooling of its own; leave pooling out")
+    tokenizer = read_tokenizer(source, config)
+    model = side_model(spec, source, config)
+    limit = int(model.config.max_position_embeddings)
+    length = spec.max_length or limit
+    if length > limit:
+        raise UserError(f"tower {spec.name!r}: max_length {length}: the model has {limit} positions")
+    fixed = side_of(spec, config).startswith("siglip")
+    if fixed and length != limit:
+        raise UserError(
+            f"tower {spec.name!r}: max_length {length}: this model always reads {limit} tokens; leave it out"
+        )
+    make = FixedTextProcessor if fixed else TextProcessor
+    return TextSideBackbone(model), make(tokenizer, length)
