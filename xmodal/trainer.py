@@ -39,6 +39,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
+from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import all_gather_rows
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import during_training
@@ -91,20 +92,7 @@ class Trainer:
             checkpoint = self._open()
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
-        self.dataset = PairDataset(
-            config.data,
-            {m: config.modality(m) for m in config.towers},
-            self.processors,
-            config.seed,
-        )
-        self.sampler = BucketSampler(
-            self.dataset.lengths,
-            config.train.batch_size,
-            config.seed,
-            config.data.buckets,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-        )
+        self.dataset, self.sampler = self._read_data()
         self.optimizer = build_optimizer(self.aligner, config.optim)
         self.model, self.prepared = self.accelerator.prepare(self.aligner, self.optimizer)
         self.state = State(step=0)
@@ -137,6 +125,17 @@ class Trainer:
                 build_store(spec, config, modality)
         return checkpoint
 
+    def _read_data(self) -> tuple[PairDataset | StreamedPairs, BucketSampler | None]:
+        """The pairs, and what orders them; a stream has its own order."""
+        config = self.config
+        modalities = {name: config.modality(name) for name in config.towers}
+        place = {"rank": self.accelerator.process_index, "world": self.accelerator.num_processes}
+        size = config.train.batch_size
+        if config.data.streaming:
+            return StreamedPairs(config.data, modalities, self.processors, config.seed, size, **place), None
+        dataset = PairDataset(config.data, modalities, self.processors, config.seed)
+        return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
+
     def _write_once(self) -> None:
         """What does not change during training: saved towers, the list of unreadable items."""
         folder = self.config.output
@@ -164,13 +163,15 @@ class Trainer:
                 file.write(json.dumps({"id": name, "reason": reason}) + "\n")
 
     def _batches(self, start: int) -> Iterator[PairBatch]:
-        loader = DataLoader(
-            self.dataset,
-            sampler=self.sampler.iterate_from(start),
-            batch_size=None,
-            num_workers=self.config.data.workers,
-            generator=torch.Generator(),  # its own: drawing from the global one would tell resumed runs from whole ones
-        )
+        own = torch.Generator()  # drawing from the global one would tell resumed runs from whole ones
+        workers = self.config.data.workers
+        if isinstance(self.dataset, StreamedPairs):  # one worker reads ahead; more would each read the whole stream
+            stream = self.dataset.iterate_from(start)
+            loader = DataLoader(stream, batch_size=None, num_workers=min(1, workers), generator=own)
+        else:
+            assert self.sampler is not None
+            sampler = self.sampler.iterate_from(start)
+            loader = DataLoader(self.dataset, sampler=sampler, batch_size=None, num_workers=workers, generator=own)
         batches = iter(loader)
         while True:
             try:
@@ -287,7 +288,8 @@ class Trainer:
         self.undecodable.update(new)
         if self.main:
             self._list_skipped(new)
-        self.dataset.require_usable(list(self.undecodable.items()))
+        read = (self.state.step + 1) * self.config.train.batch_size
+        self.dataset.require_usable(list(self.undecodable.items()), read)
 
     def _require_finite(self, step: int, batch: PairBatch, value: Tensor, what: str) -> None:
         flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)

@@ -222,3 +222,15 @@ def test_fixed_temperature_has_no_gradient_but_is_saved():
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(UserError, match=next(iter(arguments))):
         CWCL(**arguments)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("side", ["speech", "text"])
+@pytest.mark.parametrize("objective", [CWCL(temperature=0.01), InfoNCE(temperature=0.07)])
+def test_a_number_that_is_not_finite_reaches_the_loss(objective, side, value):
+    """With and without a shift of the logits (scale 100 and 14)."""
+    z = {"speech": unit(6, 4, 1).float(), "text": unit(6, 4, 2).float()}
+    z[side][2, 1] = value
+    loss = objective(embeddings(z["speech"], z["text"], z["text"]), "speech", "text")
+    assert not torch.isfinite(loss.value)
+    assert not torch.isfinite(loss.parts["loss"])

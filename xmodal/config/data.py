@@ -104,6 +104,8 @@ class DataSpec(Spec):
     train: Path
     modalities: dict[str, ModalitySpec] = Field(default_factory=dict)
     leave_out_labels: tuple[str, ...] = ()  # of rows not trained on: classes for a zero-shot test
+    streaming: bool = False  # read as it comes (hub:NAME, folders of tars or parquet files), shuffled in a buffer
+    shuffle_buffer: Count = 10_000  # items, for streaming
     max_bad: Share = 0.01  # unreadable items are skipped, counted and listed up to this share, then an error
     buckets: int = Field(16, ge=0)  # length-bucketing: batches sorted together; 0 is off
     workers: int = Field(0, ge=0, le=256)

@@ -52,8 +52,8 @@ def prepare(
 
     Columns: `id` (the caption's), `image` (relative to the manifest's folder if inside it, else absolute), `image_id`
     (the file's name), `text`; in the splits that are tested on `text_id`: there every caption is a query of its own, as
-    in the published numbers, even where two images share a sentence. What is left out of a split goes into SPLIT.skipped.jsonl, an `item` and a `reason` a
-    row. COCO's test needs val2014 only.
+    in the published numbers, even where two images share a sentence. What is left out of a split goes into
+    SPLIT.skipped.jsonl, an `item` and a `reason` a row. COCO's test needs val2014 only.
 
     Raises:
         UserError: the split file is missing or is not Karpathy's; a split asked for has no image, or none has.

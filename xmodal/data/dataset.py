@@ -5,7 +5,7 @@ turned into features (kept in memory up to `cache_mb`), augmented when training,
 with several captions one is drawn in every epoch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,34 +84,21 @@ class PairDataset(Dataset[PairBatch]):
         return len(self._rows)
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
-        kept: list[int] = []
-        views: list[list[tuple[int, np.ndarray]]] = []  # of each kept row, an (item id, features) per side
-        skipped: list[Bad] = []
-        for index in map(int, key.indices):
-            try:
-                views.append([side.view(int(self._rows[index]), self._rng(side, index, key)) for side in self._sides])
-                kept.append(index)
-            except UNREADABLE as error:
-                skipped.append((self.names[index], str(error)))
-        sides = {side.name: [row[side.number] for row in views] for side in self._sides}
-        return PairBatch(
-            inputs={side.name: side.collate([features for _, features in sides[side.name]]) for side in self._sides},
-            ids=torch.from_numpy(self._ids[kept]),
-            item_ids={name: torch.tensor([item for item, _ in found]).long() for name, found in sides.items()},
-            names=tuple(self.names[index] for index in kept),
-            labels=None if self._labels is None else torch.from_numpy(self._labels[kept]),
-            skipped=skipped,
-        )
+        def rng(side: Side, row: int) -> np.random.Generator | None:
+            if not (self.train and side.is_random):
+                return None
+            return np.random.default_rng((self.seed, key.epoch, row, side.number))
 
-    def _rng(self, side: Side, index: int, key: BatchKey) -> np.random.Generator | None:
-        if not (self.train and side.is_random):
-            return None
-        return np.random.default_rng((self.seed, key.epoch, int(self._rows[index]), side.number))
+        at = np.asarray(key.indices, dtype=np.int64)
+        names = [self.names[index] for index in at]
+        labels = None if self._labels is None else self._labels[at]
+        return make_batch(self._sides, self._rows[at].tolist(), names, self._ids[at], labels, rng)
 
-    def require_usable(self, undecodable: Sequence[Bad] = ()) -> None:
+    def require_usable(self, undecodable: Sequence[Bad] = (), read: int = 0) -> None:
         """Raise `UserError` if more than `max_bad` of all items cannot be used.
 
-        `undecodable` are those that failed when decoded (`PairBatch.skipped` over all processes), each once.
+        `undecodable` are those that failed when decoded (`PairBatch.skipped` over all processes), each once; how many
+        were `read` so far matters to streams alone.
         """
         require_usable(self.path, self.total, [*self.skipped, *undecodable], self.max_bad, "data.max_bad")
 
@@ -133,3 +120,40 @@ class PairDataset(Dataset[PairBatch]):
             if isinstance(side.spec, AudioModality) or not heard:
                 lengths += found
         return lengths, reasons
+
+
+def make_batch(
+    sides: Sequence[Side],
+    rows: Sequence[int],
+    names: Sequence[str],
+    ids: np.ndarray,
+    labels: np.ndarray | None,
+    rng: Callable[[Side, int], np.random.Generator | None],
+) -> PairBatch:
+    """The batch of some rows; those with an item that cannot be read are left out and listed in `skipped`.
+
+    Args:
+        sides: one per modality, `sides[i].number == i`.
+        rows: [B] rows of the sides' items.
+        names, ids: [B] of the pairs.
+        labels: [B] int64, or none.
+        rng: what draws a side's item and view of a row; none: the first item as it is.
+    """
+    kept: list[int] = []
+    views: list[list[tuple[int, np.ndarray]]] = []  # of each kept row, an (item id, features) per side
+    skipped: list[Bad] = []
+    for at, row in enumerate(rows):
+        try:
+            views.append([side.view(row, rng(side, row)) for side in sides])
+            kept.append(at)
+        except UNREADABLE as error:
+            skipped.append((names[at], str(error)))
+    found = {side.name: [row[side.number] for row in views] for side in sides}
+    return PairBatch(
+        inputs={side.name: side.collate([features for _, features in found[side.name]]) for side in sides},
+        ids=torch.from_numpy(ids[kept]),
+        item_ids={name: torch.tensor([item for item, _ in items]).long() for name, items in found.items()},
+        names=tuple(names[at] for at in kept),
+        labels=None if labels is None else torch.from_numpy(labels[kept]),
+        skipped=skipped,
+    )

@@ -65,6 +65,7 @@ class TokenProcessor:
             "vocabulary": hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:16],
             "context_length": self.tokenizer.context_length,
             "clean": self.tokenizer.clean_fn.__name__,
+            "mode": getattr(self.tokenizer, "tokenizer_mode", ""),
         }
 
 
@@ -109,18 +110,18 @@ def load(spec: OpenCLIPTower) -> tuple[OpenCLIPBackbone, ImageProcessor | TokenP
         backbone, processor = load(OpenCLIPTower(name="ViT-B-32", pretrained="laion2b_s34b_b79k", side="visual"))
     """
     source = locate(spec)
+    weights = None if spec.mode == "scratch" else require_weights(spec, source.weights)
     with contextlib.ExitStack() as stack:
-        if spec.mode != "scratch":  # what weights replace takes nothing from the run's generator
+        if weights is not None:  # what weights replace takes nothing from the run's generator
             stack.enter_context(torch.random.fork_rng(devices=[]))
         model = build(spec, source)
     config = {"model_cfg": source.model, "preprocess_cfg": source.preprocess}
-    if spec.mode != "scratch" and not source.one_side:
-        read_weights(spec, model, source.weights)
+    if weights is not None and not source.one_side:
+        read_weights(spec, model, weights)
     size = getattr(model.visual, "image_size", 0)
     backbone = OpenCLIPBackbone(model, spec.side, source.model["embed_dim"], config)
-    if spec.mode != "scratch" and source.one_side:
-        assert source.weights is not None
-        take_weights(backbone, source.weights.parent)
+    if weights is not None and source.one_side:
+        take_weights(backbone, weights.parent)
     if spec.side == "visual":
         return backbone, image_processor(source.preprocess, size)
     return backbone, TokenProcessor(tokenizer(spec, source))
@@ -146,16 +147,25 @@ def build(spec: OpenCLIPTower, source: OpenCLIPSource) -> Any:
             raise UserError(f"tower {spec.name!r}: open_clip cannot build its model config: {reason}") from error
 
 
-def read_weights(spec: OpenCLIPTower, model: nn.Module, path: Path | None) -> None:
-    """Load a whole model's safetensors, converted where open_clip knows how.
+def require_weights(spec: OpenCLIPTower, path: Path | None) -> Path:
+    """The weights a tower that is not from scratch needs, before a large model is built in vain.
 
     Raises:
-        UserError: none, damaged ones, or those of another model.
+        UserError: none were named.
     """
     if path is None:
         tags = open_clip.list_pretrained_tags_by_model(spec.name)
         way = f"set pretrained to one of {', '.join(tags)}, or to" if tags else "set pretrained to"
         raise UserError(f"tower {spec.name!r}: mode {spec.mode} needs weights; {way} a safetensors file")
+    return path
+
+
+def read_weights(spec: OpenCLIPTower, model: nn.Module, path: Path) -> None:
+    """Load a whole model's safetensors, converted where open_clip knows how.
+
+    Raises:
+        UserError: damaged, or of another model.
+    """
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(path))
