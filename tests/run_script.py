@@ -1,6 +1,7 @@
 """Scripts as a user runs them, in a process of their own; or, seconds faster, their `main` in this one."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,8 @@ def in_process(name: str, *arguments: str | Path) -> int:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return run_script(module.main, [str(argument) for argument in arguments])
+
+
+def rows_of(path: Path) -> list[dict]:
+    """The rows of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

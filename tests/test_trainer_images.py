@@ -9,10 +9,13 @@ import soundfile
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
+from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import load
+from xmodal.evaluation.zero_shot import ZeroShot
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore, view_id
 from xmodal.trainer import Trainer
@@ -157,3 +160,16 @@ def test_unreadable_images_of_a_store_are_left_out_of_training(tmp_path, picture
     shutil.rmtree(tmp_path / "s")
     with pytest.raises(UserError, match=r"1 of 40 items \(2.5%\) cannot be used"):
         Trainer(config(tmp_path, folder, {"image": image, "speech": SPEECH}, steps=3, data=data, output="x"))
+
+
+def test_lora_keeps_the_base_and_saves_its_updates_alone(tmp_path, pictures, tiny_bert):
+    text = {"kind": "transformers", "name": str(tiny_bert), "lora": {"rank": 2}}
+    zero_shot = {"kind": "zero_shot", "test": str(pictures / "test.jsonl"), "prompts": str(pictures / "held.yaml")}
+    towers = {"image": IMAGE, "text": text}
+    report = Trainer(config(tmp_path, pictures, towers, steps=6, evaluators={"held": zero_shot})).fit()
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    adapted = [name for name in kept if name.startswith("towers.text.backbone.")]
+    assert adapted
+    assert all("lora" in name for name in adapted)
+    again = ZeroShot(ZeroShotEvaluator(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
+    assert again.value("acc1") == report.value("held/acc1")

@@ -1,8 +1,8 @@
 """Towers and objective in ONE module, so that DDP wraps (and averages gradients) once.
 
 Enters: this process's `PairBatch`. Leaves: a `Loss` whose gradient, averaged over processes, is that of the whole
-batch. Large batches need no other path: towers are encoded in chunks whose activations are recomputed in the backward
-pass, so memory does not grow with the batch, and neither value nor gradient changes.
+batch. Large batches need no other path: towers are encoded in chunks that are encoded again in the backward pass
+(`chunked.py`), so of the batch only inputs and embeddings are kept, and neither value nor gradient changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from xmodal.batch import Embeddings, Loss, PairBatch
+from xmodal.chunked import encode_in_chunks
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import TowerSpec, TransformersTower
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
@@ -51,7 +51,7 @@ class Aligner(nn.Module):
         self.chunk = chunk
         if chunk is not None:
             for name, tower in towers.items():
-                trained = tower.head if tower.locked else tower
+                trained = tower.head if tower.locked or tower.adapted else tower
                 if any(isinstance(m, _BatchNorm) for m in trained.modules()):
                     raise UserError(
                         f"train.chunk: the {name} tower trains BatchNorm, whose statistics would be those of a chunk, "
@@ -80,14 +80,11 @@ class Aligner(nn.Module):
             out = tower(rows)
             return out.z, out.guide
 
-        parts = []
-        for start in range(0, size, self.chunk):
-            rows = {k: v[start : start + self.chunk] for k, v in inputs.items()}
-            if torch.is_grad_enabled():
-                parts.append(checkpoint(encode_rows, rows, use_reentrant=False))
-            else:
-                parts.append(encode_rows(rows))
-        z, guide = zip(*parts, strict=True)
+        chunks = [{k: v[at : at + self.chunk] for k, v in inputs.items()} for at in range(0, size, self.chunk)]
+        trained = [p for p in tower.parameters() if p.requires_grad]
+        if trained and torch.is_grad_enabled():
+            return encode_in_chunks(encode_rows, chunks, trained)
+        z, guide = zip(*map(encode_rows, chunks), strict=True)
         return torch.cat(z), torch.cat(guide)
 
     def embeddings(self, batch: PairBatch) -> Embeddings:

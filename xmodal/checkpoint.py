@@ -30,16 +30,20 @@ from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
 from xmodal.files import write_json, write_text, written_whole
 
-PACKAGES = ("xmodal", "torch", "torchaudio", "transformers", "accelerate", "datasets", "numpy", "safetensors")
+PACKAGES = (
+    "xmodal", "torch", "torchaudio", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
+    "datasets", "numpy", "safetensors",
+)  # fmt: skip
 
 
 def trained_state(aligner: Aligner) -> dict[str, Tensor]:
-    """Parameters and buffers that training may change: all but the backbones of locked towers."""
-    locked = tuple(f"towers.{name}.backbone." for name in aligner.towers if aligner.tower(name).locked)
+    """Parameters and buffers that training may change: all but the backbones of locked towers, and those under LoRA."""
+    towers = {name: aligner.tower(name) for name in aligner.towers}
+    fixed = {f"towers.{m}.{name}" for m, tower in towers.items() for name in tower.state_dict() if tower.fixed(name)}
     return {
         name: value.detach().to("cpu", copy=True).contiguous()  # copies: tied weights share memory, safetensors may not
         for name, value in aligner.state_dict().items()
-        if not name.startswith(locked)
+        if name not in fixed
     }
 
 
