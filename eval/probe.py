@@ -4,7 +4,7 @@
     python eval/probe.py runs/demo --test data/demo/test.jsonl --items speech --what diagnostics
 
 Needs columns of items and `label`; the diagnostics of two modalities, texts beside the items. Writes report.md,
-report.html, report.json to --out.
+report.html, report.json to --out. Embeddings of the items are kept in MODEL/embeddings, as by eval/zero_shot.py.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     if options.out is None and not Path(options.model).is_dir():
         raise UserError(f"{options.model}: no run folder to put the report in; give --out FOLDER")
 
-    from xmodal import load
+    from xmodal.evaluation.from_scripts import load_for_evaluation
     from xmodal.evaluation.probe_report import ProbePlan, probe_report
 
     plan = ProbePlan(
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
         max_bad=options.max_bad,
     )
     out = options.out or Path(options.model) / "report-probe"
-    report = probe_report(load(options.model), plan)
+    report = probe_report(load_for_evaluation(options.model)[0], plan)
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

@@ -34,9 +34,12 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--k: {min(options.k)} must be at least 1")
     if not 0 <= options.max_bad <= 1:
         raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
+    of_test = ("items", "text", "k", "max_bad")
+    if options.test is None and any(getattr(options, name) != parser.get_default(name) for name in of_test):
+        raise UserError("--items, --text, --k and --max-bad go with --test; a run's own tests are as its config says")
 
     from xmodal.config.evaluators import RetrievalEvaluator
-    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation
+    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of
 
     encoder, home, named = load_for_evaluation(options.model, options.dtype, options.embeddings)
     specs = {name: spec for name, spec in named.items() if isinstance(spec, RetrievalEvaluator)}
@@ -45,7 +48,8 @@ def main(argv: list[str]) -> None:
         spec = RetrievalEvaluator(
             test=options.test, items=options.items, text=options.text, ks=tuple(options.k), max_bad=options.max_bad
         )
-        specs, name = {options.test.stem: spec}, f"report-{options.test.stem}"
+        called = name_of(options.test)
+        specs, name = {called: spec}, f"report-{called}"
     elif not specs:
         raise UserError(f"{options.model}: names no evaluators of kind retrieval; give --test MANIFEST")
     report, out = evaluate_model(encoder, specs, home, options.out or home / name)

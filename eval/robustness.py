@@ -6,7 +6,8 @@
         --prompts speech_intent --k 1 5
 
 Prints accuracy for subsets of k templates; writes curve, ranking, rewordings and differences between runs to --out.
-RUN may also be open_clip:NAME or transformers:NAME.
+RUN may also be open_clip:NAME or transformers:NAME. Embeddings of the items are kept in RUN/embeddings, as by
+eval/zero_shot.py: what it has embedded is not read again.
 """
 
 import argparse
@@ -42,8 +43,8 @@ def main(argv: list[str]) -> None:
     if options.out is None and not Path(options.run[0]).is_dir():
         raise UserError(f"{options.run[0]}: no such folder to put the report in; give --out FOLDER")
 
-    from xmodal import load
     from xmodal.config.evaluators import ZeroShotEvaluator
+    from xmodal.evaluation.from_scripts import load_for_evaluation
     from xmodal.evaluation.robustness_report import check_ks, robustness_report
     from xmodal.evaluation.zero_shot import ZeroShot
 
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     check_ks(options.k, test.templates, options.prompts)
     short = [Path(run).name for run in options.run]
     names = short if len(set(short)) == len(short) else options.run
-    encoders = {name: load(run) for name, run in zip(names, options.run, strict=True)}
+    encoders = {name: load_for_evaluation(run)[0] for name, run in zip(names, options.run, strict=True)}
     report = robustness_report(
         encoders, test, options.dataset.stem, options.k, not options.no_perturbations, seed=options.seed
     )

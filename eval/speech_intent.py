@@ -53,7 +53,8 @@ def main(argv: list[str]) -> None:
     config = load_config(options.run / "config.yaml")
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")
-        named = next(iter(config.evaluators.values()), None)
+        specs = config.evaluators.values()
+        named = next((spec for spec in specs if isinstance(spec, SpeechIntentEvaluator)), None)
         modalities = {"speech": named.speech, "text": named.text} if named else {}
         for clip, ranking in zip(
             options.audio, rank_intents(encoder, options.audio, options.intent, templates, **modalities), strict=True
@@ -70,10 +71,11 @@ def main(argv: list[str]) -> None:
         evaluators = {options.test.stem: SpeechIntent(spec)}
         out = options.out or options.run / f"report-{options.test.stem}"
     else:
-        if not config.evaluators:
-            raise UserError(f"{options.run}: its config names no evaluators; give --test MANIFEST")
+        if not any(isinstance(spec, SpeechIntentEvaluator) for spec in config.evaluators.values()):
+            raise UserError(f"{options.run}: its config names no speech_intent evaluators; give --test MANIFEST")
         prompts = {"prompts": options.prompts} if options.prompts else {}
-        evaluators = {n: SpeechIntent(spec.model_copy(update=prompts)) for n, spec in config.evaluators.items()}
+        mine = {n: spec for n, spec in config.evaluators.items() if isinstance(spec, SpeechIntentEvaluator)}
+        evaluators = {n: SpeechIntent(spec.model_copy(update=prompts)) for n, spec in mine.items()}
         out = options.out or options.run / ("report-prompts" if prompts else "report")
     report = run_report(options.run, encoder, evaluators, {})
     report.write(out)

@@ -42,20 +42,22 @@ def main(argv: list[str]) -> None:
         "cluster": options.cluster,
         "max_bad": options.max_bad,
     }
-    if options.dataset is None and (any(given.values()) or options.trained):
-        raise UserError("--prompts, --names, --classes, --cluster, --trained and --max-bad go with --dataset")
+    other_items = options.items != parser.get_default("items")
+    if options.dataset is None and (any(given.values()) or options.trained or other_items):
+        raise UserError("--prompts, --names, --classes, --cluster, --items, --trained and --max-bad go with --dataset")
     if options.dataset and options.suite:
         raise UserError("--dataset and --suite: give one of them")
 
-    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, read_suite, zero_shot_spec
+    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of, read_suite, zero_shot_spec
 
     encoder, home, specs = load_for_evaluation(options.model, options.dtype, options.embeddings)
     name = "report"
     if options.suite:
         specs, name = read_suite(options.suite), f"suite-{options.suite.stem}"
     elif options.dataset:
-        specs = {options.dataset.stem: zero_shot_spec(options.dataset, options.items, options.trained, given)}
-        name = f"report-{options.dataset.stem}"
+        called = name_of(options.dataset)
+        specs = {called: zero_shot_spec(options.dataset, options.items, options.trained, given)}
+        name = f"report-{called}"
     report, out = evaluate_model(encoder, specs, home, options.out or home / name, resume=bool(options.suite))
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

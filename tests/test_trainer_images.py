@@ -159,7 +159,11 @@ def test_unreadable_images_of_a_store_are_left_out_of_training(tmp_path, picture
     data["max_bad"] = 0.01
     shutil.rmtree(tmp_path / "s")
     with pytest.raises(UserError, match=r"1 of 40 items \(2.5%\) cannot be used"):
-        Trainer(config(tmp_path, folder, {"image": image, "speech": SPEECH}, steps=3, data=data, output="x"))
+        Trainer(
+            config(
+                tmp_path, folder, {"image": image, "speech": SPEECH}, steps=3, data=data, output=str(tmp_path / "no")
+            )
+        )
 
 
 def test_lora_keeps_the_base_and_saves_its_updates_alone(tmp_path, pictures, tiny_bert):

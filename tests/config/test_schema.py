@@ -22,6 +22,7 @@ SPECS = [
 TEXT = TransformersTower(name="bert")
 SPEECH = SpeechEncoderTower()
 STORE = StoreTower(path=Path("s"), tower=TEXT)
+STORED = {"kind": "store", "path": "s", "tower": {"kind": "timm", "name": "x", "mode": "locked"}}
 
 
 def run(towers: dict[str, Any], **rest: Any) -> RunConfig:
@@ -90,6 +91,21 @@ def test_modality_is_the_standard_one_unless_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        (
+            {"towers": {"image": {**STORED, "views": 2}, "speech": SPEECH}},
+            "towers.image.views: views are augmented images",
+        ),
+        (
+            {
+                "towers": {"image": STORED, "speech": SPEECH},
+                "data": {"train": "t", "modalities": {"image": {"kind": "image", "augment": {"flip": 0.5}}}},
+            },
+            "data.modalities.image.augment: towers.image is read from a store and sees no augmentation",
+        ),
+        (
+            {"objective": {"kind": "infonce", "keys": "store"}, "data": {"train": "t", "leave_out_labels": ["cat"]}},
+            "objective.keys: store does not go with data.leave_out_labels",
+        ),
         ({"towers": {"text": TEXT}}, "at least 2"),
         ({"towers": {"text": TEXT, "speech": STORE}}, "nothing to train: every tower is locked and has no head"),
         ({"towers": {"text": TEXT, "smell": SPEECH}}, "towers.smell: not a standard modality"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from colours import COLOURS, colour_encoder, save_image
 from pydantic import TypeAdapter
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
@@ -159,6 +160,9 @@ def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
     third.kept = KeptEmbeddings(tmp_path / "kept")
     ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
     assert third.towers["image"].backbone.seen == 9
+    third.dtype = torch.bfloat16  # and so it is for another precision
+    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
+    assert third.towers["image"].backbone.seen == 18
 
 
 def test_a_suite_goes_on_where_it_was(folder, tmp_path):

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ModalitySpec
+from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
 from xmodal.config.evaluators import EvaluatorSpec
 from xmodal.config.objectives import CWCLSpec, Objective
 from xmodal.config.spec import Beta, Count, Positive, Share, Spec
@@ -103,7 +103,7 @@ class RunConfig(Spec):
                 )
         if not self.pairs and len(self.towers) != 2:
             problems.append(f"pairs: {len(self.towers)} towers need their pairs named, as [[trainable, guide], ...]")
-        problems += self._store_problems()
+        problems += self._store_problems() + self._view_problems()
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -114,12 +114,34 @@ class RunConfig(Spec):
             raise ValueError("; ".join(problems))
         return self
 
+    def _view_problems(self) -> list[str]:
+        """Augmentation that would go unseen, and views that would all be the same."""
+        problems = []
+        for name, tower in self.towers.items():
+            if not isinstance(tower, StoreTower) or (
+                name not in self.data.modalities and name not in STANDARD_MODALITIES
+            ):
+                continue
+            spec = self.modality(name)
+            augmented = not isinstance(spec, TextModality) and spec.augment != type(spec.augment)()
+            if augmented and tower.views == 1:
+                problems.append(
+                    f"data.modalities.{name}.augment: towers.{name} is read from a store and sees no augmentation; "
+                    f"leave it out, or (images) set towers.{name}.views"
+                )
+            if tower.views > 1 and not (augmented and isinstance(spec, ImageModality)):
+                problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
+        return problems
+
     def _store_problems(self) -> list[str]:
         """Keys and targets over a whole store ask for a frozen side that is a store and nothing else."""
         whole = [name for name in ("keys", "scope") if getattr(self.objective, name, "batch") == "store"]
         if not whole or (not self.pairs and len(self.towers) != 2):
             return []
         frozen = [guide for _, guide in self.tower_pairs() if guide in self.towers]
+        if self.data.leave_out_labels:
+            problem = "the store also holds the captions of the classes left out, and would train on them as negatives"
+            return [f"objective.{whole[0]}: store does not go with data.leave_out_labels: {problem}"]
         several = [guide for guide in frozen if isinstance(t := self.towers[guide], StoreTower) and t.views > 1]
         if several:
             return [f"objective.{whole[0]}: store goes with one view of each item: set towers.{several[0]}.views=1"]

@@ -126,7 +126,9 @@ class Encoder:
                     raise UserError(f"{modality}: expected texts, found {type(item).__name__}")
             return self._encode_texts(modality, list(map(str, items)), batch_size, progress), [*range(len(items))], []
 
-        key = self.kept.key(self.towers[modality], self.processors[modality], items) if self.kept else None
+        key = None
+        if self.kept:
+            key = self.kept.key(self.towers[modality], self.processors[modality], items, self.dtype)
         found = self.kept.read(key) if self.kept and key else None
         if found is not None:
             return found

@@ -50,6 +50,18 @@ def load_for_evaluation(model: str, dtype: Any = "fp32", embeddings: Path | None
     return encoder, home, specs
 
 
+def name_of(dataset: Path) -> str:
+    """What a data set is called in reports: data/cifar10/test.parquet is cifar10-test.
+
+    Example:
+        name_of(Path("data/cifar10/test.parquet"))  # "cifar10-test"
+    """
+    if str(dataset).startswith("hub:"):
+        return re.sub(r"[^\w.-]+", "_", str(dataset).removeprefix("hub:"))
+    place = dataset.resolve()
+    return f"{place.parent.name}-{place.stem}" if place.parent.name else place.stem
+
+
 def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShotEvaluator:
     """The evaluator that a command line asks for; `given` may hold None for what was not said.
 
@@ -63,7 +75,9 @@ def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str,
     try:
         return ZeroShotEvaluator(test=dataset, items=items, trained=trained, **said)
     except ValidationError as error:
-        raise UserError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from None
+        raise UserError(
+            "; ".join(f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors())
+        ) from None
 
 
 def read_suite(path: Path) -> Specs:

@@ -27,7 +27,7 @@ class KeptEmbeddings:
 
     Example:
         kept = KeptEmbeddings(Path("runs/demo/embeddings"))
-        key = kept.key(tower, processor, items)
+        key = kept.key(tower, processor, items, torch.float32)
         found = kept.read(key)  # None the first time
     """
 
@@ -35,14 +35,15 @@ class KeptEmbeddings:
         self.folder = folder
         self._towers: dict[int, str] = {}
 
-    def key(self, tower: Tower, processor: Processor, items: Sequence[Any]) -> str | None:
-        """A name for these items under this tower; None for items that are neither files nor bytes."""
+    def key(self, tower: Tower, processor: Processor, items: Sequence[Any], dtype: torch.dtype) -> str | None:
+        """A name for these items under this tower, run in `dtype`; None for items that are neither files nor bytes."""
         if id(tower) not in self._towers:
             digest = hashlib.sha256(tower.fingerprint().encode())
             for name, value in sorted(tower.head.state_dict().items()):
-                digest.update(name.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
             self._towers[id(tower)] = digest.hexdigest()
-        digest = hashlib.sha256(self._towers[id(tower)].encode())
+        digest = hashlib.sha256(f"{self._towers[id(tower)]} {dtype}".encode())
         digest.update(json.dumps(processor.describe(), sort_keys=True, default=str).encode())
         for item in items:
             if isinstance(item, bytes):
