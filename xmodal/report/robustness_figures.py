@@ -13,6 +13,7 @@ from matplotlib.ticker import NullLocator
 from xmodal.report.figures import _COLOURS, _plain, _png, _title
 
 _LONGEST_TEMPLATE = 60  # characters
+_FAR = 4  # times the curves' whole range: further away, chance is told and not drawn
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,12 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
         axes.plot(k, [p.mean for p in points], "-o", color=colour, markersize=4, label=name)
         for values in ([p.best for p in points], [p.worst for p in points]):
             axes.plot(k, values, linestyle=":", marker=".", markersize=5, linewidth=0.9, color=colour)
-    if chance is not None:
+    lowest = min(point.worst for points in runs.values() for point in points)
+    span = max(point.best for points in runs.values() for point in points) - lowest
+    told = "line: mean over subsets; band: 5 to 95% of them; dots: best and worst subset"
+    if chance is not None and lowest - chance > _FAR * span:  # the line would flatten the curves
+        told += f"; chance {chance:.3f}, below the picture"
+    elif chance is not None:
         axes.axhline(chance, color="#5b6878", linewidth=0.9, linestyle="--", label="chance")
     axes.set_xscale("log")
     axes.set_xticks(ks, [*(str(k) for k in ks[:-1]), f"all ({ks[-1]})"])
@@ -56,7 +62,7 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
     _plain(axes)
     axes.set_xlabel("templates averaged (k)")
     axes.set_ylabel("accuracy")
-    _title(axes, title, "line: mean over subsets; band: 5 to 95% of them; dots: best and worst subset")
+    _title(axes, title, told)
     return _png(figure)
 
 
