@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation import robustness
-from xmodal.evaluation.imagenet_names import imagenet_classes, template_set
+from xmodal.evaluation.imagenet_names import imagenet_classes
 from xmodal.evaluation.metrics import bootstrap_interval, paired_interval
 from xmodal.evaluation.perturbations import PERTURBATIONS, perturbed_sets
 from xmodal.evaluation.robustness import column_intervals, draw_subsets, measure
@@ -142,7 +142,7 @@ def test_rewordings(name, template, expected):
 
 @pytest.mark.parametrize("prompts", ["cifar", "image", "speech_intent", "imagenet80", "imagenet7"])
 def test_reworded_sets_keep_their_slots_and_change_something(prompts):
-    templates = template_set(prompts)
+    templates = load_templates(prompts)
     sets = perturbed_sets(templates)
     assert sets
     for changed in sets.values():
@@ -159,9 +159,8 @@ def test_the_cifar_set_and_the_training_set_share_nothing():
 
 
 def test_open_clip_templates_and_names():
-    assert (len(set(template_set("imagenet80"))), len(set(template_set("imagenet7")))) == (80, 7)
-    assert template_set("imagenet80")[:1] == ["a bad photo of a {c}."]
-    assert template_set("cifar") == load_templates("cifar")
+    assert (len(set(load_templates("imagenet80"))), len(set(load_templates("imagenet7")))) == (80, 7)
+    assert load_templates("imagenet80")[:1] == ["a bad photo of a {c}."]
     names = imagenet_classes()
     assert (len(names), len(set(names.values()))) == (1000, 998)
     # spot checks of WordNet ids known from elsewhere: the order of two packages agrees

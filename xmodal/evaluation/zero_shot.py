@@ -21,13 +21,13 @@ from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.imagenet_names import imagenet_classes, template_set
+from xmodal.evaluation.imagenet_names import imagenet_classes
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
 from xmodal.evaluation.metrics import bootstrap_interval, per_class_table, places_of
 from xmodal.evaluation.score_sheet import ScoreSheet
 from xmodal.evaluation.subsets import load_subset
 from xmodal.evaluation.worst_errors import worst_errors
-from xmodal.prompts import fill, read_names, readable
+from xmodal.prompts import fill, load_templates, read_names, readable
 from xmodal.report.figures import confusion
 from xmodal.report.report import Record, Report
 
@@ -60,7 +60,7 @@ class ZeroShot:
     def __init__(self, spec: ZeroShotEvaluator) -> None:
         self.spec = spec
         self.modality = spec.items
-        self.templates = template_set(spec.prompts)
+        self.templates = load_templates(spec.prompts)
         test = read_labelled(spec.test, spec.items, spec.cluster)
         self.classes, self.test, self.left_out = _candidates(spec, test)
 

@@ -1,7 +1,8 @@
 """Prompt templates as data, and class names as a person would say them.
 
 A template set is a YAML file holding a list of sentences in which `{c}` stands for the class name. The sets shipped
-here are found by name (`speech_intent`, `digits`, `plain`); a user's own set is found by its path.
+here are found by name (`speech_intent`, `digits`, `cifar`, `plain`, ...), and so are CLIP's 80 and 7 for ImageNet
+(`imagenet80`, `imagenet7`), which are read from the installed open_clip; a user's own set is found by its path.
 """
 
 import json
@@ -15,6 +16,7 @@ from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 
 _SHIPPED = Path(__file__).parent
+_OPEN_CLIP = {"imagenet80": "OPENAI_IMAGENET_TEMPLATES", "imagenet7": "SIMPLE_IMAGENET_TEMPLATES"}
 
 
 def load_templates(name_or_path: str | Path) -> list[str]:
@@ -29,6 +31,10 @@ def load_templates(name_or_path: str | Path) -> list[str]:
     Example:
         load_templates("digits")  # ["{c}", "the digit {c}", ...]
     """
+    if str(name_or_path) in _OPEN_CLIP:
+        from open_clip import zero_shot_metadata  # late: it takes seconds, and most sets do not need it
+
+        return [template("{c}") for template in getattr(zero_shot_metadata, _OPEN_CLIP[str(name_or_path)])]
     given = Path(name_or_path)
     if given.suffix in (".yaml", ".yml") or len(given.parts) > 1:
         path = given
@@ -36,7 +42,7 @@ def load_templates(name_or_path: str | Path) -> list[str]:
             raise UserError(f"{path}: no such template file; expected a YAML list of sentences with {{c}} in them")
     else:
         path = _SHIPPED / f"{name_or_path}.yaml"
-        known = sorted(p.stem for p in _SHIPPED.glob("*.yaml"))
+        known = sorted([*(p.stem for p in _SHIPPED.glob("*.yaml")), *_OPEN_CLIP])
         if str(name_or_path) not in known:
             near = get_close_matches(str(name_or_path), known, n=1)
             hint = f"did you mean {near[0]}?" if near else "name one of these or a YAML file"
