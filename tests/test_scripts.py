@@ -1,18 +1,18 @@
 """Every script from outside, as a user runs it: it does its work on tiny data, and a mistake is one line.
 
-A script in eval/ or data_prep/ needs a test here named after it, `test_eval_compare`, and a mistake in MISTAKES; a
-benchmark needs `--quick` and nothing else.
+A script in eval/ or data_prep/ needs a test named after it, `test_eval_compare`, here or in test_scripts_images.py,
+and a mistake in MISTAKES; a benchmark needs `--quick` and nothing else.
 """
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import test_scripts_images
+from run_script import ROOT, in_process, rows_of, script, works
 
 from xmodal.config.load import load_config
 from xmodal.demo import made_by
@@ -20,14 +20,22 @@ from xmodal.report.report import read_report
 from xmodal.store import EmbeddingStore, content_id
 from xmodal.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
 BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py"))
 
 # Script, arguments, what its one line says. {here}: a folder that holds nothing but texts.jsonl and config.yaml.
 MISTAKES = {
     "eval/compare.py": (["{here}", "{here}/nowhere"], "{here}: no report there"),
+    "eval/embed.py": (["{here}", "{here}", "--out", "x.csv"], "x.csv: expected a name that ends in .parquet or .npy"),
+    "eval/probe.py": (["nowhere", "--test", "a.jsonl"], "nowhere: no run folder to put the report in; give --out"),
+    "eval/retrieval.py": (["{here}", "--test", "{here}/texts.jsonl"], "{here}: no weights"),
+    "eval/robustness.py": (
+        ["{here}", "--dataset", "{here}/texts.jsonl", "--prompts", "plain", "--max-bad", "2"],
+        "--max-bad: found 2, expected a share between 0 and 1",
+    ),
+    "eval/search.py": (["{here}/e.parquet", "{here}", "red"], "{here}/e.parquet: no such file; make it with eval/emb"),
     "eval/speech_intent.py": (["{here}", "--audio", "a.wav"], "--audio and --intent go together"),
     "eval/sweep.py": (["{here}/nothing.yaml"], "{here}/nothing.yaml: cannot be read"),
+    "eval/zero_shot.py": (["{here}", "--prompts", "cifar"], "--prompts, --names, --classes, --cluster, --items, "),
     "data_prep/embed_frozen.py": (["{here}/config.yaml"], "{here}/config.yaml: no tower of kind store"),
     "data_prep/make_demo.py": (["{here}/texts.jsonl"], "{here}/texts.jsonl: "),
     "data_prep/prepare.py": (["fsdd", "{here}", "{here}/out"], "{here}/recordings: no such folder"),
@@ -35,27 +43,16 @@ MISTAKES = {
     "xmodal/train.py": (["{here}/config.yaml", "train.setps=5"], "train.setps: unknown key; did you mean train.steps?"),
 }
 MORE_MISTAKES = [
+    ("eval/retrieval.py", ["{here}", "--k", "0"], "--k: 0 must be at least 1"),
+    ("eval/retrieval.py", ["{here}", "--k", "5"], "--items, --text, --k and --max-bad go with --test"),
+    ("eval/robustness.py", ["a", "a", "--dataset", "x", "--prompts", "plain"], "a run is given twice"),
+    ("eval/search.py", ["e.parquet", "{here}", "red", "--html", "x.txt"], "x.txt: expected a name that ends in .html"),
+    ("eval/zero_shot.py", ["{here}/nowhere"], "{here}/nowhere: "),
+    ("eval/zero_shot.py", ["open_clip:", "--dataset", "x"], "model 'open_clip:': expected open_clip:NAME"),
     ("data_prep/prepare.py", ["fsdd", "{here}", "{here}/out", "--limit", "0"], "--limit: 0 must be at least 1"),
     ("data_prep/synthesize_speech.py", ["{here}/texts.jsonl", "{here}/out", "--per-text", "0"], "per_text: found 0"),
     ("xmodal/train.py", ["{here}/confg.yaml"], "{here}/confg.yaml: no such file; did you mean {here}/config.yaml?"),
 ]
-
-
-def script(name: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run it from a folder that is not the repository."""
-    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
-
-
-def works(name: str, *arguments: str | Path, cwd: Path) -> list[str]:
-    """The lines it prints, having worked."""
-    done = script(name, *arguments, cwd=cwd)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
-
-
-def rows_of(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -73,7 +70,8 @@ def here(tiny_config: Path, tmp_path: Path) -> Path:
 def test_every_script_has_a_test_and_a_mistake() -> None:
     names = {f"{folder}/{p.name}" for folder in ("eval", "data_prep") for p in (ROOT / folder).glob("*.py")}
     assert names == MISTAKES.keys() - {"xmodal/train.py"}
-    assert {f"test_{name.removesuffix('.py').replace('/', '_')}" for name in names} <= globals().keys()
+    tests = globals().keys() | vars(test_scripts_images).keys()
+    assert {f"test_{name.removesuffix('.py').replace('/', '_')}" for name in names} <= tests
 
 
 # ------------------------------------------------------------------------------------------------------------ mistakes
@@ -86,18 +84,26 @@ def test_every_script_has_a_test_and_a_mistake() -> None:
         for number, (name, *rest) in enumerate([(name, *rest) for name, rest in MISTAKES.items()] + MORE_MISTAKES)
     ],
 )
-def test_a_mistake_is_one_line(here: Path, name: str, arguments: list[str], message: str) -> None:
-    done = script(name, *(a.format(here=here) for a in arguments), cwd=here)
-    assert done.returncode == 2, done.stderr[-2000:]
-    [line] = done.stderr.splitlines()
+def test_a_mistake_is_one_line(
+    here: Path,
+    name: str,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(here)
+    assert in_process(name, *(a.format(here=here) for a in arguments)) == 2
+    printed = capsys.readouterr()
+    [line] = printed.err.splitlines()
     assert line.startswith("error: ")
     assert message.format(here=here) in line
-    assert done.stdout == ""
+    assert printed.out == ""
     assert sorted(p.name for p in here.iterdir()) == ["config.yaml", "texts.jsonl"]  # nothing half made
 
 
 @pytest.mark.parametrize(
-    "name", ["eval/compare.py", "eval/speech_intent.py", "data_prep/prepare.py", "xmodal/train.py"]
+    "name", ["eval/compare.py", "eval/speech_intent.py", "eval/zero_shot.py", "data_prep/prepare.py", "xmodal/train.py"]
 )
 def test_debug_shows_where_it_happened(here: Path, name: str) -> None:
     arguments, message = MISTAKES[name]

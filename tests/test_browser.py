@@ -1,0 +1,101 @@
+"""Pages in a real browser, at the width of a desk and of a hand: no error, every picture there, nothing sticks out."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import Browser, find_browser
+from picture_runs import make_pictures, train
+from PIL import Image
+
+from xmodal import load
+from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.evaluation.export import embed_items, find_items
+from xmodal.evaluation.robustness_report import robustness_report
+from xmodal.evaluation.search import page, search
+from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.report import Record, Report
+
+WIDTHS = (1280, 400)  # pixels
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium on this machine: pages are not looked at")
+    browser = Browser(program, tmp_path_factory.mktemp("browser") / "profile")
+    yield browser
+    browser.close()
+
+
+def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path)
+    train(tmp_path / "run", pictures, tiny_bert)  # zero-shot with its worst errors, retrieval with its hits
+    encoder = load(tmp_path / "run")
+    spec = ZeroShotEvaluator(test=pictures / "test.jsonl", prompts=str(pictures / "prompts.yaml"), trained=True)
+    runs = {"contrastive": encoder, "cross-modal, weighted": encoder}
+    robustness_report(runs, ZeroShot(spec), "colours", (1, 2)).write(tmp_path / "robustness")
+    embedded = embed_items(encoder, "image", find_items(pictures / "photos", "image", "image"))
+    hits = search(embedded, encoder, "the red", k=7)
+    (tmp_path / "search.html").write_text(page(embedded, hits, "the red"))
+    pages = {
+        "run": (tmp_path / "run" / "report" / "report.html", 6),
+        "robustness": (tmp_path / "robustness" / "report.html", 2),
+        "search": (tmp_path / "search.html", 7),
+    }
+    for name, (file, images) in pages.items():
+        check(browser, file, images, tmp_path / name)
+
+
+def test_long_names(browser: Browser, tmp_path: Path) -> None:
+    """Names without a space, notes with addresses, a table of thirty columns: they wrap, or scroll in their box."""
+    name = "a_name_that_nobody_would_choose/" * 8
+    picture = io.BytesIO()
+    Image.new("RGB", (1600, 500), (90, 140, 200)).save(picture, format="PNG")
+    Report(
+        records=[Record(name, f"accuracy_of_{name}", 0.5, 0.4, 0.6, 1000, 0.1, {"candidates": [name] * 9, name: name})],
+        provenance={"run": name, name: {"config": {"seed": 3}}},
+        tables={f"Table {name}": pd.DataFrame(np.eye(30), columns=[f"column_{i}_of_thirty" for i in range(30)])},
+        figures={f"Figure {name}": picture.getvalue()},
+        notes=[f"see https://example.org/{name}"],
+        title=f"Report {name}",
+    ).write(tmp_path / "long")
+    check(browser, tmp_path / "long" / "report.html", 1, tmp_path / "long")
+
+
+def test_what_is_wrong_is_found(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        "<body><img alt='gone' src='nowhere.png'><img alt='broken' src='data:image/png;base64,AAAA'>"
+        "<div style='width: 900px'>x</div><script>console.error('oh'); missing()</script></body>"
+    )
+    seen = browser.look(tmp_path / "page.html", 400)
+    text = "\n".join(seen.problems)
+    assert seen.images == 2
+    for problem in (
+        "missing picture: gone",
+        "missing picture: broken",
+        "wider than the page",
+        "'oh'",
+        "missing is not",
+    ):
+        assert problem in text, text
+    (tmp_path / "page.html").write_text("<body><p>nothing wrong</p></body>")
+    assert browser.look(tmp_path / "page.html", 400).problems == []
+
+
+def check(browser: Browser, file: Path, images: int, name: Path) -> None:
+    """No problem at any width; the screenshots stay beside the test's files, for people."""
+    for width in WIDTHS:
+        seen = browser.look(file, width)
+        screenshot = name.with_name(f"{name.name}-{width}.png")
+        screenshot.write_bytes(seen.screenshot)
+        assert seen.problems == [], (screenshot, seen.problems)
+        assert seen.images == images
+        with Image.open(screenshot) as shown:
+            assert shown.width == width
+            assert shown.height > 300
+            assert len(shown.convert("L").getcolors()) > 20
