@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{options.run[0]}: no such folder to put the report in; give --out FOLDER")
 
     from xmodal.config.evaluators import ZeroShotEvaluator
-    from xmodal.evaluation.from_scripts import load_for_evaluation
+    from xmodal.evaluation.from_scripts import load_for_evaluation, name_of
     from xmodal.evaluation.robustness_report import check_ks, robustness_report
     from xmodal.evaluation.zero_shot import ZeroShot
 
@@ -56,9 +56,9 @@ def main(argv: list[str]) -> None:
     names = short if len(set(short)) == len(short) else options.run
     encoders = {name: load_for_evaluation(run)[0] for name, run in zip(names, options.run, strict=True)}
     report = robustness_report(
-        encoders, test, options.dataset.stem, options.k, not options.no_perturbations, seed=options.seed
+        encoders, test, name_of(options.dataset), options.k, not options.no_perturbations, seed=options.seed
     )
-    out = options.out or Path(options.run[0]) / f"robustness-{options.dataset.stem}"
+    out = options.out or Path(options.run[0]) / f"robustness-{name_of(options.dataset)}"
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

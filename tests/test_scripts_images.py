@@ -131,8 +131,8 @@ def test_eval_robustness(reports: dict[Path, Report], pictures: Path, tmp_path: 
     assert printed[-1] == "report: templates/report.html"
     report = read_report(tmp_path / "templates")
     for run in runs:  # all templates together: what zero-shot classification found
-        assert report.value(f"test/accuracy_all: {run.name}") == pytest.approx(reports[run].value("seen/acc1"))
-    difference = report.value("test/accuracy_all: cl - cwcl")
+        assert report.value(f"accuracy_all: {run.name}") == pytest.approx(reports[run].value("seen/acc1"))
+    difference = report.value("accuracy_all: cl - cwcl")
     assert difference == pytest.approx(reports[runs[0]].value("seen/acc1") - reports[runs[1]].value("seen/acc1"))
     assert difference > 0.1
     ranking = report.tables["Templates, ranked"].set_index("template")
@@ -153,8 +153,8 @@ def test_eval_robustness(reports: dict[Path, Report], pictures: Path, tmp_path: 
         file.write_bytes(bytes(before.st_size))
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     call("eval/robustness.py", runs[0], *options, "--k", "1", "--no-perturbations")
-    report = read_report(runs[0] / "robustness-photos")
-    assert report.value("photos/accuracy_all") == reports[runs[0]].value("seen/acc1")
+    report = read_report(runs[0] / f"robustness-{tmp_path.name}-photos")
+    assert report.value("accuracy_all") == reports[runs[0]].value("seen/acc1")
 
 
 def test_eval_probe(run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def picture_grid(pictures: Sequence[tuple[Image.Image, str]], title: str) -> byt
         cell.imshow(
             np.asarray(picture.convert("RGB")), interpolation="nearest" if max(picture.size) < 64 else "antialiased"
         )
-        cell.set_title(text, fontsize=7.5, color=_INK, y=-0.02, va="top", wrap=True, parse_math=False)
+        under = {"transform": cell.transAxes, "va": "top", "ha": "center"}
+        cell.text(0.5, -0.04, text, fontsize=7.5, color=_INK, parse_math=False, **under)
     figure.suptitle(title, fontsize=11, color=_INK)
     buffer = io.BytesIO()
     with warnings.catch_warnings():

@@ -174,9 +174,11 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _bar(record: Record) -> dict[str, float | None] | None:
-    """Where value, interval and chance lie on a line from 0 to 1, in percent; None for other kinds of numbers."""
-    shown = [v for v in (record.value, record.low, record.high, record.chance) if v is not None]
-    if record.value is None or any(not 0 <= v <= 1 for v in shown):
+    """Where value, interval and chance lie on a line from 0 to 1, in percent; None for counts and differences."""
+    beside = [v for v in (record.low, record.high, record.chance) if v is not None]
+    if record.value is None or not beside or any(not 0 <= v <= 1 for v in (record.value, *beside)):
+        return None
+    if " - " in record.metric or " minus " in record.metric:
         return None
     low = record.value if record.low is None else record.low
     high = record.value if record.high is None else record.high
