@@ -79,3 +79,16 @@ def test_autocast_is_the_same_in_both_passes():
         z, _ = encode_in_chunks(encode, chunks(), list(net.parameters()))
     z.sum().backward()
     assert seen == [torch.bfloat16] * 6
+
+
+def test_two_parameters_with_one_gradient_tensor():
+    a, b = (nn.Parameter(torch.ones(1, dtype=torch.float64)) for _ in range(2))
+
+    def encode(rows):
+        z = rows["x"][:, :1] * (a + b)
+        return z, z.detach()
+
+    z, _ = encode_in_chunks(encode, chunks(), [a, b])
+    total = sum(float(rows["x"][:, 0].sum()) for rows in chunks())
+    for found in torch.autograd.grad(z.sum(), [a, b]):
+        torch.testing.assert_close(float(found), total)

@@ -70,7 +70,7 @@ class Aligner(nn.Module):
         size = len(next(iter(inputs.values())))
         if size == 0:  # every item of this process was unreadable: its gradients are zeros, not missing
             zero = sum((p.sum() * 0 for p in tower.parameters() if p.requires_grad), start=torch.zeros(()))
-            empty = next(iter(tower.head.parameters()), torch.zeros(())).new_zeros
+            empty = next(iter(tower.parameters()), next(iter(inputs.values()))).new_zeros
             return empty((0, tower.dim)) + zero, empty((0, tower.width))
         if self.chunk is None or size <= self.chunk:
             out = tower(inputs)

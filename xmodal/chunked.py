@@ -62,7 +62,8 @@ class _Chunked(torch.autograd.Function):
             for at, gradient in enumerate(torch.autograd.grad(z, ctx.parameters, part, allow_unused=True)):
                 if gradient is not None:
                     kept = total[at]
-                    total[at] = gradient if kept is None else kept.add_(gradient)
+                    # a copy first: two parameters may be given one tensor
+                    total[at] = gradient.clone() if kept is None else kept.add_(gradient)
             del z
         _set_random(now)
         return None, None, *total

@@ -97,3 +97,20 @@ def test_missing_files_and_places(tmp_path):
         read_image("no.png", tmp_path)
     with pytest.raises(ImageError, match="cannot be read"):
         read_image("no.tar@512+10", tmp_path)
+
+
+def test_whatever_a_damaged_file_makes_pillow_raise():
+    exif = Image.Exif()
+    exif[274] = 6
+    data = bytearray(encoded(Image.fromarray(PIXELS), "JPEG", exif=exif))
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        for at in rng.integers(2, 80, 4):
+            damaged[at] = int(rng.integers(256))
+        try:
+            assert read_image(bytes(damaged)).mode == "RGB"
+        except ImageError:
+            refused += 1
+    assert refused > 20

@@ -3,6 +3,7 @@
 import io
 import tarfile
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,3 +153,32 @@ def test_what_cannot_be_streamed(tars, tmp_path):
     pairs = stream(tars)
     with pytest.raises(UserError, match=r"150 of 10000 items \(1\.5%\) cannot be used"):
         pairs.require_usable([("x", "why")] * 150, 200)
+
+
+def test_class_numbers_become_names_and_rows_without_a_caption_are_skipped(tmp_path):
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "text": datasets.Value("string"),
+        }
+    )
+    rows = {
+        "image": [{"bytes": png(10 * n), "path": None} for n in range(8)],
+        "label": [n % 2 for n in range(8)],
+        "text": ["one", "two", None, " ", "five", "six", "seven", "eight"],
+        "image_id": ["a", "b"] * 4,
+    }
+    columns = {**features, "image_id": datasets.Value("string")}
+    datasets.Dataset.from_dict(rows, datasets.Features(columns)).to_parquet(tmp_path / "0.parquet")
+    pairs = stream(tmp_path, 8)
+    [batch] = take(pairs, 1)
+    assert sorted(reason for _, reason in batch.skipped) == ["empty text", "no text"]
+    assert len(batch) == 6
+    assert pairs.named == {"image"}
+    assert set(batch.item_ids["image"].tolist()) == {content_id("a"), content_id("b")}
+    labels = {"image": ImageModality(), "text": TextModality(templates="cifar")}
+    [batch] = take(stream(tmp_path, 4, modalities=labels, leave_out_labels=("dog",)), 1)
+    assert {int(x) % 20 for x in batch.inputs["image"]["pixels"][:, 0, 0, 0]} == {0}
+    with pytest.raises(UserError, match=r"no row of .* has the label 'cow'"):
+        take(stream(tmp_path, 4, modalities=labels, leave_out_labels=("cow",)), 3)

@@ -13,7 +13,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.from_scripts import evaluate_model, read_suite
 from xmodal.evaluation.kept import KeptEmbeddings
 from xmodal.evaluation.metrics import places_of
-from xmodal.evaluation.zero_shot import ZeroShot, average_precision
+from xmodal.evaluation.zero_shot import ZeroShot, average_precision, random_average_precision
 from xmodal.files import write_json_lines
 
 
@@ -185,3 +185,42 @@ def test_a_suite_goes_on_where_it_was(folder, tmp_path):
 def test_kinds_of_evaluators_are_told_apart():
     found = TypeAdapter(EvaluatorSpec).validate_python({"kind": "zero_shot", "test": "x"})
     assert isinstance(found, ZeroShotEvaluator)
+
+
+def test_the_interval_of_mean_recall_stays_between_0_and_1(tmp_path):
+    """A common class all right, a rare one half right: the rare one's spread is the interval's."""
+    for n in range(60):
+        save_image(tmp_path / "red" / f"{n}.png", "red")
+    for n in range(10):
+        save_image(tmp_path / "blue" / f"{n}.png", ["blue", "red"][n % 2])
+    record = next(r for r in evaluate(tmp_path).records if r.metric == "mean_per_class_recall")
+    assert record.value == pytest.approx(0.75)
+    half = 1.96 * np.sqrt(0.25 / 10) / 2  # of one of two classes, n = 10
+    assert record.low == pytest.approx(0.75 - half, abs=0.03)
+    assert record.high == pytest.approx(0.75 + half, abs=0.03)
+
+
+def test_average_precision_of_a_random_order():
+    rng = np.random.default_rng(0)
+    for n, positives in ((20, 2), (7, 1), (5, 5)):
+        truth = np.arange(n) < positives
+        drawn = [average_precision(rng.random(n), truth) for _ in range(4000)]
+        assert random_average_precision(n, positives) == pytest.approx(np.mean(drawn), abs=0.01)
+    assert random_average_precision(9, 0) == 0
+
+
+def test_a_suite_notices_other_prompts_and_other_items(folder, tmp_path):
+    (tmp_path / "p.yaml").write_text("- '{c}'\n")
+    (tmp_path / "suite.yaml").write_text(f"all: {{kind: zero_shot, test: {folder}, prompts: {tmp_path / 'p.yaml'}}}\n")
+    specs, out = read_suite(tmp_path / "suite.yaml"), tmp_path / "out"
+
+    def seen():
+        encoder = colour_encoder()
+        evaluate_model(encoder, specs, tmp_path, out, resume=True)
+        return encoder.towers["image"].backbone.seen
+
+    assert [seen(), seen()] == [9, 0]
+    (tmp_path / "p.yaml").write_text("- 'a {c}'\n- 'one {c}'\n")
+    assert [seen(), seen()] == [9, 0]
+    save_image(folder / "red" / "9.png", "red")
+    assert seen() == 10

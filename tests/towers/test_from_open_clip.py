@@ -1,6 +1,8 @@
 """open_clip's towers: equal to its own encode_image and encode_text, one side at a time, and never unpickled."""
 
+import json
 import shutil
+from pathlib import Path
 
 import huggingface_hub
 import open_clip
@@ -184,3 +186,24 @@ def test_errors_are_one_line_that_names_the_way_out(tmp_path, monkeypatch):
     save_tower(spec, *build_tower(spec), tmp_path / "towers" / "image")
     with pytest.raises(UserError, match="holds the visual side alone"):
         build_tower(OpenCLIPTower(name=str(tmp_path / "towers" / "image"), side="text"))
+
+
+def test_what_a_config_may_tell_its_tokenizer(tmp_path):
+    """A folder from elsewhere must not have `transformers` run its code."""
+    bert = bert_folder(tmp_path / "bert")
+    text = {"hf_model_name": bert, "hf_tokenizer_name": bert, "hf_pooler_type": "mean_pooler", "context_length": 16}
+    config, weights, _ = open_clip_files(tmp_path / "trusting", text_cfg=text)
+    content = json.loads(Path(config).read_text())
+    content["text_cfg"]["tokenizer_kwargs"] = {"trust_remote_code": True}
+    Path(config).write_text(json.dumps(content))
+    with pytest.raises(UserError, match="tokenizer_kwargs hold 'trust_remote_code'"):
+        build_tower(OpenCLIPTower(name=config, pretrained=weights, side="text"))
+
+
+def test_the_fingerprint_tells_activations_apart(tmp_path):
+    prints = set()
+    for name, quick in (("plain", False), ("quick", True)):
+        config, weights, _ = open_clip_files(tmp_path / name, quick_gelu=quick)
+        tower, _ = build_tower(OpenCLIPTower(name=config, pretrained=weights, side="visual"))
+        prints.add(tower.fingerprint())
+    assert len(prints) == 2

@@ -68,7 +68,8 @@ class ImageModality(Spec):
 
     kind: Literal["image"] = "image"
     column: str | None = None
-    max_pixels: Count = 89_478_485  # an image with more is refused: a decompression bomb, or a map (Pillow's limit)
+    # an image with more is refused: a decompression bomb, or a map; Pillow takes none with more than twice this default
+    max_pixels: int = Field(89_478_485, ge=1, le=178_956_970)
     augment: ImageAugment = ImageAugment()
 
 

@@ -118,6 +118,10 @@ class RunConfig(Spec):
         """Augmentation that would go unseen, and views that would all be the same."""
         problems = []
         for name, tower in self.towers.items():
+            if isinstance(tower, StoreTower) and self.data.streaming:
+                problems.append(
+                    f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
+                )
             if not isinstance(tower, StoreTower) or (
                 name not in self.data.modalities and name not in STANDARD_MODALITIES
             ):

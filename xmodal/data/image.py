@@ -18,6 +18,11 @@ from xmodal.errors import UserError
 MOST_PIXELS: int = ImageModality.model_fields["max_pixels"].default
 LARGEST_FILE = 512 * 2**20  # bytes
 
+# Pillow warns of sizes, which are checked here, and of palettes with transparency. Set once: threads share the filters.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Palette images with Transparency", module="PIL")
+warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
+
 
 class ImageError(ValueError):
     """An image that cannot be used: which, and why."""
@@ -48,22 +53,20 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
     if not data:
         raise ImageError(f"{name}: an empty file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of palettes with transparency
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(
-                        f"{name}: {image.width} x {image.height} pixels, more than max_pixels ({max_pixels:,})"
-                    )
-                return _rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    f"{name}: {image.width} x {image.height} pixels, more than max_pixels ({max_pixels:,})"
+                )
+            return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise ImageError(f"{name}: no image, or of a kind that is not known") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}") from error
     except ImageError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError) as error:
-        raise ImageError(f"{name}: cannot be decoded ({error})") from error  # Pillow's plugins raise all of these
+    except Exception as error:  # of a damaged file Pillow's plugins raise what they please, struct.error among others
+        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
 
 
 def _bytes(source: str | Path, root: Path | None) -> bytes:

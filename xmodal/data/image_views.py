@@ -63,7 +63,7 @@ def augment_image(
         view = torch.from_numpy(np.ascontiguousarray(evaluation()))
     if spec.rand_augment:
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-            torch.manual_seed(int(rng.integers(2**63)))
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))  # the CPU's alone: the GPUs' goes on
             view = v2.RandAugment(spec.rand_augment, spec.magnitude)(view)
     out = view.numpy()
     if spec.pad:

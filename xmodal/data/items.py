@@ -26,7 +26,7 @@ from xmodal.store import content_id
 class Items:
     """Row i holds the items first[i] to first[i] + count[i] of `values`."""
 
-    values: pa.Array  # [m] strings (texts, paths, places in a tar) or binary (the bytes themselves)
+    values: pa.Array | pa.ChunkedArray  # [m] strings (texts, paths, places in a tar) or binary (the bytes themselves)
     ids: np.ndarray  # [m] int64
     first: np.ndarray  # [n] int64
     count: np.ndarray  # [n] int64
@@ -97,10 +97,11 @@ def read_items(path: Path, manifest: datasets.Dataset, name: str, spec: Modality
     return Items(values, ids, rows, np.ones_like(rows))
 
 
-def arrow_column(manifest: datasets.Dataset, column: str) -> pa.Array:
-    """One column as a single arrow array, as it is."""
+def arrow_column(manifest: datasets.Dataset, column: str) -> pa.Array | pa.ChunkedArray:
+    """One column as it is; of bytes the chunks they lie in, memory-mapped or not: together they may be too large."""
     found = manifest.data.table[column] if manifest._indices is None else manifest.with_format("arrow")[:][column]
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    whole = pa.types.is_struct(found.type) or pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)
+    return found if whole or not isinstance(found, pa.ChunkedArray) else found.combine_chunks()
 
 
 def _templated(labels: Sequence[str], spec: TextModality) -> Items:
@@ -130,14 +131,14 @@ def _captions(path: Path, values: pa.Array, column: str) -> Items:
     return Items(flat, ids, np.concatenate([[0], counts.cumsum()[:-1]]).astype(np.int64), counts)
 
 
-def _pictures(path: Path, values: pa.Array, column: str) -> pa.Array:
+def _pictures(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
     """The bytes (or, where there are none, the path) out of `datasets`' struct {bytes, path}."""
     names = {field.name for field in values.type}
     if "bytes" not in names:
         raise UserError(f"{path}: column {column!r} is a struct of {', '.join(sorted(names))}, expected bytes and path")
-    found = values.field("bytes")
+    found = pc.struct_field(values, "bytes")
     if found.null_count == 0:
         return found
     if found.null_count == len(found) and "path" in names:
-        return values.field("path")
+        return pc.struct_field(values, "path")
     raise UserError(f"{path}: column {column!r}: {found.null_count} of {len(found)} images have no bytes; remove them")

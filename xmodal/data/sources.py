@@ -14,7 +14,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.csv
 
-from xmodal.data.tar_index import IMAGE_SUFFIXES, index_tars
+from xmodal.data.tar_index import COMPRESSED, IMAGE_SUFFIXES, index_tars
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 
@@ -50,7 +50,7 @@ def read_folder(folder: Path) -> pa.Table:
     Raises:
         UserError: it holds none of them.
     """
-    if any(folder.rglob("*.tar*")):
+    if any(path.name.endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.t*")):
         skipped: list[Bad] = []
         rows = index_tars(folder, skipped=skipped)
         if skipped:

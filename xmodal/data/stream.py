@@ -25,6 +25,7 @@ from xmodal.errors import UserError
 from xmodal.store import content_id
 
 JUDGED = 10_000  # items over which the share of bad ones is judged at least
+LOOKED_AT = 100  # items at the start, for the columns there are
 
 
 class StreamedPairs(IterableDataset[PairBatch]):
@@ -61,15 +62,18 @@ class StreamedPairs(IterableDataset[PairBatch]):
                     f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
                 )
         self.own = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
-        self.named: set[str] = set()
+        if batch_size < world:
+            raise UserError(f"train.batch_size: {batch_size} pairs for {world} processes, expected one each at least")
         self.skipped: list[Bad] = []
         self.start = 0
-        self.columns = [column_of(name, spec) for name, spec in self.modalities.items()]
-        found = next(iter(self._open(0)), None)
-        missing = [name for name in self.columns if found is None or name not in found]
+        self.columns = list(dict.fromkeys(column_of(name, spec) for name, spec in self.modalities.items()))
+        stream, classes = open_stream(Path(data.train))
+        first = [_named(row, classes) for row in itertools.islice(stream, LOOKED_AT)]
+        there = list(dict.fromkeys(name for row in first for name in row))
+        missing = [name for name in self.columns if name not in there]
         if missing:
-            there = ", ".join(found) if found else "nothing"
-            raise UserError(f"{data.train}: missing column {missing[0]!r}; found: {there}")
+            raise UserError(f"{data.train}: missing column {missing[0]!r}; found: {', '.join(there) or 'nothing'}")
+        self.named = {name for name in self.modalities if f"{name}_id" in there}
 
     def iterate_from(self, step: int) -> "StreamedPairs":
         """The same stream, from step `step` on."""
@@ -98,36 +102,59 @@ class StreamedPairs(IterableDataset[PairBatch]):
 
     def _batch(self, rows: list[dict[str, Any]], epoch: int, first: int) -> PairBatch:
         """This process's part of a batch; `first` is the number of its first item in the epoch."""
-        numbers = range(first, first + len(rows))[self.own]
-        table = datasets.Dataset(pa.Table.from_pylist(rows[self.own]))
+        own = [(first + at, row) for at, row in enumerate(rows)][self.own]
+        bad = [(str(row["id"]), reason) for _, row in own if (reason := self._unusable(row))]
+        own = [(number, row) for number, row in own if not self._unusable(row)]
+        if not own:  # the others' collectives must still find this process there, and shapes need an item
+            raise UserError(f"{self.data.train}: no usable item in a whole batch, first: {bad[0][0]} ({bad[0][1]})")
+        numbers = [number for number, _ in own]
+        table = datasets.Dataset(pa.Table.from_pylist([row for _, row in own]))
         path, cache = Path(self.data.train), FeatureCache(0)
         sides = [
             Side(name, at, spec, self.processors[name], read_items(path, table, name, spec), path, cache)
             for at, (name, spec) in enumerate(sorted(self.modalities.items()))
         ]
-        names = [str(row["id"]) for row in rows[self.own]]
+        names = [str(row["id"]) for _, row in own]
 
         def rng(side: Side, row: int) -> np.random.Generator | None:
             return np.random.default_rng((self.seed, epoch, numbers[row], side.number)) if side.is_random else None
 
         ids = np.fromiter(map(content_id, names), np.int64, len(names))
-        return make_batch(sides, range(len(names)), names, ids, None, rng)
+        batch = make_batch(sides, range(len(names)), names, ids, None, rng)
+        batch.skipped = bad + batch.skipped
+        return batch
+
+    def _unusable(self, row: dict[str, Any]) -> str:
+        """Why a row cannot be used, as far as can be seen without decoding; "" where it can."""
+        for name in self.columns:
+            if row[name] is None:
+                return f"no {name}"
+            if isinstance(row[name], str) and not row[name].strip():
+                return f"empty {name}"
+        return ""
 
     def _open(self, epoch: int) -> Iterator[dict[str, Any]]:
-        """The rows of an epoch, shuffled: the columns that are needed, `id` (else the row's number), `label`."""
-        stream = open_stream(Path(self.data.train)).shuffle(seed=self.seed, buffer_size=self.data.shuffle_buffer)
+        """The rows of an epoch, shuffled: the columns that are needed, `id` (else the row's number), item ids."""
+        stream, classes = open_stream(Path(self.data.train))
+        stream = stream.shuffle(seed=self.seed, buffer_size=self.data.shuffle_buffer)
         stream.set_epoch(epoch)
-        left_out = set(self.data.leave_out_labels)
-        for number, row in enumerate(stream):
-            row = _named(row)
+        left_out, seen = set(self.data.leave_out_labels), set()
+        for number, raw in enumerate(stream):
+            row = _named(raw, classes)
+            if left_out:
+                seen.add(row.get("label"))
             if left_out and row.get("label") in left_out:
                 continue
-            kept = {name: row[name] for name in dict.fromkeys([*self.columns, "label"]) if name in row}
-            yield {"id": str(row.get("id", number)), **kept}
+            kept = {name: row.get(name) for name in self.columns}
+            named = {f"{name}_id": row[f"{name}_id"] for name in self.modalities if f"{name}_id" in row}
+            yield {"id": str(row.get("id", number)), **kept, **named}
+        unknown = sorted(left_out - seen)
+        if unknown:
+            raise UserError(f"data.leave_out_labels: no row of {self.data.train} has the label {unknown[0]!r}")
 
 
-def open_stream(path: Path) -> datasets.IterableDataset:
-    """A data set as a stream, nothing decoded.
+def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[str]]]:
+    """A data set as a stream, nothing decoded; and the names behind each column of class numbers.
 
     Raises:
         UserError: not a thing that can be streamed, or it cannot be had.
@@ -145,13 +172,16 @@ def open_stream(path: Path) -> datasets.IterableDataset:
             raise UserError(f"{path}: data.streaming takes hub:NAME or a folder of tars or parquet files; leave it out")
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{path}: cannot be streamed: {' '.join(str(error).split())[:200]}") from error
-    return found.decode(False)
+    kinds = found.features or {}
+    classes = {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
+    return found.decode(False), classes
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of a webdataset tar under the names of a manifest; any other row as it is."""
+def _named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row of a webdataset tar under the names of a manifest; class numbers, in any row, as the classes' names."""
     if "__key__" not in row:
-        return row
-    image = next((value for name, value in row.items() if f".{name}" in IMAGE_SUFFIXES), None)
+        numbers = {name: row[name] for name in classes if isinstance(row.get(name), int)}
+        return {**row, **{name: classes[name][at] if at >= 0 else None for name, at in numbers.items()}}
+    image = next((value for name, value in row.items() if f".{name}" in IMAGE_SUFFIXES and value is not None), None)
     named = {"id": row["__key__"], "image": image, "text": row.get("txt")}
     return {name: value for name, value in {**row, **named}.items() if value is not None}

@@ -26,7 +26,7 @@ MAX_TEXT = 2**20  # bytes of one .txt or .json
 
 _BLOCK = tarfile.BLOCKSIZE  # bytes of a header; a member's bytes follow it at once
 _PLACE = re.compile(r"(.+\.tar)@(\d{1,18})\+(\d{1,18})", re.DOTALL)
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
 _Span = tuple[int, int]  # offset and size of a member's bytes
@@ -150,7 +150,7 @@ def _find_tars(source: Path | str) -> tuple[list[Path], Path]:
         files = sorted(path for path in root.rglob("*") if path.is_file())
     else:
         files = [root] if root.is_file() else sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
-    packed = [path for path in files if path.name.lower().endswith(_COMPRESSED)]
+    packed = [path for path in files if path.name.lower().endswith(COMPRESSED)]
     if packed:
         raise _compressed(packed[0], f" ({len(packed)} such files)" if len(packed) > 1 else "")
     tars = [path for path in files if path.suffix == ".tar"]

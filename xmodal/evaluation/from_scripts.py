@@ -21,7 +21,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.encoder import DUAL_ENCODERS, Encoder, load
 from xmodal.evaluation.evaluator import build_evaluator
 from xmodal.evaluation.kept import KeptEmbeddings
-from xmodal.evaluation.run_report import run_report
+from xmodal.evaluation.run_report import run_notes, run_report
 from xmodal.report.report import Record, Report, read_report
 
 Specs = Mapping[str, EvaluatorSpec]
@@ -118,6 +118,9 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
             report = report.merge(part)
         report.title = encoder.name
         report.provenance = encoder.provenance | _today()
+        if (home / "config.yaml").is_file():
+            built = {name: build_evaluator(spec) for name, spec in specs.items()}
+            report.notes += run_notes(home, report.provenance, built)
         if len(specs) > 1:
             report.records += suite_mean(report.records, list(specs))
     report.write(out)
@@ -125,7 +128,16 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
 
 
 def _one(encoder: Encoder, name: str, spec: EvaluatorSpec, folder: Path | None) -> Report:
-    wanted = {"evaluator": spec.model_dump(mode="json"), "model": encoder.provenance}
+    asked = spec.model_dump(mode="json")
+    wanted = {
+        "evaluator": asked,
+        "model": encoder.provenance,
+        "dtype": str(encoder.dtype),
+        "weights": {name: tower.fingerprint() for name, tower in encoder.towers.items()},
+        "files": {
+            name: _stamp(value) for name, value in spec.model_dump(mode="json").items() if isinstance(value, str)
+        },
+    }
     if folder is not None and (folder / "report.json").is_file():
         done = read_report(folder)
         if {key: done.provenance.get(key) for key in wanted} == wanted:
@@ -135,6 +147,14 @@ def _one(encoder: Encoder, name: str, spec: EvaluatorSpec, folder: Path | None) 
     if folder is not None:
         report.write(folder)
     return report
+
+
+def _stamp(place: str) -> list[int] | None:
+    """Number of files, bytes and last change of a file or folder: what shows that it is another; None for no place."""
+    path = Path(place)
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+    states = [file.stat() for file in files]
+    return [len(files), sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)] if files else None
 
 
 def _today() -> dict[str, Any]:

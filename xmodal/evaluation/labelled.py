@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from xmodal.config.data import STANDARD_MODALITIES, ImageModality
 from xmodal.data.items import arrow_column, read_pairs
@@ -21,6 +22,7 @@ class LabelledItems:
     """What a test holds; `labels` has one label per item, or `several` a list of them (multi-label)."""
 
     path: Path
+    kind: str  # of the modality: image, audio, text
     names: np.ndarray  # [n] str, the ids
     sources: Sequence[str | Path | bytes]  # [n]; texts, or where the items are
     labels: np.ndarray  # [n] str objects; empty where `several` is given
@@ -40,6 +42,7 @@ class LabelledItems:
         at = np.asarray(rows, dtype=np.int64)
         return LabelledItems(
             self.path,
+            self.kind,
             self.names[at],
             [self.sources[i] for i in at],
             self.labels[at] if len(self.labels) else self.labels,
@@ -64,7 +67,12 @@ def read_labelled(path: Path, modality: str, cluster: str | None = None) -> Labe
     several = None
     labels = np.array([], dtype=object)
     if "labels" in columns:
-        several = [list(row or []) for row in arrow_column(manifest, "labels").to_pylist()]
+        column = arrow_column(manifest, "labels")
+        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+            raise UserError(
+                f"{path}: column 'labels' holds {column.type} values, expected lists; one label goes in label"
+            )
+        several = [[str(label) for label in row or []] for row in column.to_pylist()]
     elif "label" in columns:
         labels = np.array(strings(manifest, "label").to_pylist(), dtype=object)
         empty = np.flatnonzero(labels == None)  # noqa: E711
@@ -78,7 +86,7 @@ def read_labelled(path: Path, modality: str, cluster: str | None = None) -> Labe
     clusters = names if cluster is None else np.array(arrow_column(manifest, cluster).to_pylist(), dtype=object)
     values = [found.value(int(at)) for at in found.first]
     sources = values if spec.kind == "text" else [located(value, root_of(path)) for value in values]
-    return LabelledItems(path, names, sources, labels, several, clusters)
+    return LabelledItems(path, spec.kind, names, sources, labels, several, clusters)
 
 
 def located(value: str | bytes, root: Path) -> str | Path | bytes:

@@ -45,10 +45,15 @@ def run_report(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
     }
-    config = load_config(run / "config.yaml")
-    report.notes += [*_choices(config, report.provenance, evaluators), *_overlaps(config, evaluators)]
+    report.notes += run_notes(run, report.provenance, evaluators)
     report.figures = training_curves(run) | report.figures
     return report
+
+
+def run_notes(run: Path, facts: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> list[str]:
+    """What a reader of these evaluators' numbers must know of the run."""
+    config = load_config(run / "config.yaml")
+    return [*_choices(config, facts, evaluators), *_overlaps(config, evaluators)]
 
 
 def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> list[str]:
@@ -69,6 +74,11 @@ def _overlaps(config: RunConfig, evaluators: Mapping[str, Evaluator]) -> list[st
     for name, evaluator in evaluators.items():
         modality = evaluator.modality
         if modality not in config.towers or config.modality(modality).kind == "text" or not evaluator.files:
+            continue
+        if config.data.streaming or str(config.data.train).startswith("hub:") or config.data.train.is_dir():
+            notes.append(
+                f"{name}: whether its items are also training items was not looked for: that reads all the data."
+            )
             continue
         column = config.modality(modality).column or modality
         try:

@@ -22,6 +22,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.imagenet_names import imagenet_classes
+from xmodal.evaluation.kept import Embedded
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
 from xmodal.evaluation.metrics import bootstrap_interval, per_class_table, places_of
 from xmodal.evaluation.score_sheet import ScoreSheet
@@ -61,6 +62,7 @@ class ZeroShot:
         self.spec = spec
         self.modality = spec.items
         self.templates = load_templates(spec.prompts)
+        self._fixed: tuple[Encoder, Embedded] | None = None  # the items' embeddings, where they never change
         test = read_labelled(spec.test, spec.items, spec.cluster)
         self.classes, self.test, self.left_out = _candidates(spec, test)
 
@@ -78,7 +80,7 @@ class ZeroShot:
     def check(self) -> None:
         """Audio headers are read, files must be there; `UserError` where more than `max_bad` cannot be used."""
         missing = [(str(file), "no such file") for file in self.files if not file.is_file()]
-        if self.modality != "image" and not missing:
+        if self.test.kind == "audio" and not missing:
             found = zip(self.files, scan_headers(self.files), strict=True)
             missing = [(str(file), str(error)) for file, error in found if isinstance(error, AudioError)]
         require_usable(self.spec.test, len(self.test), missing, self.spec.max_bad, "the evaluator's max_bad")
@@ -88,7 +90,11 @@ class ZeroShot:
         spec, classes = self.spec, self.classes
         vectors = class_vectors(encoder, spec.text, [fill(self.templates, n) for n in classes.names])
         title = None if brief else name
-        z, kept, skipped = encoder.encode_readable(spec.items, self.test.sources, progress=title)
+        if self._fixed is None or self._fixed[0] is not encoder:
+            self._fixed = (encoder, encoder.encode_readable(spec.items, self.test.sources, progress=title))
+        z, kept, skipped = self._fixed[1]
+        if not encoder.is_fixed(spec.items):
+            self._fixed = None
         bad = [(str(self.test.names[row]), reason) for row, reason in skipped]
         require_usable(spec.test, len(self.test), bad, spec.max_bad, "the evaluator's max_bad")
         test = self.test.part(kept)
@@ -123,12 +129,14 @@ class ZeroShot:
         sheet.add("acc5", top, share, context)
         counts = np.bincount(true, minlength=len(labels))
         present = int((counts > 0).sum())
-        weighted = hits * len(true) / (present * counts[true])  # its mean is the mean recall of the classes present
-        recall = float(weighted.mean())
-        low, high = bootstrap_interval(weighted, test.clusters)
+        recalls = np.bincount(true, weights=hits, minlength=len(labels)) / np.maximum(counts, 1)
+        recall = float(recalls[counts > 0].mean())
+        # each item's pull on the mean recall, classes' sizes being random too: their spread is that of the mean
+        pulls = recall + len(true) / (present * counts[true]) * (hits - recalls[true])
+        low, high = bootstrap_interval(hits if hits.all() or not hits.any() else pulls, test.clusters)
         chance = 1 / len(labels)
         sheet.records.append(
-            Record(name, "mean_per_class_recall", recall, low, min(1.0, high), len(true), chance, context)
+            Record(name, "mean_per_class_recall", recall, max(0.0, low), min(1.0, high), len(true), chance, context)
         )
         sheet.majority("majority", len(labels), context)
         return Report(records=sheet.records, predictions=sheet.predictions())
@@ -139,10 +147,9 @@ class ZeroShot:
         truth = np.array([[label in found for label in labels] for found in map(set, test.several)])
         values = np.array([average_precision(scores[:, c], truth[:, c]) for c in range(len(labels))])
         low, high = bootstrap_interval(values)  # over classes: that is what is averaged
-        chance = float(truth.mean(axis=0).mean())
-        record = Record(
-            name, "mean_average_precision", float(values.mean()), low, high, len(test), chance, self._context()
-        )
+        chance = float(np.mean([random_average_precision(len(test), int(p)) for p in truth.sum(axis=0)]))
+        context = self._context() | {"clusters": "classes"}
+        record = Record(name, "mean_average_precision", float(values.mean()), low, high, len(test), chance, context)
         table = pd.DataFrame({"label": labels, "n": truth.sum(axis=0), "average precision": values})
         return Report(records=[record], tables={f"{name}: per class": table})
 
@@ -156,7 +163,7 @@ class ZeroShot:
             report.figures[f"{name}: confusion"] = confusion(
                 rows["true"].to_numpy(), rows["predicted"].to_numpy(), list(self.classes.labels)
             )
-        if self.modality == "image":
+        if self.test.kind == "image":
             sheet = worst_errors(rows, test.sources)
             if sheet is not None:
                 report.figures[f"{name}: the most confident errors"] = sheet
@@ -188,6 +195,18 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     return float(precision[right].sum() / max(1, right.sum()))
 
 
+def random_average_precision(n: int, positives: int) -> float:
+    """What a random order of n items scores on average: (H_n (1 - q) + n q) / n with q = (P - 1) / (n - 1).
+
+    Example:
+        random_average_precision(20, 2)  # 0.222
+    """
+    if positives == 0 or n < 2:
+        return float(positives > 0)
+    q = (positives - 1) / (n - 1)
+    return float((np.sum(1 / np.arange(1, n + 1)) * (1 - q) + n * q) / n)
+
+
 def _candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, LabelledItems, int]:
     """The classes to choose among, the items that are of them, and how many others are left out."""
     found = set(test.labels) if test.several is None else {label for row in test.several for label in row}
@@ -200,7 +219,8 @@ def _candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, 
         else:
             labels = _distinct(spec.classes, found, spec.test)
         if test.several is None:
-            rows = np.flatnonzero([label in set(labels) for label in test.labels])
+            wanted = set(labels)
+            rows = np.flatnonzero([label in wanted for label in test.labels])
             left_out = len(test) - len(rows)
             test = test.part(rows)
             if not len(test):

@@ -31,6 +31,7 @@ OTHER_SIDE = ("visual", "text", "text_decoder", "logit_scale", "logit_bias")  # 
 TEXT_MODEL = "text_model"  # folder of a transformers text model's config, inside a saved tower
 # What stands in for the side that a saved tower leaves out: it is built and thrown away.
 SMALL_VISION = {"image_size": 8, "patch_size": 8, "width": 8, "head_width": 8, "layers": 1}
+TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}  # open_clip's own
 SMALL_TEXT = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 
 
@@ -202,6 +203,12 @@ def tokenizer(spec: OpenCLIPTower, source: OpenCLIPSource) -> Any:
     """
     text = source.model["text_cfg"]
     length, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
+    foreign = sorted(options.keys() - TOKENIZER_OPTIONS)
+    if foreign:  # they would reach `transformers`, which runs a folder's code where it is told to trust it
+        raise UserError(
+            f"tower {spec.name!r}: its config's tokenizer_kwargs hold {foreign[0]!r}, expected none but "
+            f"{', '.join(sorted(TOKENIZER_OPTIONS))}; take it out of {CONFIG} if you trust the rest"
+        )
     name = text.get("hf_tokenizer_name")
     if not name:
         return SimpleTokenizer(context_length=length, **options)

@@ -131,8 +131,8 @@ class Tower(nn.Module):
         return self.project(self.features(inputs))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the backbone's parameters and saved buffers: names, dtypes, shapes, bytes."""
-        digest = hashlib.sha256()
+        """SHA-256 over the backbone's modules, parameters and saved buffers: names, dtypes, shapes, bytes."""
+        digest = hashlib.sha256(repr(self.backbone).encode())  # what no weight shows: activations, poolings
         for name, value in sorted(self.backbone.state_dict().items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -75,6 +75,10 @@ class VisionBackbone(nn.Module):
         pooling: `pooler`, the model's own pooled output; `cls`, the first token; `mean`, over the patches.
     """
 
+    def extra_repr(self) -> str:
+        """What the fingerprint must tell besides the weights."""
+        return f"pooling={self.pooling}"
+
     def __init__(self, model: Any, pooling: ImagePooling):
         super().__init__()
         self.model = model
