@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
     true = np.array(names, dtype=object)[labels]
     wording = [f"photo {number} of a {{c}}." for number in range(templates)]
     reworded = {name: prompts.mean(0) + 0.02 * torch.randn(classes, WIDTH) for name in perturbed_sets(wording)}
-    test = LabelledItems(Path("random"), ids, list(ids), true, None, ids)
+    test = LabelledItems(Path("random"), "image", ids, list(ids), true, None, ids)
     question = Question(
         "random", test, Classes(tuple(names), tuple(names), {}), wording, ZeroShotEvaluator(test=Path("random"))
     )
