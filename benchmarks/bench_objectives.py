@@ -21,7 +21,6 @@ from typing import Any
 import measure
 import torch
 import torch.nn.functional as F
-from open_clip.loss import ClipLoss
 
 from xmodal.batch import Embeddings
 from xmodal.errors import run_script
@@ -65,7 +64,11 @@ def dense_cwcl(a: torch.Tensor, k: torch.Tensor, scale: torch.Tensor) -> torch.T
 def step_of(loss: str, a: torch.Tensor, k: torch.Tensor) -> Callable[[], Any]:
     """Forward and backward of one of the losses."""
     objective = (SigLIP() if loss == "xmodal SigLIP" else CWCL()).to(a.device)
-    clip, batch = ClipLoss(), embeddings(a, k)
+    batch = embeddings(a, k)
+    if loss == "open_clip ClipLoss":
+        from open_clip.loss import ClipLoss  # late: the other losses' processes need not wait for it
+
+        clip = ClipLoss()
 
     def step() -> None:
         a.grad = None

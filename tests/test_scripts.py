@@ -257,6 +257,9 @@ def test_benchmark(name: str, tmp_path: Path) -> None:
     assert f"bench_{result['benchmark']}.py" == name
     assert any(isinstance(value, float) and value > 0 for value in result.values())
     assert list(tmp_path.iterdir()) == []
-    wrong = script(f"benchmarks/{name}", "--quik", cwd=tmp_path)
+
+
+def test_benchmark_mistake(tmp_path: Path) -> None:
+    wrong = script("benchmarks/bench_store.py", "--quik", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr

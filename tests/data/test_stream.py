@@ -43,6 +43,12 @@ class Ids:
         return {"ids": torch.from_numpy(np.stack(features))}
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch):
+    """`datasets` waits 5 s for its reading threads at the end of every shuffled parquet stream."""
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.05)
+
+
 def png(value):
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), (value, 0, 0)).save(buffer, "PNG")

@@ -205,6 +205,9 @@ class Drawn:
         noise = torch.randn(24, generator=torch.Generator().manual_seed(zlib.crc32(words.encode())))
         return normalize(centre + self.noise * noise, dim=-1)
 
+    def is_fixed(self, modality):
+        return False
+
     def encode_readable(self, modality, items, progress=None):
         if modality == "text":
             self.texts += items

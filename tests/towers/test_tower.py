@@ -102,7 +102,7 @@ def test_fingerprint_by_hand_and_what_changes_it():
             self.a = nn.Parameter(torch.tensor([[1.0, -2.0]]))
 
     tower = Tower(One(), Linear(2))
-    by_hand = hashlib.sha256(b"One()")
+    by_hand = hashlib.sha256(b" One\n")
     by_hand.update(b"a torch.float32 (1, 2)\n" + np.float32([1, -2]).tobytes())
     by_hand.update(b"b torch.int16 (2,)\n" + np.int16([1, 2]).tobytes())
     assert tower.fingerprint() == by_hand.hexdigest()

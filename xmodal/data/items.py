@@ -75,7 +75,7 @@ def read_items(path: Path, manifest: datasets.Dataset, name: str, spec: Modality
     kind = values.type
     if isinstance(spec, TextModality) and spec.templates is not None:
         return _templated(strings(manifest, column).to_pylist(), spec)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         if not isinstance(spec, TextModality) or f"{name}_id" in manifest.column_names:
             raise UserError(
                 f"{path}: column {column!r} holds lists; only texts may, and then without a column {name}_id"
@@ -87,9 +87,9 @@ def read_items(path: Path, manifest: datasets.Dataset, name: str, spec: Modality
     is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     if is_bytes and spec.kind != "image":
         raise UserError(f"{path}: column {column!r} holds bytes, expected strings: {name} is {spec.kind}")
-    rows = np.arange(len(values))
     if not is_bytes:
-        return Items(strings(manifest, column), item_ids(manifest, name, column), rows, np.ones_like(rows))
+        values = values.cast(pa.large_string())
+    rows = np.arange(len(values))
     if f"{name}_id" in manifest.column_names:
         ids = item_ids(manifest, name, column)
     else:
@@ -124,7 +124,10 @@ def _captions(path: Path, values: pa.Array, column: str) -> Items:
             f"{path}: column {column!r} is an empty list in {len(empty)} rows (row {empty[0] + 1}); "
             "remove these rows, or give them a caption"
         )
-    flat = pc.list_flatten(values).cast(pa.large_string())
+    flat = pc.list_flatten(values)
+    if pa.types.is_nested(flat.type) or pa.types.is_binary(flat.type) or pa.types.is_large_binary(flat.type):
+        raise UserError(f"{path}: column {column!r} holds lists of {flat.type} values, expected lists of strings")
+    flat = flat.cast(pa.large_string())
     if flat.null_count:
         raise UserError(f"{path}: column {column!r}: {flat.null_count} captions are null; remove them from their lists")
     ids = np.fromiter((content_id(text) for text in flat.to_pylist()), np.int64, len(flat))
@@ -137,8 +140,12 @@ def _pictures(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArr
     if "bytes" not in names:
         raise UserError(f"{path}: column {column!r} is a struct of {', '.join(sorted(names))}, expected bytes and path")
     found = pc.struct_field(values, "bytes")
-    if found.null_count == 0:
+    if found.null_count == 0 and (pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)):
         return found
+    if found.null_count == 0:
+        raise UserError(f"{path}: column {column!r}: its bytes are of type {found.type}, expected binary")
     if found.null_count == len(found) and "path" in names:
-        return pc.struct_field(values, "path")
+        places = pc.struct_field(values, "path")
+        if places.null_count == 0:
+            return places
     raise UserError(f"{path}: column {column!r}: {found.null_count} of {len(found)} images have no bytes; remove them")

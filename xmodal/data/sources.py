@@ -58,7 +58,14 @@ def read_folder(folder: Path) -> pa.Table:
         return pa.Table.from_pylist([dict(row) for row in rows])
     parquet = sorted(map(str, folder.glob("**/*.parquet")))
     if parquet:
-        return _named_labels(datasets.load_dataset("parquet", data_files=parquet, split="train"))
+        try:
+            found = datasets.load_dataset("parquet", data_files=parquet, split="train")
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise UserError(
+                f"{folder}: its parquet files cannot be read as one: {reason}; mend or remove one"
+            ) from error
+        return _named_labels(found)
     return _class_folders(folder)
 
 
@@ -66,11 +73,13 @@ def _class_folders(folder: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
     empty = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        found = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in IMAGES | AUDIO]
+        found = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in IMAGES | AUDIO and not f.is_dir()]
         if not found:
             empty.append(place.name)
         for file in found:
             name = str(file.relative_to(folder))
+            if any("\ud800" <= letter <= "\udfff" for letter in name):  # what Python makes of bytes that are not UTF-8
+                raise UserError(f"{folder}: {name!r}: the file's name is not UTF-8; rename it")
             kind = "image" if file.suffix.lower() in IMAGES else "audio"
             rows.append({"id": name, kind: name, "label": place.name})
     if empty and rows:
@@ -89,14 +98,28 @@ def read_hub(name: str) -> pa.Table:
     Raises:
         UserError: it cannot be had.
     """
-    rest, _, split = name.partition(":")
-    place, _, revision = rest.partition("@")
     try:
-        found = datasets.load_dataset(place, revision=revision or None, split=split or "train")
+        found = datasets.load_dataset(**hub_parts(name))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise UserError(f"hub:{name}: {reason}; check name, split and connection") from error
     return _named_labels(found)
+
+
+def hub_parts(name: str) -> dict[str, str | None]:
+    """`NAME[@REVISION][:SPLIT]` as arguments of `datasets.load_dataset`; a local folder's name may hold an @.
+
+    Raises:
+        UserError: no name.
+
+    Example:
+        hub_parts("cifar10:test")  # {"path": "cifar10", "revision": None, "split": "test"}
+    """
+    rest, _, split = name.partition(":")
+    place, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
+    if not place:
+        raise UserError(f"hub:{name}: names no data set; expected hub:NAME[@REVISION][:SPLIT]")
+    return {"path": place, "revision": revision or None, "split": split or "train"}
 
 
 def _named_labels(found: datasets.Dataset) -> pa.Table:

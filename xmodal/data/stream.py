@@ -5,6 +5,7 @@ alone, and going on from step n reads all that came before it again: where there
 """
 
 import itertools
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from xmodal.config.data import DataSpec, ModalitySpec
 from xmodal.data.dataset import make_batch
 from xmodal.data.items import column_of, read_items
 from xmodal.data.side import FeatureCache, ItemProcessor, Side, check_fit
+from xmodal.data.sources import hub_parts
 from xmodal.data.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.errors import UserError
 from xmodal.store import content_id
 
 JUDGED = 10_000  # items over which the share of bad ones is judged at least
+UNREADABLE = (OSError, ValueError, RuntimeError, tarfile.TarError, datasets.exceptions.DatasetsError)  # sources
 LOOKED_AT = 100  # items at the start, for the columns there are
 
 
@@ -67,8 +70,9 @@ class StreamedPairs(IterableDataset[PairBatch]):
         self.skipped: list[Bad] = []
         self.start = 0
         self.columns = list(dict.fromkeys(column_of(name, spec) for name, spec in self.modalities.items()))
-        stream, classes = open_stream(Path(data.train))
-        first = [_named(row, classes) for row in itertools.islice(stream, LOOKED_AT)]
+        self._stream, self._classes = open_stream(Path(data.train))
+        rows = itertools.islice(_read(Path(data.train), self._stream), LOOKED_AT)
+        first = [_named(row, self._classes) for row in rows]
         there = list(dict.fromkeys(name for row in first for name in row))
         missing = [name for name in self.columns if name not in there]
         if missing:
@@ -129,25 +133,25 @@ class StreamedPairs(IterableDataset[PairBatch]):
         for name in self.columns:
             if row[name] is None:
                 return f"no {name}"
-            if isinstance(row[name], str) and not row[name].strip():
+            values = row[name] if isinstance(row[name], list) else [row[name]]
+            if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
                 return f"empty {name}"
         return ""
 
     def _open(self, epoch: int) -> Iterator[dict[str, Any]]:
         """The rows of an epoch, shuffled: the columns that are needed, `id` (else the row's number), item ids."""
-        stream, classes = open_stream(Path(self.data.train))
-        stream = stream.shuffle(seed=self.seed, buffer_size=self.data.shuffle_buffer)
+        stream = self._stream.shuffle(seed=self.seed, buffer_size=self.data.shuffle_buffer)
         stream.set_epoch(epoch)
         left_out, seen = set(self.data.leave_out_labels), set()
-        for number, raw in enumerate(stream):
-            row = _named(raw, classes)
+        for number, raw in enumerate(_read(Path(self.data.train), stream)):
+            row = _named(raw, self._classes)
             if left_out:
                 seen.add(row.get("label"))
             if left_out and row.get("label") in left_out:
                 continue
             kept = {name: row.get(name) for name in self.columns}
             named = {f"{name}_id": row[f"{name}_id"] for name in self.modalities if f"{name}_id" in row}
-            yield {"id": str(row.get("id", number)), **kept, **named}
+            yield {"id": str(number if row.get("id") is None else row["id"]), **kept, **named}
         unknown = sorted(left_out - seen)
         if unknown:
             raise UserError(f"data.leave_out_labels: no row of {self.data.train} has the label {unknown[0]!r}")
@@ -162,19 +166,31 @@ def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[st
     tars, parquet = sorted(map(str, path.rglob("*.tar"))), sorted(map(str, path.rglob("*.parquet")))
     try:
         if str(path).startswith("hub:"):
-            rest, _, split = str(path).removeprefix("hub:").partition(":")
-            place, _, revision = rest.partition("@")
-            found = datasets.load_dataset(place, revision=revision or None, split=split or "train", streaming=True)
+            found = datasets.load_dataset(**hub_parts(str(path).removeprefix("hub:")), streaming=True)
         elif tars or parquet:
             kind = "webdataset" if tars else "parquet"
             found = datasets.load_dataset(kind, data_files={"train": tars or parquet}, split="train", streaming=True)
         else:
             raise UserError(f"{path}: data.streaming takes hub:NAME or a folder of tars or parquet files; leave it out")
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: cannot be streamed: {' '.join(str(error).split())[:200]}") from error
     kinds = found.features or {}
     classes = {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
     return found.decode(False), classes
+
+
+def _read(path: Path, stream: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
+    """The rows; a tar cut short, or a parquet file that is damaged, ends them with one line."""
+    rows = iter(stream)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except UNREADABLE as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: cannot be read on: {reason}; find and mend or remove the damaged file") from error
+        yield row
 
 
 def _named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -182,6 +198,7 @@ def _named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[st
     if "__key__" not in row:
         numbers = {name: row[name] for name in classes if isinstance(row.get(name), int)}
         return {**row, **{name: classes[name][at] if at >= 0 else None for name, at in numbers.items()}}
-    image = next((value for name, value in row.items() if f".{name}" in IMAGE_SUFFIXES and value is not None), None)
+    images = (value for name, value in row.items() if f".{name.lower()}" in IMAGE_SUFFIXES)
+    image = next((value for value in images if value is not None), None)
     named = {"id": row["__key__"], "image": image, "text": row.get("txt")}
     return {name: value for name, value in {**row, **named}.items() if value is not None}

@@ -92,6 +92,9 @@ def read_suite(path: Path) -> Specs:
         raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not found:
         raise UserError(f"{path}: expected evaluators by name, as under `evaluators` in a config")
+    astray = [name for name in found if name in (".", "..") or "/" in str(name) or "\\" in str(name)]
+    if astray:
+        raise UserError(f"{path}: {astray[0]!r}: the name of a test is that of a folder: expected one without slashes")
     try:
         return TypeAdapter(dict[str, EvaluatorSpec]).validate_python(found)
     except ValidationError as error:

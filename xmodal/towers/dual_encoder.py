@@ -3,6 +3,8 @@
 Enters: `open_clip:NAME[@PRETRAINED]` or `transformers:NAME`. Leaves: `{"image": spec, "text": spec}`.
 """
 
+from pathlib import Path
+
 from xmodal.config.towers import OpenCLIPTower, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers.pretrained import locate, read_config
@@ -26,7 +28,7 @@ def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower
     """
     library, _, model = name.partition(":")
     if library == "open_clip" and model:
-        model, _, pretrained = model.rpartition("@") if "@" in model else (model, "", "")
+        model, pretrained = _parts(model)
         visual = OpenCLIPTower(name=model, pretrained=pretrained or None, side="visual")
         return {"image": visual, "text": visual.model_copy(update={"side": "text"})}
     if library == "transformers" and model:
@@ -40,3 +42,11 @@ def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower
             )
         return {"image": spec, "text": spec.model_copy(update={"side": "text"})}
     raise UserError(f"model {name!r}: expected {FORMS}")
+
+
+def _parts(model: str) -> tuple[str, str]:
+    """NAME and PRETRAINED of NAME[@PRETRAINED]; a NAME that is a path here may hold an @ of its own."""
+    cuts = [at for at, letter in enumerate(model) if letter == "@"]
+    there = [at for at in [len(model), *cuts] if Path(model[:at]).expanduser().exists()]
+    at = [*there, *cuts[-1:], len(model)][0]
+    return model[:at], model[at + 1 :]

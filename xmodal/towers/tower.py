@@ -132,7 +132,12 @@ class Tower(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over the backbone's modules, parameters and saved buffers: names, dtypes, shapes, bytes."""
-        digest = hashlib.sha256(repr(self.backbone).encode())  # what no weight shows: activations, poolings
+        kinds = [
+            f"{name} {type(module).__name__}"  # what no weight shows: activations, poolings; not what drops in training
+            for name, module in self.backbone.named_modules()
+            if not isinstance(module, nn.Identity) and "Drop" not in type(module).__name__
+        ]
+        digest = hashlib.sha256("\n".join([*kinds, self.backbone.extra_repr()]).encode())
         for name, value in sorted(self.backbone.state_dict().items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
