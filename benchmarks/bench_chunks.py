@@ -121,7 +121,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--chunk", type=int, default=64, help="items encoded at a time (default 64)")
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1 if options.quick else options.threads)  # quick: beside other tests
     if options.memory:
         step_of(options.memory, 1, pairs(2))[1]()  # what the first call alone needs
         _, step = step_of(options.memory, options.chunk, pairs(options.size))

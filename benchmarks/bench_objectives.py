@@ -147,7 +147,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--memory", choices=[*LOSSES, "xmodal SigLIP"], help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1 if options.quick else options.threads)  # quick: beside other tests
     d = 512 if DEVICE == "cuda" else 384
     if options.memory:
         step_of(options.memory, *inputs(64, d))()  # what the first call alone needs

@@ -144,7 +144,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="small models and batches, one round, for tests")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1 if options.quick else options.threads)  # quick: beside other tests
     size, pictures, rounds, config = 64, 16, 7, open_clip.get_model_config("ViT-B-16")
     if options.quick:
         size, pictures, rounds, config = 4, 4, 1, SMALL
