@@ -25,15 +25,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--modality", default="image", help="what the items are, as the model calls it (image)")
     parser.add_argument("--column", help="of the manifest (default: the modality's name)")
     parser.add_argument("--out", type=Path, required=True, help="FILE.parquet or FILE.npy")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     options = parser.parse_args(argv)
 
     from xmodal import load
-    from xmodal.evaluation.export import check_target, embed_items, find_items, kind_of, write_embeddings
+    from xmodal.evaluation.export import check_target, embed_items, find_items, write_embeddings
 
     check_target(options.out, options.overwrite)
-    encoder = load(options.model)
-    found = find_items(options.source, options.modality, kind_of(encoder, options.modality), options.column)
+    encoder = load(options.model, dtype=options.dtype)
+    found = find_items(options.source, options.modality, encoder.kind(options.modality), options.column)
     embedded = embed_items(encoder, options.modality, found)
     write_embeddings(options.out, embedded, options.overwrite)
     skipped = embedded.info["skipped"]

@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16], help="examples per class (1 4 16)")
     parser.add_argument("--group", help="column of items that belong together, such as speaker")
     parser.add_argument("--max-bad", type=float, default=0.01, help="share of items that may be unreadable (0.01)")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
     parser.add_argument("--out", type=Path, help="report folder (default: RUN/report-probe)")
     options = parser.parse_args(argv)
     if not 0 <= options.max_bad <= 1:
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> None:
         max_bad=options.max_bad,
     )
     out = options.out or Path(options.model) / "report-probe"
-    report = probe_report(load_for_evaluation(options.model)[0], plan)
+    report = probe_report(load_for_evaluation(options.model, options.dtype)[0], plan)
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

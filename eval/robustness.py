@@ -33,6 +33,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--synthetic", action="store_true", help="the items are synthetic")
     parser.add_argument("--max-bad", type=float, default=0.01, help="share of unreadable items allowed (0.01)")
     parser.add_argument("--no-perturbations", action="store_true", help="do not reword templates: fewer prompts")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
     parser.add_argument("--seed", type=int, default=0, help="of the subsets (default 0)")
     parser.add_argument("--out", type=Path, help="report folder (default: RUN/robustness-DATASET of the first run)")
     options = parser.parse_args(argv)
@@ -47,14 +48,16 @@ def main(argv: list[str]) -> None:
     from xmodal.evaluation.from_scripts import load_for_evaluation, name_of
     from xmodal.evaluation.robustness_report import check_ks, robustness_report
     from xmodal.evaluation.zero_shot import ZeroShot
+    from xmodal.prompts import load_templates
 
     given = {name: getattr(options, name) for name in ("prompts", "names", "classes", "cluster", "items", "text")}
     flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}
-    test = ZeroShot(ZeroShotEvaluator(test=options.dataset, **given, **flags))
-    check_ks(options.k, test.templates, options.prompts)
+    check_ks(options.k, load_templates(options.prompts), options.prompts)
     short = [Path(run).name for run in options.run]
     names = short if len(set(short)) == len(short) else options.run
-    encoders = {name: load_for_evaluation(run)[0] for name, run in zip(names, options.run, strict=True)}
+    encoders = {name: load_for_evaluation(run, options.dtype)[0] for name, run in zip(names, options.run, strict=True)}
+    kinds = next(iter(encoders.values())).kinds
+    test = ZeroShot(ZeroShotEvaluator(test=options.dataset, **given, **flags), kinds)
     report = robustness_report(
         encoders, test, name_of(options.dataset), options.k, not options.no_perturbations, seed=options.seed
     )

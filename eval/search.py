@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--html: {options.html}: expected a name that ends in .html")
 
     from xmodal import load
-    from xmodal.evaluation.export import kind_of, read_embeddings
+    from xmodal.evaluation.export import read_embeddings
     from xmodal.evaluation.search import page, search
     from xmodal.files import write_text
 
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     for hit in hits:
         print(f"{hit.score:+.3f}  {hit.value if embedded.info['kind'] == 'text' else hit.id}")
     if options.html is not None:
-        write_text(options.html, page(embedded, hits, options.query, kind_of(encoder, options.modality)))
+        write_text(options.html, page(embedded, hits, options.query, encoder.kind(options.modality)))
         print(f"page: {options.html}")
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
-from xmodal.evaluation.encoder import load
+from xmodal.evaluation.loading import load
 from xmodal.evaluation.zero_shot import ZeroShot
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore, view_id

@@ -42,8 +42,8 @@ from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import all_gather_rows
 from xmodal.errors import UserError
-from xmodal.evaluation.encoder import during_training
 from xmodal.evaluation.evaluator import build_evaluator
+from xmodal.evaluation.loading import during_training
 from xmodal.evaluation.run_report import run_report
 from xmodal.files import write_json
 from xmodal.metrics_file import read_lines, truncate_metrics
@@ -81,7 +81,9 @@ class Trainer:
         with self.accelerator.main_process_first():
             if self.main:
                 prepare()
-        self.evaluators = {name: build_evaluator(spec) for name, spec in config.evaluators.items()} if self.main else {}
+        kinds = {name: config.modality(name).kind for name in config.towers}
+        specs = config.evaluators if self.main else {}
+        self.evaluators = {name: build_evaluator(spec, kinds) for name, spec in specs.items()}
         for checked in self.evaluators.values():
             checked.check()
         evaluator, _, metric = (config.train.best or "").partition("/")

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 from pictures import rows_of, save, skipped_of
+from PIL import Image, ImageDraw
 
 from xmodal.corpora.objectnet import prepare
+from xmodal.data.image import read_image
 from xmodal.errors import UserError
 
 
@@ -30,12 +32,23 @@ def test_only_classes_that_overlap_imagenet(corpus: Path, tmp_path: Path) -> Non
     clock, camera = rows_of(out / "test.parquet")
     assert clock == {
         "id": "alarm_clock/0a1b.png",
-        "image": str(corpus / "images" / "alarm_clock" / "0a1b.png"),
+        "image": str(corpus / "images" / "alarm_clock" / "0a1b.png") + "@inset2",
         "label": "Alarm clock",
         "imagenet": ["analog clock", "digital clock"],
     }
     assert camera["imagenet"] == ["Polaroid camera, Polaroid Land camera", "reflex camera"]
     assert list(skipped_of(out / "test.parquet")) == ["air_freshener"]
+
+
+def test_no_red_line_reaches_a_model(corpus: Path, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (9, 7), (0, 0, 255))
+    ImageDraw.Draw(picture).rectangle((0, 0, 8, 6), outline=(255, 0, 0))
+    picture.save(corpus / "images" / "alarm_clock" / "0a1b.png")
+    prepare(corpus, tmp_path / "out")
+    clock, _ = rows_of(tmp_path / "out" / "test.parquet")
+    found = read_image(clock["image"])
+    assert found.size == (5, 3)
+    assert found.getcolors() == [(15, (0, 0, 255))]
 
 
 def test_wrong_roots(corpus: Path, tmp_path: Path) -> None:

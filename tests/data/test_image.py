@@ -43,6 +43,17 @@ def test_path_bytes_and_place_in_a_tar_are_the_same_image(tmp_path):
         np.testing.assert_array_equal(np.asarray(found), PIXELS)
 
 
+def test_an_image_without_its_border(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a@1.png")
+    found = read_image("a@1.png@inset2", tmp_path)
+    np.testing.assert_array_equal(np.asarray(found), PIXELS[2:-2, 2:-2])
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a@1.png@inset0")), PIXELS)
+    with pytest.raises(ImageError, match="9 x 6 pixels, too small to lose 3 on every side"):
+        read_image(f"{tmp_path}/a@1.png@inset3")
+    with pytest.raises(ImageError, match=r"b\.png@inset2: no such file"):
+        read_image(f"{tmp_path}/b.png@inset2")
+
+
 def test_sixteen_bits_are_scaled_not_cut_off():
     values = np.array([[0, 257, 256 * 128, 65535]], dtype=np.uint16)
     found = np.asarray(read_image(encoded(Image.fromarray(values))))

@@ -188,3 +188,17 @@ def test_class_numbers_become_names_and_rows_without_a_caption_are_skipped(tmp_p
     assert {int(x) % 20 for x in batch.inputs["image"]["pixels"][:, 0, 0, 0]} == {0}
     with pytest.raises(UserError, match=r"no row of .* has the label 'cow'"):
         take(stream(tmp_path, 4, modalities=labels, leave_out_labels=("cow",)), 3)
+
+
+def test_classes_of_webdatasets_tars(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for n in range(6):
+            for name, data in ((f"{n}.png", png(10 * n)), (f"{n}.cls", str(n % 2).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    modalities = {"image": ImageModality(), "text": TextModality(templates="plain")}
+    [batch] = take(stream(tmp_path, 6, modalities=modalities), 1)
+    pixels, texts = batch.inputs["image"]["pixels"], batch.item_ids["text"]
+    found = dict(zip(pixels[:, 0, 0, 0].tolist(), texts.tolist(), strict=True))
+    assert found == {10 * n: content_id(str(n % 2)) for n in range(6)}

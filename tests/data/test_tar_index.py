@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xmodal.data.tar_index import MAX_TEXT, index_tars, is_place, read_member, scan_tars
+from xmodal.data.place import is_place
+from xmodal.data.tar_index import MAX_TEXT, index_tars, read_member, scan_tars
 from xmodal.errors import UserError
 
 

@@ -20,8 +20,6 @@ from xmodal.evaluation.export import (
     check_target,
     embed_items,
     find_items,
-    fingerprint,
-    kind_of,
     read_embeddings,
     write_embeddings,
 )
@@ -169,19 +167,19 @@ def test_what_cannot_be_embedded(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"latin\.txt: not UTF-8"):
         find_items(bad / "latin.txt", "text", "text")
     with pytest.raises(UserError, match="modality 'audio': colours encodes image, text"):
-        kind_of(colour_encoder(), "audio")
+        colour_encoder().kind("audio")
 
 
 def test_fingerprint_knows_backbone_head_and_preprocessing() -> None:
     plain = colour_encoder()
-    assert fingerprint(plain, "image") == fingerprint(colour_encoder(name="another name"), "image")
+    assert plain.fingerprint("image") == colour_encoder(name="another name").fingerprint("image")
     other = colour_encoder()
     other.towers["image"].backbone.weight.data[0, 1] = 0.5
     described = colour_encoder()
     described.processors["image"].describe = lambda: {"kind": "image", "size": 7}
-    heads = [fingerprint(colour_encoder(seed=seed), "image") for seed in (1, 1, 2)]
+    heads = [colour_encoder(seed=seed).fingerprint("image") for seed in (1, 1, 2)]
     assert heads[0] == heads[1]
-    found = [fingerprint(e, "image") for e in (plain, other, described)] + heads[1:] + [fingerprint(plain, "text")]
+    found = [e.fingerprint("image") for e in (plain, other, described)] + heads[1:] + [plain.fingerprint("text")]
     assert len(set(found)) == len(found)
 
 

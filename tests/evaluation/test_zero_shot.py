@@ -155,14 +155,34 @@ def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
     assert first.towers["image"].backbone.seen == 9
     assert second.towers["image"].backbone.seen == 0
     assert [r.value for r in reports[0].records[:1]] == [r.value for r in reports[1].records[:1]]
-    save_image(folder / "red" / "0.png", "white")  # a changed file is read again
+    save_image(folder / "red" / "0.png", "white")  # a changed file is read again, and nothing else
     third = colour_encoder()
     third.kept = KeptEmbeddings(tmp_path / "kept")
     ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
-    assert third.towers["image"].backbone.seen == 9
-    third.dtype = torch.bfloat16  # and so it is for another precision
+    assert third.towers["image"].backbone.seen == 1
+    third.dtype = torch.bfloat16  # another precision is another embedding
     ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
-    assert third.towers["image"].backbone.seen == 18
+    assert third.towers["image"].backbone.seen == 10
+
+
+def test_other_candidates_read_nothing_and_new_items_alone_are_embedded(folder, tmp_path):
+    def seen(path=folder, **spec):
+        encoder = colour_encoder()
+        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        report = ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(encoder, "x", brief=True)
+        return encoder.towers["image"].backbone.seen, report.predictions
+
+    assert seen(classes=("red", "green"))[0] == 5
+    number, predictions = seen()
+    assert number == 4  # the blue ones
+    pd.testing.assert_frame_equal(predictions, evaluate(folder).predictions.replace("colours", "x"))
+    (folder / "red" / "9.png").write_bytes(b"")
+    assert seen(max_bad=0.2)[0] == 0
+    save_image(folder / "red" / "9.png", "red")  # what could not be read is tried again
+    assert seen()[0] == 1
+    for file in (tmp_path / "kept").rglob("*.safetensors"):
+        file.write_bytes(b"damaged")
+    assert seen()[0] == 10
 
 
 def test_a_suite_goes_on_where_it_was(folder, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.errors import UserError
-from xmodal.prompts import fill, load_templates, readable
+from xmodal.prompts import class_names, fill, load_templates, read_names, readable
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("speech_intent", 6, 12), ("digits", 2, 12), ("plain", 1, 1)])
@@ -65,3 +65,15 @@ def test_wrong_file_says_where(tmp_path: Path, text: str, line: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such template file"):
         load_templates(tmp_path / "none.yaml")
+
+
+def test_text_files_with_one_a_line(tmp_path: Path) -> None:
+    templates, names = tmp_path / "t.txt", tmp_path / "names.txt"
+    templates.write_text("a photo of a {c}.\n\n{c}\n")
+    assert load_templates(templates) == ["a photo of a {c}.", "{c}"]
+    names.write_text("cat\n\ndog\n")
+    assert read_names(names) == {"0": "cat", "2": "dog"}
+    assert class_names(["2", "1"], names) == ["dog", "1"]
+    templates.write_text("a photo\n")
+    with pytest.raises(UserError, match=r"t\.txt: template 1, 'a photo'"):
+        load_templates(templates)

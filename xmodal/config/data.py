@@ -1,5 +1,6 @@
 """Paired data, and what each modality is: what a config may say of them. Imports no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -97,6 +98,26 @@ STANDARD_MODALITIES: dict[str, type[TextModality] | type[AudioModality] | type[I
     "audio": AudioModality,
     "image": ImageModality,
 }
+MODALITY_OF_KIND: dict[str, type[TextModality] | type[AudioModality] | type[ImageModality]] = {
+    "text": TextModality,
+    "audio": AudioModality,
+    "image": ImageModality,
+}
+
+
+def as_tested(name: str, kinds: Mapping[str, str], other: str = "image") -> ModalitySpec:
+    """A modality in a test: the column of its name, as it is.
+
+    Args:
+        name: of the modality.
+        kinds: name -> text, audio or image, as a model knows them.
+        other: the kind of a name that is neither among these nor a usual one.
+
+    Example:
+        as_tested("sound", {"sound": "audio"})  # AudioModality()
+    """
+    known = MODALITY_OF_KIND.get(kinds.get(name, ""))
+    return (known or STANDARD_MODALITIES.get(name) or MODALITY_OF_KIND[other])()
 
 
 class DataSpec(Spec):

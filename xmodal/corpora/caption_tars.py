@@ -44,7 +44,10 @@ def _rows(root: Path, out: Path, limit: int | None, skipped: list[Bad]) -> Itera
     for index in scan_tars(root, out):
         skipped += index.skipped
         for row in index.rows:
-            yield dict(row)
+            if row["text"] is None:
+                skipped.append((row["id"], "no caption"))
+                continue
+            yield {"id": row["id"], "image": row["image"], "text": row["text"]}
             count += 1
             if count == limit:
                 return

@@ -1,7 +1,8 @@
 """ObjectNet: objects in unusual places and poses; the classes that overlap ImageNet's (113 in version 1.0).
 
-Enters: `objectnet-1.0` as unpacked, with its own mappings. Leaves: `OUT/test.parquet`. Its images carry a red border
-of one pixel, which its authors ask to cut off before a model sees them (2 pixels on each side are the custom).
+Enters: `objectnet-1.0` as unpacked, with its own mappings. Leaves: `OUT/test.parquet`. The images stay as they are; the
+manifest names them without the red border that marks them as a test (`FILE@inset2`: two pixels on every side, as the
+evaluations of ObjectNet in use cut them).
 """
 
 import json
@@ -12,6 +13,8 @@ from xmodal.corpora.image_folder import COLUMNS, labelled_images
 from xmodal.corpora.image_manifest import TEXTS, chosen_splits, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+
+BORDER = 2  # pixels on every side, the red line of one pixel among them
 
 _LABELS, _IMAGENET = "mappings/folder_to_objectnet_label.json", "mappings/objectnet_to_imagenet_1k.json"
 
@@ -35,7 +38,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     path = out / "test.parquet"
     expected = f"the class folders of {_LABELS}"
     rows = (
-        {**row, "imagenet": counterparts[row["label"]].split("; ")}
+        {**row, "image": f"{row['image']}@inset{BORDER}", "imagenet": counterparts[row["label"]].split("; ")}
         for row in labelled_images(root / "images", path, limit, skipped, classes.get, expected, len(classes))
     )
     return write_manifest(path, COLUMNS | {"imagenet": TEXTS}, rows, skipped, {"corpus": "objectnet", "limit": limit})

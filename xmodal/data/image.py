@@ -1,7 +1,7 @@
 """Image files and bytes to one form: RGB, upright, 8 bits a channel.
 
-Enters: a path, a place inside a tar (`SHARD.tar@OFFSET+SIZE`), or the file's bytes. Leaves: a Pillow image. What cannot
-be used raises `ImageError` with the name and the reason.
+Enters: a path, a place (`place.py`: inside a tar, or a file without its border), or the file's bytes. Leaves: a Pillow
+image. What cannot be used raises `ImageError` with the name and the reason.
 """
 
 import io
@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xmodal.config.data import ImageModality
-from xmodal.data.tar_index import is_place, read_member
+from xmodal.data.place import file_of, inset_of, member_of
+from xmodal.data.tar_index import read_member
 from xmodal.errors import UserError
 
 MOST_PIXELS: int = ImageModality.model_fields["max_pixels"].default
@@ -34,7 +35,7 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
     Sixteen bits a channel are scaled to eight (Pillow alone would cut them off at 255).
 
     Args:
-        source: a path, a place in a tar, or the bytes of a file.
+        source: a path, a place, or the bytes of a file.
         root: the folder that relative paths start from.
         max_pixels: an image with more is refused before it is decoded.
 
@@ -58,7 +59,7 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
                 raise ImageError(
                     f"{name}: {image.width} x {image.height} pixels, more than max_pixels ({max_pixels:,})"
                 )
-            return _rgb(ImageOps.exif_transpose(image))
+            return _inside(_rgb(ImageOps.exif_transpose(image)), inset_of(name))
     except UnidentifiedImageError:
         raise ImageError(f"{name}: no image, or of a kind that is not known") from None
     except Image.DecompressionBombError as error:
@@ -70,12 +71,19 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
 
 
 def _bytes(source: str | Path, root: Path | None) -> bytes:
-    if is_place(str(source)):
+    if member_of(str(source)):
         return read_member(root or Path(), str(source))
-    path = Path(source) if root is None else root / source
+    path = Path(root or "", file_of(str(source)))
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{path.stat().st_size:,} bytes, more than {LARGEST_FILE:,}")
     return path.read_bytes()
+
+
+def _inside(image: Image.Image, inset: int) -> Image.Image:
+    """The image without `inset` pixels on every side."""
+    if 2 * inset >= min(image.size):
+        raise ValueError(f"{image.width} x {image.height} pixels, too small to lose {inset} on every side")
+    return image.crop((inset, inset, image.width - inset, image.height - inset)) if inset else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,6 @@
 """Where rows may come from besides one JSONL or parquet file: a folder, a CSV, the hub. Leaves: an arrow table.
 
-folder of tars            as img2dataset writes them: image, text; indexed, never extracted (`tar_index.py`)
+folder of tars            image, text, label; indexed, never extracted (`tar_index.py`)
 folder of parquet files   memory-mapped through `datasets`
 folder of class folders   the file's path under the modality's usual name, `label`
 hub:NAME[@REVISION][:SPLIT]   any map-style data set `datasets` can load; default split: train
@@ -55,7 +55,8 @@ def read_folder(folder: Path) -> pa.Table:
         rows = index_tars(folder, skipped=skipped)
         if skipped:
             log.warning("%s: %d samples of its tars are left out, first: %s", folder, len(skipped), listed(skipped))
-        return pa.Table.from_pylist([dict(row) for row in rows])
+        table = pa.Table.from_pylist([dict(row) for row in rows])
+        return table.drop_columns([name for name in ("text", "label") if table[name].null_count == len(table)])
     parquet = sorted(map(str, folder.glob("**/*.parquet")))
     if parquet:
         try:

@@ -200,5 +200,6 @@ def _named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[st
         return {**row, **{name: classes[name][at] if at >= 0 else None for name, at in numbers.items()}}
     images = (value for name, value in row.items() if f".{name.lower()}" in IMAGE_SUFFIXES)
     image = next((value for value in images if value is not None), None)
-    named = {"id": row["__key__"], "image": image, "text": row.get("txt")}
+    label = None if row.get("cls") is None else str(row["cls"])
+    named = {"id": row["__key__"], "image": image, "text": row.get("txt"), "label": label}
     return {name: value for name, value in {**row, **named}.items() if value is not None}

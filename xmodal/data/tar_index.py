@@ -1,14 +1,14 @@
 """Images inside tars, read where they are. Enters: uncompressed tars as img2dataset and webdataset write them.
 
-Leaves: a row for every image with a caption, and an image's bytes by its place, `SHARD.tar@OFFSET+SIZE`: where in the
-tar the image begins, and its length. With places a data set of tars is read in any order, so the shuffle is exact and
-so is resuming; a shuffle buffer over a stream gives neither. Nothing is extracted: a member's name can do no harm.
+Leaves: a row for every image with a caption or a class, and an image's bytes by its place, `SHARD.tar@OFFSET+SIZE`:
+where in the tar the image begins, and its length. With places a data set of tars is read in any order, so the shuffle
+is exact and so is resuming; a shuffle buffer over a stream gives neither. Nothing is extracted: a member's name can do
+no harm.
 """
 
 import glob
 import json
 import os
-import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from typing import BinaryIO, TypedDict
 
 from tqdm import tqdm
 
+from xmodal.data.place import member_of
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -25,7 +26,6 @@ MAX_IMAGE = 64 * 2**20  # bytes
 MAX_TEXT = 2**20  # bytes of one .txt or .json
 
 _BLOCK = tarfile.BLOCKSIZE  # bytes of a header; a member's bytes follow it at once
-_PLACE = re.compile(r"(.+\.tar)@(\d{1,18})\+(\d{1,18})", re.DOTALL)
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
@@ -33,11 +33,12 @@ _Span = tuple[int, int]  # offset and size of a member's bytes
 
 
 class TarRow(TypedDict):
-    """One captioned image. `id`: the tar's path without its ending, then the key; unique over all tars."""
+    """One image and what is said of it. `id`: the tar's path without its ending, then the key; unique over all tars."""
 
     id: str
     image: str
-    text: str
+    text: str | None  # the caption
+    label: str | None  # the class, as written
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class _Members:
 
     images: dict[str, _Span] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     json_files: dict[str, _Span] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     bad_texts: dict[str, str] = field(default_factory=dict)  # key -> reason
@@ -80,8 +82,9 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
     """Index every tar of a folder (and of the folders in it), of a pattern such as `cc12m/000*.tar`, or one tar.
 
     Members share a key, the name up to the first dot: `000000003.jpg`, `000000003.txt`, `000000003.json`. The caption
-    is the .txt, else the field `caption` of the .json. Left out with a reason: a key without image or caption, what
-    comes twice, an empty image, a caption that is not UTF-8. Of a tar that was cut off the whole members are kept.
+    is the .txt, else the field `caption` of the .json; the class is the .cls, as webdataset's sets for classification
+    have it. Left out with a reason: a key without image, or with neither caption nor class; what comes twice; an empty
+    image; a caption that is not UTF-8. Of a tar that was cut off the whole members are kept.
 
     Args:
         source: folder, pattern or file.
@@ -102,11 +105,6 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
         yield _index(path, str(named), str(path.relative_to(base).with_suffix("")))
 
 
-def is_place(item: str) -> bool:
-    """Does this string name bytes inside a tar, rather than a file?"""
-    return _PLACE.fullmatch(item) is not None
-
-
 def read_member(root: Path, place: str, max_bytes: int = MAX_IMAGE) -> bytes:
     """The bytes at a place; the tar's path is taken from `root`, the manifest's folder.
 
@@ -119,28 +117,28 @@ def read_member(root: Path, place: str, max_bytes: int = MAX_IMAGE) -> bytes:
     Example:
         read_member(Path("data/cc12m"), "00000.tar@1536+20481")[:2]  # b"\\xff\\xd8", a JPEG
     """
-    match = _PLACE.fullmatch(place)
-    if match is None:
+    found = member_of(place)
+    if found is None:
         raise UserError(f"{place!r}: not a place inside a tar; expected SHARD.tar@OFFSET+SIZE")
-    path, offset, size = root / match[1], int(match[2]), int(match[3])
+    path, offset, size = root / found[0], found[1], found[2]
     if size > max_bytes:
         raise UserError(f"{root / place}: {size} bytes, the limit is {max_bytes}")
     changed = "the tar has changed since it was indexed; index it again (data_prep/prepare.py)"
     try:
         with path.open("rb") as file:
             file.seek(max(0, offset - _BLOCK))
-            found = file.read(_BLOCK + size)
+            read = file.read(_BLOCK + size)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; expected the tar that the manifest names") from error
-    if len(found) < _BLOCK + size:
+    if len(read) < _BLOCK + size:
         raise UserError(f"{path}: ends before byte {offset + size}; {changed}")
     try:
-        header = tarfile.TarInfo.frombuf(found[:_BLOCK], "utf-8", "surrogateescape")
+        header = tarfile.TarInfo.frombuf(read[:_BLOCK], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         header = None
     if header is None or header.size != size or offset < _BLOCK:
         raise UserError(f"{path}: no member of {size} bytes at byte {offset}; {changed}")
-    return found[_BLOCK:]
+    return read[_BLOCK:]
 
 
 def _find_tars(source: Path | str) -> tuple[list[Path], Path]:
@@ -182,13 +180,15 @@ def _index(path: Path, named: str, prefix: str) -> TarIndex:
         name = f"{prefix}/{_shown(key)}"
         if not size:
             skipped.append((name, "the image is empty"))
-        elif key not in members.texts:
+        elif key not in members.texts and not members.labels.get(key):
             skipped.append((name, members.bad_texts.get(key, "no caption")))
         elif name != f"{prefix}/{key}":
             skipped.append((name, "the name is not UTF-8"))
         else:
-            rows.append({"id": name, "image": f"{named}@{offset}+{size}", "text": members.texts[key]})
-    alone = (members.texts.keys() | members.json_files.keys() | members.bad_texts.keys()) - members.images.keys()
+            place, text, label = f"{named}@{offset}+{size}", members.texts.get(key), members.labels.get(key) or None
+            rows.append({"id": name, "image": place, "text": text, "label": label})
+    told = members.texts.keys() | members.labels.keys() | members.json_files.keys() | members.bad_texts.keys()
+    alone = told - members.images.keys()
     skipped += [(f"{prefix}/{_shown(key)}", "no image") for key in sorted(alone)]
     return TarIndex(path, rows, skipped)
 
@@ -234,6 +234,12 @@ def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
             members.twice.append(member.name)
         else:
             _take_text(file, members, key, span, is_json=False)
+    elif suffix == ".cls":
+        if key in members.labels:
+            members.twice.append(member.name)
+        else:
+            file.seek(span[0])
+            members.labels[key] = file.read(min(span[1], MAX_TEXT)).decode("utf-8-sig", "replace").strip()
     elif suffix == ".json":
         members.json_files.setdefault(key, span)
 

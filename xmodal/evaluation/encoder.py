@@ -4,13 +4,13 @@ Enters: texts, audio, images. Leaves: unit-norm embeddings, float32, on the CPU.
 knows of a model goes through here.
 """
 
-import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +18,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from xmodal.aligner import Aligner, build_aligner
-from xmodal.checkpoint import kept_weights, load_trained_state, newest_checkpoint
-from xmodal.config.load import load_config
-from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower
 from xmodal.data.audio import as_waveform, read_audio
-from xmodal.data.image import ImageError, read_image
+from xmodal.data.image import MOST_PIXELS, ImageError, read_image
 from xmodal.data.side import UNREADABLE
 from xmodal.embedding import BATCH_SIZE, Features, embed
 from xmodal.errors import UserError
 from xmodal.evaluation.kept import Embedded, KeptEmbeddings
 from xmodal.store import content_id
-from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Processor, Tower
 
@@ -39,8 +33,7 @@ Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 DECODED = 512  # recordings held in memory at a time; each chunk is sorted by length
 DECODERS = os.cpu_count() or 1  # threads that decode images: Pillow leaves Python to the others meanwhile
 GPU_BATCH = 256
-DUAL_ENCODERS = ("open_clip:", "transformers:")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+WHEREABOUTS = ("mode", "name", "path", "pretrained", "revision", "weights")  # in a tower's spec: the weights tell
 
 
 class Encoder:
@@ -53,6 +46,7 @@ class Encoder:
         name: how reports call it.
         provenance: what a report records of it.
         dtype: what the towers run in (autocast); embeddings are float32 in any case.
+        max_pixels: modality -> largest image that is decoded.
 
     Example:
         encoder = xmodal.load("runs/demo")
@@ -67,6 +61,7 @@ class Encoder:
         name: str = "",
         provenance: dict[str, Any] | None = None,
         dtype: torch.dtype = torch.float32,
+        max_pixels: Mapping[str, int] | None = None,
     ) -> None:
         self.dtype = dtype
         self.kept: KeptEmbeddings | None = None  # where embeddings of files stay for the next evaluation
@@ -75,11 +70,36 @@ class Encoder:
         self.stores = dict(stores or {})
         self.name = name
         self.provenance = dict(provenance or {})
+        self.max_pixels = dict(max_pixels or {})
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities it encodes."""
         return tuple(self.towers)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The modalities it encodes, and what each is: text, audio or image."""
+        return {name: self.processors[name].kind for name in self.towers}
+
+    def kind(self, modality: str) -> str:
+        """What an item of this modality is. Raises `UserError` where there is no such modality."""
+        if modality not in self.towers:
+            raise UserError(f"modality {modality!r}: {self.name or 'this run'} encodes {', '.join(self.towers)}")
+        return self.processors[modality].kind
+
+    def fingerprint(self, modality: str) -> str:
+        """SHA-256 over what decides this modality's embeddings: weights, settings of the tower, preprocessing."""
+        tower, spec = self.towers[modality], self.provenance.get("towers", {}).get(modality, {})
+        digest = hashlib.sha256(tower.fingerprint().encode())
+        for name, value in sorted(tower.head.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        live = spec.get("tower", spec)  # of a store
+        settings = {name: value for name, value in live.items() if name not in WHEREABOUTS}
+        preprocessing = self.processors[modality].describe()
+        digest.update(json.dumps([settings, preprocessing], sort_keys=True, default=str).encode())
+        return digest.hexdigest()
 
     def is_fixed(self, modality: str) -> bool:
         """Do the embeddings of this modality never change: a locked tower without a head?"""
@@ -114,28 +134,26 @@ class Encoder:
         progress: str | None = None,
     ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
-        if modality not in self.towers:
-            raise UserError(f"modality {modality!r}: {self.name or 'this run'} encodes {', '.join(self.towers)}")
+        kind = self.kind(modality)
         if isinstance(items, str | Path | bytes | np.ndarray | Tensor | Image.Image) and not (
             isinstance(items, np.ndarray | Tensor) and items.ndim >= 2
         ):
             raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
-        if self.processors[modality].kind == "text":
+        if kind == "text":
             for item in items:
                 if not isinstance(item, str):
                     raise UserError(f"{modality}: expected texts, found {type(item).__name__}")
             return self._encode_texts(modality, list(map(str, items)), batch_size, progress), [*range(len(items))], []
 
-        key = None
-        if self.kept:
-            key = self.kept.key(self.towers[modality], self.processors[modality], items, self.dtype)
-        found = self.kept.read(key) if self.kept and key else None
-        if found is not None:
-            return found
-        embedded = self._encode_media(modality, items, sample_rate, batch_size, progress)
-        if self.kept and key:
-            self.kept.write(key, embedded)
-        return embedded
+        with tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
+
+            def encode(part: Sequence[Item]) -> Embedded:
+                return self._encode_media(modality, part, sample_rate, batch_size, bar)
+
+            if self.kept is None:
+                return encode(items)
+            maker = hashlib.sha256(f"{self.fingerprint(modality)} {self.dtype}".encode()).hexdigest()[:32]
+            return self.kept.complete(maker, items, self.towers[modality].dim, encode)
 
     def _encode_media(
         self,
@@ -143,17 +161,16 @@ class Encoder:
         items: Sequence[Item],
         sample_rate: int | None,
         batch_size: int | None,
-        progress: str | None,
+        bar: "tqdm[Any]",
     ) -> Embedded:
+        pixels = self.max_pixels.get(modality, MOST_PIXELS)
+
         def read(item: Item) -> Any:
-            return features_or_wave(self.processors[modality], item, sample_rate)
+            return features_or_wave(self.processors[modality], item, sample_rate, pixels)
 
         parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], [], []
         is_image = self.processors[modality].kind == "image"
-        with (
-            ThreadPoolExecutor(DECODERS) as pool,
-            tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar,
-        ):
+        with ThreadPoolExecutor(DECODERS) as pool:
             for start in range(0, len(items), DECODED):
                 part = items[start : start + DECODED]
                 good = []
@@ -222,7 +239,9 @@ def _tried(read: Callable[[Item], Any]) -> Callable[[Item], Any]:
     return reader
 
 
-def features_or_wave(processor: Processor, item: Item, sample_rate: int | None) -> np.ndarray | Features:
+def features_or_wave(
+    processor: Processor, item: Item, sample_rate: int | None, max_pixels: int = MOST_PIXELS
+) -> np.ndarray | Features:
     """Audio as a waveform at the tower's rate, an image as its features (a decoded photo takes 100 times the memory).
 
     Raises:
@@ -230,7 +249,7 @@ def features_or_wave(processor: Processor, item: Item, sample_rate: int | None) 
     """
     if processor.kind == "image":
         if isinstance(item, str | Path | bytes):
-            image = read_image(item)
+            image = read_image(item, max_pixels=max_pixels)
         elif isinstance(item, Image.Image):
             image = item.convert("RGB")
         else:
@@ -248,92 +267,3 @@ def features_or_wave(processor: Processor, item: Item, sample_rate: int | None) 
     if sample_rate is None:
         raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
     return as_waveform(np.asarray(item), sample_rate, rate)
-
-
-def load(
-    model: str | Path,
-    device: torch.device | str | None = None,
-    trust_remote_code: bool = False,
-    dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
-) -> Encoder:
-    """The encoder of a run folder (kept weights: best, else newest; without the network), or of a dual encoder.
-
-    Args:
-        model: what the config's `output` named; or `open_clip:NAME[@PRETRAINED]`, `transformers:NAME_OR_FOLDER`.
-        device: default: CUDA where there is one, else the CPU.
-        trust_remote_code: run model code that came with the folder (a run trained with such code needs it).
-        dtype: what the towers run in; half precision pays on a GPU.
-
-    Raises:
-        UserError: neither a run folder nor such a model, no weights yet, or damaged ones.
-    """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if str(model).startswith(DUAL_ENCODERS):
-        from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
-
-        towers, processors = {}, {}
-        for modality, spec in dual_encoder_specs(str(model)).items():
-            towers[modality], processors[modality] = build_tower(spec)
-            towers[modality].to(place).eval()
-        return Encoder(towers, processors, name=str(model), provenance={"model": str(model)}, dtype=DTYPES[dtype])
-    folder = Path(model)
-    weights = kept_weights(folder)
-    config = load_config(folder / "config.yaml")
-    aligner, processors = build_aligner(config, folder, trust_remote_code)
-    load_trained_state(aligner, weights, str(folder))
-    aligner.to(place).eval()
-    facts = provenance(config) | _facts(folder)
-    return Encoder(_towers(aligner), processors, name=str(folder), provenance=facts, dtype=DTYPES[dtype])
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    """What training noted for reports; of a run that has not ended, the step of its weights."""
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return {"finished": True, **found}
-    with contextlib.suppress(OSError, ValueError):
-        newest = newest_checkpoint(folder)
-        state = json.loads((newest / "state.json").read_text(encoding="utf-8")) if newest else {}
-        return {"finished": False, "weights_from_step": state.get("best_step") or state.get("step")}
-    return {"finished": False}
-
-
-def during_training(
-    config: RunConfig, aligner: Aligner, processors: Mapping[str, Processor], named: Collection[str] = ()
-) -> Encoder:
-    """An encoder over the towers as they train: the same modules, live towers in place of stores, heads shared.
-
-    A text found in a store is not encoded again, except in modalities `named`: there the store's ids are not those of
-    the texts' content.
-    """
-    towers, live_processors, stores = _towers(aligner), dict(processors), {}
-    for modality, spec in config.towers.items():
-        processor = processors[modality]
-        if isinstance(spec, StoreTower) and isinstance(processor, StoreProcessor):
-            live, live_processors[modality] = build_tower(
-                local_spec(spec, config.output / "towers" / modality), towers[modality].dim
-            )
-            live.head = towers[modality].head
-            live.to(next(aligner.parameters()).device)
-            towers[modality] = live
-            if modality not in named:
-                stores[modality] = processor
-    return Encoder(towers, live_processors, stores, name=str(config.output), provenance=provenance(config))
-
-
-def _towers(aligner: Aligner) -> dict[str, Tower]:
-    return {name: aligner.tower(name) for name in aligner.towers}
-
-
-def provenance(config: RunConfig) -> dict[str, Any]:
-    """What a report says of the model behind its numbers."""
-    return {
-        "run": str(config.output),
-        "seed": config.seed,
-        "objective": config.objective.model_dump(mode="json"),
-        "steps": config.train.steps,
-        "batch_size": config.train.batch_size,
-        "towers": {name: spec.model_dump(mode="json") for name, spec in config.towers.items()},
-        "train_data": str(config.data.train),
-    }

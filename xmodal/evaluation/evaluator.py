@@ -1,6 +1,6 @@
 """What every evaluator is: a spec in, and a report for any encoder; in training and from `eval/`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from xmodal.report.report import Report
 
 class Evaluator(Protocol):
     """An evaluator reads its files when it is made: what is wrong with them is known before training starts."""
+
+    spec: Any  # the evaluator's part of a config, with its `test`
 
     @property
     def modality(self) -> str:
@@ -40,7 +42,7 @@ EVALUATORS: dict[type[Any], type[Any]] = {
 }
 
 
-def build_evaluator(spec: EvaluatorSpec) -> Evaluator:
-    """The evaluator of a spec."""
-    evaluator: Evaluator = EVALUATORS[type(spec)](spec)
+def build_evaluator(spec: EvaluatorSpec, kinds: Mapping[str, str]) -> Evaluator:
+    """The evaluator of a spec; `kinds` says what the model's modalities are (text, audio, image), by name."""
+    evaluator: Evaluator = EVALUATORS[type(spec)](spec, kinds)
     return evaluator

@@ -5,7 +5,6 @@ Enters: an encoder, and a folder of files or a manifest. Leaves: a parquet file 
 the same beside it as .json. Axes: n items found, m of them readable, D embedding.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 
-from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import MODALITY_OF_KIND
 from xmodal.data.items import read_pairs
 from xmodal.data.manifest import root_of, strings
 from xmodal.data.sources import AUDIO, IMAGES
@@ -29,11 +27,6 @@ from xmodal.evaluation.labelled import located
 from xmodal.files import write_json, written_whole
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
-SPECS: dict[str, type[TextModality] | type[AudioModality] | type[ImageModality]] = {
-    "image": ImageModality,
-    "audio": AudioModality,
-    "text": TextModality,
-}
 FORMATS = (".parquet", ".npy")
 METADATA = b"xmodal"
 
@@ -61,24 +54,6 @@ class EmbeddedItems:
     values: list[str | None]  # [m] a text, or a path under info["root"]; None where the item was bytes
     z: NDArray[np.float32]  # [m, D] unit norm
     info: dict[str, Any]  # model, fingerprint, modality, kind, root, dim, skipped [(id, reason)]
-
-
-def kind_of(encoder: Encoder, modality: str) -> str:
-    """What an item of this modality is: image, audio or text. UserError where the model has no such modality."""
-    if modality not in encoder.towers:
-        raise UserError(f"modality {modality!r}: {encoder.name} encodes {', '.join(encoder.modalities)}")
-    return encoder.processors[modality].kind
-
-
-def fingerprint(encoder: Encoder, modality: str) -> str:
-    """SHA-256 over all that decides an embedding: the tower's backbone, its head, the preprocessing."""
-    tower = encoder.towers[modality]
-    digest = hashlib.sha256(tower.fingerprint().encode())
-    for name, value in sorted(tower.head.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    digest.update(json.dumps(encoder.processors[modality].describe(), sort_keys=True, default=str).encode())
-    return digest.hexdigest()
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
@@ -115,7 +90,7 @@ def find_items(source: Path, modality: str, kind: str, column: str | None = None
             raise UserError(f"{source}: no {kind} in it; expected files ending in {', '.join(sorted(suffixes))}")
     elif kind == "text" and source.suffix.lower() == ".txt" and source.is_file():
         return _lines(source.parent, [source])
-    spec: ModalitySpec = SPECS[kind](column=column)
+    spec = MODALITY_OF_KIND[kind](column=column)
     manifest, pairs = read_pairs(source, {modality: spec})
     items, names = pairs[modality], strings(manifest, "id").to_pylist()
     seen: set[int] = set()
@@ -140,7 +115,7 @@ def embed_items(encoder: Encoder, modality: str, found: FoundItems) -> EmbeddedI
         found = find_items(Path("photos"), "image", "image")
         write_embeddings(Path("photos.parquet"), embed_items(encoder, "image", found))
     """
-    kind = kind_of(encoder, modality)
+    kind = encoder.kind(modality)
     z, kept, skipped = encoder.encode_readable(modality, found.items(kind), progress=f"embedding {modality}")
     bad = [(found.ids[at], reason) for at, reason in skipped]
     if not kept:
@@ -148,7 +123,7 @@ def embed_items(encoder: Encoder, modality: str, found: FoundItems) -> EmbeddedI
     texts = [None if isinstance(value, bytes) else value for value in (found.values[at] for at in kept)]
     info = {
         "model": encoder.name,
-        "fingerprint": fingerprint(encoder, modality),
+        "fingerprint": encoder.fingerprint(modality),
         "modality": modality,
         "kind": kind,
         "root": str(found.root.resolve()),

@@ -18,10 +18,11 @@ from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
 from xmodal.config.load import load_config
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
-from xmodal.evaluation.encoder import DUAL_ENCODERS, Encoder, load
-from xmodal.evaluation.evaluator import build_evaluator
+from xmodal.evaluation.encoder import Encoder
+from xmodal.evaluation.evaluator import Evaluator, build_evaluator
 from xmodal.evaluation.kept import KeptEmbeddings
-from xmodal.evaluation.run_report import run_notes, run_report
+from xmodal.evaluation.loading import DUAL_ENCODERS, load
+from xmodal.evaluation.run_report import run_notes, run_report, tested
 from xmodal.report.report import Record, Report, read_report
 
 Specs = Mapping[str, EvaluatorSpec]
@@ -112,40 +113,36 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
     """
     if not specs:
         raise UserError(f"{home}: names no evaluators; give --dataset or --suite")
+    evaluators = {name: build_evaluator(spec, encoder.kinds) for name, spec in specs.items()}
     if not resume and (home / "config.yaml").is_file():
-        report = run_report(home, encoder, {name: build_evaluator(spec) for name, spec in specs.items()}, {})
+        report = run_report(home, encoder, evaluators, {})
     else:
-        parts = [_one(encoder, name, spec, out / "tests" / name if resume else None) for name, spec in specs.items()]
-        report = Report(title=f"{encoder.name}")
-        for part in parts:
-            report = report.merge(part)
+        report = Report(title=encoder.name)
+        for name, evaluator in evaluators.items():
+            report = report.merge(_one(encoder, name, evaluator, out / "tests" / name if resume else None))
         report.title = encoder.name
         report.provenance = encoder.provenance | _today()
-        if (home / "config.yaml").is_file():
-            built = {name: build_evaluator(spec) for name, spec in specs.items()}
-            report.notes += run_notes(home, report.provenance, built)
+        report.notes += run_notes(home, report.provenance, tested(evaluators))
         if len(specs) > 1:
             report.records += suite_mean(report.records, list(specs))
     report.write(out)
     return report, out
 
 
-def _one(encoder: Encoder, name: str, spec: EvaluatorSpec, folder: Path | None) -> Report:
-    asked = spec.model_dump(mode="json")
+def _one(encoder: Encoder, name: str, evaluator: Evaluator, folder: Path | None) -> Report:
+    asked = evaluator.spec.model_dump(mode="json")
     wanted = {
         "evaluator": asked,
         "model": encoder.provenance,
         "dtype": str(encoder.dtype),
-        "weights": {name: tower.fingerprint() for name, tower in encoder.towers.items()},
-        "files": {
-            name: _stamp(value) for name, value in spec.model_dump(mode="json").items() if isinstance(value, str)
-        },
+        "weights": {modality: encoder.fingerprint(modality) for modality in encoder.towers},
+        "files": {key: _stamp(value) for key, value in asked.items() if isinstance(value, str)},
     }
     if folder is not None and (folder / "report.json").is_file():
         done = read_report(folder)
         if {key: done.provenance.get(key) for key in wanted} == wanted:
             return done
-    report = build_evaluator(spec).evaluate(encoder, name)
+    report = evaluator.evaluate(encoder, name)
     report.provenance = wanted | _today()
     if folder is not None:
         report.write(folder)

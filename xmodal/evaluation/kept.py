@@ -1,82 +1,124 @@
-"""Embeddings of a test, kept beside a run: another evaluation of the same items never reads them again.
+"""Embeddings of files, kept beside a run: what one evaluation has embedded is not read by the next.
 
-Enters: what was embedded and by what. Leaves: a safetensors file per (weights, preprocessing, items). Items are known
-by their path, size and time of change, or by their bytes.
+Enters: items and their embeddings. Leaves: `FOLDER/MAKER/*.safetensors`, where MAKER stands for the model, its
+preprocessing and its precision. An item is known by its path, size and time of change, or by its bytes; it is found
+again whatever the other items of a test are. What could not be read is not kept.
+
+Axes: n items, m of them found or readable, D embedding.
 """
 
 import hashlib
-import json
-from collections.abc import Sequence
+import os
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xmodal.data.tar_index import is_place
+from xmodal.data.place import file_of
 from xmodal.files import written_whole
-from xmodal.towers.tower import Processor, Tower
 
-Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [M, D], positions kept [M], (position, reason) skipped
+Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [m, D], positions kept [m], (position, reason) skipped
+Keys = NDArray[np.int64]
+
+PART = 16_384  # items of a file: what a killed evaluation has embedded is there for the next
+
+
+def item_keys(items: Sequence[Any]) -> Keys | None:
+    """A key for each item [n]; None where one is neither a file nor bytes.
+
+    Example:
+        item_keys([Path("a.jpg"), b"..."])
+    """
+    states: dict[str, str] = {}  # of files; a tar holds thousands of items
+    keys = np.empty(len(items), dtype=np.int64)
+    for at, item in enumerate(items):
+        if isinstance(item, bytes):
+            content = item
+        elif isinstance(item, str | Path):
+            file = file_of(str(item))
+            if file not in states:
+                states[file] = _state(file)
+            content = f"{os.path.abspath(item)}\0{states[file]}".encode("utf-8", "surrogateescape")  # noqa: PTH100
+        else:
+            return None
+        keys[at] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
+    return keys
 
 
 class KeptEmbeddings:
-    """A folder of embeddings.
+    """A folder of embeddings, which several processes may fill at once.
 
     Example:
-        kept = KeptEmbeddings(Path("runs/demo/embeddings"))
-        key = kept.key(tower, processor, items, torch.float32)
-        found = kept.read(key)  # None the first time
+        encoder.kept = KeptEmbeddings(Path("runs/cifar10_cl/embeddings"))
+        encoder.encode("image", files)  # read and embedded
+        encoder.encode("image", files)  # neither
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._towers: dict[int, str] = {}
 
-    def key(self, tower: Tower, processor: Processor, items: Sequence[Any], dtype: torch.dtype) -> str | None:
-        """A name for these items under this tower, run in `dtype`; None for items that are neither files nor bytes."""
-        if id(tower) not in self._towers:
-            digest = hashlib.sha256(tower.fingerprint().encode())
-            for name, value in sorted(tower.head.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-            self._towers[id(tower)] = digest.hexdigest()
-        digest = hashlib.sha256(f"{self._towers[id(tower)]} {dtype}".encode())
-        digest.update(json.dumps(processor.describe(), sort_keys=True, default=str).encode())
-        for item in items:
-            if isinstance(item, bytes):
-                digest.update(hashlib.blake2b(item, digest_size=16).digest())
-            elif isinstance(item, str | Path):
-                digest.update(f"{item}\0{_state(str(item))}\0".encode())
-            else:
-                return None
-        return digest.hexdigest()[:32]
+    def complete(
+        self, maker: str, items: Sequence[Any], dim: int, encode: Callable[[Sequence[Any]], Embedded]
+    ) -> Embedded:
+        """The embeddings of all items: those that are there, and those that `encode` makes, which are kept.
 
-    def read(self, key: str) -> Embedded | None:
-        """What was kept under a key; None where there is nothing, or nothing that can be read."""
-        path = self.folder / f"{key}.safetensors"
-        try:
-            with safe_open(path, "pt") as file:
-                skipped = [(int(at), str(why)) for at, why in json.loads(file.metadata()["skipped"])]
-                return file.get_tensor("z"), file.get_tensor("kept").tolist(), skipped
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            return None
+        Items that are neither files nor bytes are encoded and not kept.
+        """
+        keys = item_keys(items)
+        if keys is None:
+            return encode(items)
+        known, found = self._find(maker, keys)
+        z = torch.empty(len(items), dim)
+        if known.any():
+            z[torch.from_numpy(known)] = found
+        new, skipped = np.flatnonzero(~known), list[tuple[int, str]]()
+        for start in range(0, len(new), PART):
+            part = new[start : start + PART]
+            fresh, kept, bad = encode([items[at] for at in part])
+            rows = part[kept]
+            if len(rows):
+                self._add(maker, keys[rows], fresh)
+            z[torch.from_numpy(rows)], known[rows] = fresh, True
+            skipped += [(int(part[at]), reason) for at, reason in bad]
+        return z[torch.from_numpy(known)], np.flatnonzero(known).tolist(), skipped
 
-    def write(self, key: str, embedded: Embedded) -> None:
-        """Keep embeddings under a key."""
-        z, kept, skipped = embedded
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {"z": z.contiguous(), "kept": torch.tensor(kept, dtype=torch.int64)}
-        with written_whole(self.folder / f"{key}.safetensors") as beside:
-            save_file(tensors, beside, {"skipped": json.dumps(skipped)})
+    def _find(self, maker: str, keys: Keys) -> tuple[NDArray[np.bool_], Tensor]:
+        """Which items are there [n], and their embeddings [m, D] in that order; damaged files are passed over."""
+        known, parts = np.zeros(len(keys), dtype=bool), []
+        for file in sorted((self.folder / maker).glob("*.safetensors")):
+            try:
+                with safe_open(file, "pt") as opened:
+                    there = opened.get_tensor("keys").numpy()
+                    order = np.argsort(there)
+                    at = order[np.searchsorted(there, keys, sorter=order).clip(max=len(there) - 1)]
+                    new = (there[at] == keys) & ~known
+                    if new.any():
+                        parts.append((np.flatnonzero(new), opened.get_tensor("z")[at[new]]))
+                        known |= new
+            except (OSError, SafetensorError, IndexError):
+                continue
+        if not parts:
+            return known, torch.empty(0)
+        rows, found = np.concatenate([rows for rows, _ in parts]), torch.cat([z for _, z in parts])
+        return known, found[torch.from_numpy(np.argsort(rows))]
+
+    def _add(self, maker: str, keys: Keys, z: Tensor) -> None:
+        """Keep the embeddings [m, D] of some items."""
+        with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
+            save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside)
 
 
-def _state(item: str) -> str:
-    """Size and time of change of a file, or of the tar a place lies in; of what is not there nothing."""
+def _state(file: str) -> str:
+    """Size and time of change of a file; of what is not there nothing."""
     try:
-        found = Path(item.rpartition("@")[0] if is_place(item) else item).stat()
-    except OSError:
+        found = Path(file).stat()
+    except (OSError, ValueError):
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"

@@ -3,17 +3,17 @@
 Enters: anything `data.train` may be. Leaves: `LabelledItems`. Axes: n items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from xmodal.config.data import STANDARD_MODALITIES, ImageModality
+from xmodal.config.data import as_tested
 from xmodal.data.items import arrow_column, read_pairs
 from xmodal.data.manifest import root_of, strings
-from xmodal.data.tar_index import is_place
+from xmodal.data.place import is_place
 from xmodal.errors import UserError
 
 
@@ -51,8 +51,12 @@ class LabelledItems:
         )
 
 
-def read_labelled(path: Path, modality: str, cluster: str | None = None) -> LabelledItems:
+def read_labelled(
+    path: Path, modality: str, cluster: str | None = None, kinds: Mapping[str, str] | None = None
+) -> LabelledItems:
     """Read a test: columns MODALITY and `label` (or `labels`, lists: several per item), and `cluster` where asked for.
+
+    `kinds` says what a modality of an unusual name is (see `as_tested`).
 
     Raises:
         UserError: what `read_manifest` raises; no label column.
@@ -60,7 +64,7 @@ def read_labelled(path: Path, modality: str, cluster: str | None = None) -> Labe
     Example:
         test = read_labelled(Path("cifar10/test.parquet"), "image")
     """
-    spec = STANDARD_MODALITIES.get(modality, ImageModality)()
+    spec = as_tested(modality, kinds or {})
     manifest, items = read_pairs(path, {modality: spec})
     found = items[modality]
     columns = manifest.column_names
@@ -90,7 +94,7 @@ def read_labelled(path: Path, modality: str, cluster: str | None = None) -> Labe
 
 
 def located(value: str | bytes, root: Path) -> str | Path | bytes:
-    """An item where it is: bytes, a place in a tar under `root` (a string), or a file under it (a path)."""
+    """An item where it is: bytes, a place under `root` (a string), or a file under it (a path)."""
     if isinstance(value, bytes):
         return value
     return str(root / value) if is_place(value) else root / value

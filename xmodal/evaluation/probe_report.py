@@ -4,7 +4,7 @@ Enters: an encoder, a training and a test set. Leaves: a `Report`. The protocols
 Axes: n items or pairs, D embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from xmodal.checkpoint import versions
-from xmodal.config.data import ModalitySpec, TextModality
+from xmodal.config.data import ModalitySpec, TextModality, as_tested
 from xmodal.config.objectives import Kernel as KernelSpec
 from xmodal.data.items import Items, read_pairs
 from xmodal.data.manifest import root_of, strings
@@ -25,10 +25,10 @@ from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation import diagnostics
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.export import SPECS, kind_of
 from xmodal.evaluation.labelled import LabelledItems, located, read_labelled
 from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.evaluation.probe import ClassScores, drawn_interval, few_shot, knn_probe, linear_probe
+from xmodal.evaluation.run_report import Tested, run_notes
 from xmodal.evaluation.score_sheet import ScoreSheet
 from xmodal.objectives.kernels import Affine, Kernel, build_kernel
 from xmodal.prompts import readable
@@ -69,7 +69,7 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
     Example:
         probe_report(xmodal.load("runs/cifar"), ProbePlan(Path("test.parquet"), Path("train.parquet"))).write(folder)
     """
-    kind_of(encoder, plan.modality)
+    encoder.kind(plan.modality)
     name = plan.test.stem
     report = Report(title=f"Probes of {encoder.name}: {plan.modality}")
     probes = [probe for probe in PROBES if probe in plan.what]
@@ -79,6 +79,8 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
         report = report.merge(_probed(encoder, plan, plan.train, probes, name))
     if "diagnostics" in plan.what:
         report = report.merge(_diagnosed(encoder, plan, name))
+    files = read_labelled(plan.test, plan.modality, None, encoder.kinds).files if probes else []
+    report.notes += run_notes(Path(encoder.name), encoder.provenance, {name: Tested(plan.test, plan.modality, files)})
     report.provenance = {
         **encoder.provenance,
         "train": None if plan.train is None else str(plan.train),
@@ -93,7 +95,7 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
 
 
 def _probed(encoder: Encoder, plan: ProbePlan, train_path: Path, probes: Sequence[str], name: str) -> Report:
-    sets = [_labelled(path, plan) for path in (train_path, plan.test)]
+    sets = [_labelled(path, plan, encoder.kinds) for path in (train_path, plan.test)]
     (z, train), (z_test, test) = (_encoded(encoder, plan, items) for items in sets)
     groups = train.clusters if plan.group else None
     sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
@@ -158,8 +160,8 @@ def _few_shots(
     return report
 
 
-def _labelled(path: Path, plan: ProbePlan) -> LabelledItems:
-    items = read_labelled(path, plan.modality, plan.group)
+def _labelled(path: Path, plan: ProbePlan, kinds: Mapping[str, str]) -> LabelledItems:
+    items = read_labelled(path, plan.modality, plan.group, kinds)
     if items.several is not None:
         raise UserError(f"{path}: several labels per item; probes take one (column label)")
     return items
@@ -277,10 +279,10 @@ class _Pairs:
 
 def _pairs(encoder: Encoder, plan: ProbePlan) -> _Pairs:
     """At most `DIAGNOSED` pairs; each item once, and each caption: repeats would be each other's neighbours."""
-    kind = kind_of(encoder, plan.modality)
-    sides: dict[str, ModalitySpec] = {plan.modality: SPECS[kind]()}
+    kind = encoder.kind(plan.modality)
+    sides: dict[str, ModalitySpec] = {plan.modality: as_tested(plan.modality, encoder.kinds)}
     manifest, items = read_pairs(plan.test, sides)
-    has_text = plan.text in encoder.modalities and plan.text != plan.modality
+    has_text = plan.text in encoder.towers and plan.text != plan.modality
     if has_text and plan.text in manifest.column_names:
         manifest, items = read_pairs(plan.test, sides | {plan.text: TextModality()})
     labelled = "label" in manifest.column_names

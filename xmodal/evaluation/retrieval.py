@@ -6,7 +6,7 @@ mAP@10, each with its interval and its chance. Protocol: "Retrieval" in docs/eva
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xmodal.config.data import AudioModality
+from xmodal.config.data import as_tested
 from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.image import ImageError, read_image
@@ -36,7 +36,7 @@ from xmodal.evaluation.ranking import (
     median_rank_interval,
     rank,
 )
-from xmodal.evaluation.retrieval_pairs import Side, first_positives, groups_of, kind_of, read_both, renumbered
+from xmodal.evaluation.retrieval_pairs import Side, first_positives, groups_of, read_both, renumbered
 from xmodal.report.hits import SIDE, Hit, Query, Shown, picture_hits, text_hits
 from xmodal.report.record import Record
 from xmodal.report.report import Report
@@ -53,6 +53,7 @@ class Retrieval:
 
     Args:
         spec: the evaluator's part of the config.
+        kinds: modality -> text, audio or image; those of a usual name need none.
 
     Raises:
         UserError: the test cannot be read, or holds no caption.
@@ -62,10 +63,11 @@ class Retrieval:
         report.value("text_to_image_recall@1")
     """
 
-    def __init__(self, spec: RetrievalEvaluator) -> None:
+    def __init__(self, spec: RetrievalEvaluator, kinds: Mapping[str, str] | None = None) -> None:
         self.spec = spec
         self.modality = spec.items
-        self.items, self.texts, self.pairs, self.empty = read_both(spec)
+        self.is_audio = as_tested(spec.items, kinds or {}).kind == "audio"
+        self.items, self.texts, self.pairs, self.empty = read_both(spec, kinds or {})
         self._fixed: dict[str, tuple[Encoder, tuple[Tensor, list[int], list[tuple[int, str]]]]] = {}
 
     def metrics(self) -> set[str]:
@@ -89,7 +91,7 @@ class Retrieval:
         """
         files = self.files
         bad = [(str(file), "no such file") for file in files if not file.is_file()]
-        if not bad and isinstance(kind_of(self.modality), AudioModality):
+        if not bad and self.is_audio:
             found = zip(files, scan_headers(files), strict=True)
             bad = [(str(file), str(error)) for file, error in found if isinstance(error, AudioError)]
         require_usable(self.spec.test, len(self.items.items), bad, self.spec.max_bad, "the evaluator's max_bad")

@@ -3,7 +3,7 @@
 Enters: a manifest. Leaves: two `Side`s and the pairs between them, [P, 2] (item, text); equal item ids are one item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from xmodal.config.data import STANDARD_MODALITIES, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import as_tested
 from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.data.items import arrow_column, read_items
 from xmodal.data.manifest import read_manifest, root_of, strings
@@ -36,13 +36,8 @@ class Side:
         return Side(self.modality, [self.items[i] for i in places], [self.names[i] for i in places])
 
 
-def kind_of(modality: str) -> ModalitySpec:
-    """What a modality's items are, by its usual name; any other name is images'."""
-    return STANDARD_MODALITIES.get(modality, ImageModality)()
-
-
-def read_both(spec: RetrievalEvaluator) -> tuple[Side, Side, Ints, int]:
-    """(items, texts, pairs, captions missing or empty) of the test.
+def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> tuple[Side, Side, Ints, int]:
+    """(items, texts, pairs, captions missing or empty) of the test; `kinds` as `as_tested` takes it.
 
     An item without a caption is among the items, and in no pair. Of a row with an empty caption the item is kept.
 
@@ -50,14 +45,14 @@ def read_both(spec: RetrievalEvaluator) -> tuple[Side, Side, Ints, int]:
         UserError: the manifest cannot be read, or holds no caption.
 
     Example:
-        items, texts, pairs, empty = read_both(RetrievalEvaluator(test="data/coco/test.jsonl"))
+        items, texts, pairs, empty = read_both(RetrievalEvaluator(test="data/coco/test.jsonl"), {})
     """
     manifest = read_manifest(spec.test, (spec.items,), media=(spec.items, spec.text))
     if spec.text not in manifest.column_names:
         found = ", ".join(manifest.column_names)
         raise UserError(f"{spec.test}: missing column {spec.text!r}; found: {found}")
-    items, of_row = _read_items(spec, manifest)
-    texts, rows, numbers, empty = _read_texts(spec, manifest)
+    items, of_row = _read_items(spec, manifest, kinds)
+    texts, rows, numbers, empty = _read_texts(spec, manifest, kinds)
     if not len(rows):
         raise UserError(f"{spec.test}: column {spec.text!r} holds no caption at all; expected texts")
     return items, texts, np.unique(np.stack([of_row[rows], numbers], axis=1), axis=0), empty
@@ -94,10 +89,10 @@ def first_positives(found: Side, positives: Ints, counts: Ints) -> list[str]:
     return [found.names[i] + (f" (+{c - 1} more)" if c > 1 else "") for i, c in zip(firsts, counts, strict=True)]
 
 
-def _read_items(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints]:
+def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints]:
     """The items of a manifest (a `datasets.Dataset`), each once, and which of them each row is about."""
-    kind = kind_of(spec.items)
-    found = read_items(spec.test, manifest, spec.items, kind)
+    read_as = as_tested(spec.items, kinds)
+    found = read_items(spec.test, manifest, spec.items, read_as)
     _, first, of_row = np.unique(found.ids, return_index=True, return_inverse=True)
     order = np.argsort(first)  # as they come in the manifest: the first of equal scores wins
     place = np.empty_like(order)
@@ -105,7 +100,7 @@ def _read_items(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints]:
     firsts = first[order].tolist()
     values = [found.value(row) for row in firsts]
     root = root_of(spec.test)
-    items = [str(v) if isinstance(kind, TextModality) else located(v, root) for v in values]
+    items = [str(v) if read_as.kind == "text" else located(v, root) for v in values]
     named = f"{spec.items}_id"
     if named in manifest.column_names:
         column = strings(manifest, named)
@@ -115,7 +110,7 @@ def _read_items(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints]:
     return Side(spec.items, items, names), place[of_row].astype(np.int64)
 
 
-def _read_texts(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints, Ints, int]:
+def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int]:
     """The texts, each once; the row and the text of every caption; and how many captions are missing or empty."""
     column, named = arrow_column(manifest, spec.text), f"{spec.text}_id"
     ids = strings(manifest, named).to_pylist() if named in manifest.column_names else None
@@ -124,7 +119,7 @@ def _read_texts(spec: RetrievalEvaluator, manifest: Any) -> tuple[Side, Ints, In
             f"{spec.test}: column {spec.text!r} holds lists beside a column {named}; "
             "one name cannot stand for several texts: leave it out, or write a row per text"
         )
-    is_text = STANDARD_MODALITIES.get(spec.text, TextModality) is TextModality
+    is_text = as_tested(spec.text, kinds, other="text").kind == "text"
     root = root_of(spec.test)
     place: dict[str, int] = {}
     texts: list[str | Path | bytes] = []

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.perturbations import perturbed_sets
 from xmodal.evaluation.robustness import SUBSETS, mean_vectors, measure
 from xmodal.evaluation.robustness_tables import Question, write_up
+from xmodal.evaluation.run_report import Tested, run_notes
 from xmodal.evaluation.zero_shot import ZeroShot
 from xmodal.prompts import fill
 from xmodal.report.report import Report
@@ -89,6 +91,10 @@ def robustness_report(
         perturbed = {change: mean_vectors(prompts.embed(changed)) for change, changed in sets.items()}
         found[run] = measure(z[run][rows], embedded, question.answers(), ks, perturbed, most, seed)
     report = write_up(found, question)
+    under_test = {name: Tested(spec.test, spec.items, test.files)}
+    for run, encoder in encoders.items():
+        notes = run_notes(Path(encoder.name), encoder.provenance, under_test)
+        report.notes += [f"{run}: {note}" if len(encoders) > 1 else note for note in notes]
     report.provenance |= {
         "seed": seed,
         "runs": {run: encoder.provenance for run, encoder in encoders.items()},

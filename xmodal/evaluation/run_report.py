@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xmodal.checkpoint import versions
 from xmodal.config.load import load_config
@@ -45,35 +45,54 @@ def run_report(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
     }
-    report.notes += run_notes(run, report.provenance, evaluators)
+    report.notes += run_notes(run, report.provenance, tested(evaluators))
     report.figures = training_curves(run) | report.figures
     return report
 
 
-def run_notes(run: Path, facts: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> list[str]:
-    """What a reader of these evaluators' numbers must know of the run."""
+class Tested(NamedTuple):
+    """A test that a run is judged by."""
+
+    path: Path
+    modality: str  # of the items
+    files: Sequence[Path]  # the items that are files
+
+
+def tested(evaluators: Mapping[str, Evaluator]) -> dict[str, Tested]:
+    """The tests of some evaluators."""
+    return {name: Tested(each.spec.test, each.modality, each.files) for name, each in evaluators.items()}
+
+
+def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
+    """What a reader of numbers on these tests must know of the run; nothing where `run` is no run folder."""
+    if not (run / "config.yaml").is_file():
+        return []
     config = load_config(run / "config.yaml")
-    return [*_choices(config, facts, evaluators), *_overlaps(config, evaluators)]
+    return [*_choices(config, facts, tests), *_overlaps(config, tests)]
 
 
-def _choices(config: RunConfig, facts: Mapping[str, Any], evaluators: Mapping[str, Evaluator]) -> list[str]:
+def _choices(config: RunConfig, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
     """Which weights were evaluated, where that changes what the numbers mean."""
     step, steps = facts.get("weights_from_step"), config.train.steps
     if not facts.get("finished"):
         return [f"training is not finished: these are the weights of step {step} of {steps}."]
-    evaluator = (config.train.best or "").partition("/")[0]
-    if evaluator in evaluators:
-        chosen = f"step {step} of {steps}, the best by {config.train.best}"
-        return [f"{evaluator}: the weights were chosen on this test ({chosen}), which flatters its numbers."]
-    return []
+    if config.train.best is None:
+        return []
+    judge = os.path.realpath(config.evaluators[config.train.best.partition("/")[0]].test)
+    chosen = f"step {step} of {steps}, the best by {config.train.best}"
+    return [
+        f"{name}: the weights were chosen on this test ({chosen}), which flatters its numbers."
+        for name, test in tests.items()
+        if os.path.realpath(test.path) == judge
+    ]
 
 
-def _overlaps(config: RunConfig, evaluators: Mapping[str, Evaluator]) -> list[str]:
+def _overlaps(config: RunConfig, tests: Mapping[str, Tested]) -> list[str]:
     """Which tests hold files that were trained on; nothing where the training data are not there any more."""
     notes = []
-    for name, evaluator in evaluators.items():
-        modality = evaluator.modality
-        if modality not in config.towers or config.modality(modality).kind == "text" or not evaluator.files:
+    for name, test in tests.items():
+        modality = test.modality
+        if modality not in config.towers or config.modality(modality).kind == "text" or not test.files:
             continue
         if config.data.streaming or str(config.data.train).startswith("hub:") or config.data.train.is_dir():
             notes.append(
@@ -86,10 +105,10 @@ def _overlaps(config: RunConfig, evaluators: Mapping[str, Evaluator]) -> list[st
         except UserError:  # not there any more, or bytes in place of paths
             continue
         trained = {os.path.realpath(root_of(config.data.train) / row) for row in rows}
-        seen = sum(os.path.realpath(path) in trained for path in evaluator.files)
+        seen = sum(os.path.realpath(path) in trained for path in test.files)
         what = "recordings" if config.modality(modality).kind == "audio" else "images"
         if seen:
-            notes.append(f"{name}: {seen} of {len(evaluator.files)} test {what} are also training {what}.")
+            notes.append(f"{name}: {seen} of {len(test.files)} test {what} are also training {what}.")
     return notes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from xmodal.data.image import ImageError, read_image
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
-from xmodal.evaluation.export import EmbeddedItems, fingerprint, kind_of
+from xmodal.evaluation.export import EmbeddedItems
 from xmodal.evaluation.labelled import located
 from xmodal.report import render
 
@@ -49,7 +49,7 @@ def search(embedded: EmbeddedItems, encoder: Encoder, query: str, modality: str 
     """
     if k < 1:
         raise UserError(f"search: {k} hits asked for, expected 1 or more")
-    is_text = kind_of(encoder, modality) == "text"
+    is_text = encoder.kind(modality) == "text"
     if not query.strip():
         raise UserError("search: an empty query; say what to look for")
     require_same_model(embedded, encoder)
@@ -63,7 +63,7 @@ def search(embedded: EmbeddedItems, encoder: Encoder, query: str, modality: str 
 def require_same_model(embedded: EmbeddedItems, encoder: Encoder) -> None:
     """Raise `UserError` unless the encoder would make the same embeddings: equal weights and preprocessing."""
     modality = embedded.info["modality"]
-    same = modality in encoder.towers and embedded.info["fingerprint"] == fingerprint(encoder, modality)
+    same = modality in encoder.towers and embedded.info["fingerprint"] == encoder.fingerprint(modality)
     if not same:
         raise UserError(
             f"search: the embeddings were made by {embedded.info['model']} ({modality}), not by {encoder.name}: "

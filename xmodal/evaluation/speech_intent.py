@@ -6,7 +6,7 @@ through the text tower, with the same class vectors. Protocol: "Speech to intent
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,13 @@ class SpeechIntent:
 
     Args:
         spec: the evaluator's part of the config.
+        kinds: of the model's modalities; the two named in the spec are audio and text in any case.
 
     Raises:
         UserError: (from `evaluate`) unreadable files, an example sentence that occurs in the test, no labels.
     """
 
-    def __init__(self, spec: SpeechIntentEvaluator) -> None:
+    def __init__(self, spec: SpeechIntentEvaluator, kinds: Mapping[str, str] | None = None) -> None:
         self.spec = spec
         self.templates = load_templates(spec.prompts)
         columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))

@@ -6,7 +6,7 @@ cosine. Radford et al. 2021 (2103.00020), section 3.1; equal to CLIP_benchmark's
 Axes: n items, C classes, D embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -53,17 +53,18 @@ class ZeroShot:
 
     Args:
         spec: the evaluator's part of the config.
+        kinds: modality -> text, audio or image; those of a usual name need none.
 
     Raises:
         UserError: unreadable files, unknown subset, a label that is no candidate, fewer than two classes.
     """
 
-    def __init__(self, spec: ZeroShotEvaluator) -> None:
+    def __init__(self, spec: ZeroShotEvaluator, kinds: Mapping[str, str] | None = None) -> None:
         self.spec = spec
         self.modality = spec.items
         self.templates = load_templates(spec.prompts)
         self._fixed: tuple[Encoder, Embedded] | None = None  # the items' embeddings, where they never change
-        test = read_labelled(spec.test, spec.items, spec.cluster)
+        test = read_labelled(spec.test, spec.items, spec.cluster, kinds)
         self.classes, self.test, self.left_out = _candidates(spec, test)
 
     @property
@@ -211,7 +212,7 @@ def _candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, 
     """The classes to choose among, the items that are of them, and how many others are left out."""
     found = set(test.labels) if test.several is None else {label for row in test.several for label in row}
     context: dict[str, Any] = {}
-    labels, left_out = sorted(found), 0
+    labels, left_out = in_order(found), 0
     if spec.classes is not None:
         if isinstance(spec.classes, str):
             subset = load_subset(spec.classes)
@@ -235,6 +236,16 @@ def _candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, 
         given = read_names(spec.names)
     names = [given.get(label, readable(label)) for label in labels]
     return Classes(tuple(labels), tuple(names), context), test, left_out
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels sorted; class numbers by their size, so that the first of two equal names is the one of the lower number.
+
+    Example:
+        in_order({"10", "9"})  # ["9", "10"]
+    """
+    found = list(labels)
+    return sorted(found, key=int) if all(label.isdecimal() for label in found) else sorted(found)
 
 
 def _distinct(classes: Sequence[str], found: set[str], path: Path) -> list[str]:

@@ -2,7 +2,8 @@
 
 A template set is a YAML file holding a list of sentences in which `{c}` stands for the class name. The sets shipped
 here are found by name (`speech_intent`, `digits`, `cifar`, `plain`, ...), and so are CLIP's 80 and 7 for ImageNet
-(`imagenet80`, `imagenet7`), which are read from the installed open_clip; a user's own set is found by its path.
+(`imagenet80`, `imagenet7`), which are read from the installed open_clip; a user's own set is found by its path. Text
+files with one template, or one class name, a line are read too: webdataset's sets for classification bring such.
 """
 
 import json
@@ -20,10 +21,10 @@ _OPEN_CLIP = {"imagenet80": "OPENAI_IMAGENET_TEMPLATES", "imagenet7": "SIMPLE_IM
 
 
 def load_templates(name_or_path: str | Path) -> list[str]:
-    """The templates of a shipped set, or of a YAML file of one's own.
+    """The templates of a shipped set, or of a file of one's own: a YAML list, or a `.txt` with one a line.
 
     Args:
-        name_or_path: a set's name; or a path, told by its ending `.yaml` or `.yml`, or by a folder in it.
+        name_or_path: a set's name; or a path, told by its ending `.yaml`, `.yml` or `.txt`, or by a folder in it.
 
     Raises:
         UserError: no such set or file; the file is no list of sentences, is empty, or a template lacks `{c}`.
@@ -36,7 +37,7 @@ def load_templates(name_or_path: str | Path) -> list[str]:
 
         return [template("{c}") for template in getattr(zero_shot_metadata, _OPEN_CLIP[str(name_or_path)])]
     given = Path(name_or_path)
-    if given.suffix in (".yaml", ".yml") or len(given.parts) > 1:
+    if given.suffix in (".yaml", ".yml", ".txt") or len(given.parts) > 1:
         path = given
         if not path.is_file():
             raise UserError(f"{path}: no such template file; expected a YAML list of sentences with {{c}} in them")
@@ -48,7 +49,9 @@ def load_templates(name_or_path: str | Path) -> list[str]:
             hint = f"did you mean {near[0]}?" if near else "name one of these or a YAML file"
             raise UserError(f"prompts: no template set {str(name_or_path)!r} among {', '.join(known)}; {hint}")
     try:
-        templates = read_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        templates = lines if path.suffix == ".txt" else read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a YAML list of templates: {' '.join(str(error).split())}") from None
     if not isinstance(templates, list) or not templates:
@@ -78,7 +81,9 @@ def readable(label: str) -> str:
 
 
 def read_names(path: Path | None) -> Mapping[str, str]:
-    """A JSON object of label -> class name; nothing without a path.
+    """Label -> class name, from a JSON object of them; nothing without a path.
+
+    Of a `.txt` with one name a line, the names of the labels 0, 1, 2, ...
 
     Raises:
         UserError: it cannot be read, or is something else.
@@ -86,7 +91,9 @@ def read_names(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        lines = {str(at): line.strip() for at, line in enumerate(text.splitlines()) if line.strip()}
+        names = lines if path.suffix == ".txt" else json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected JSON with one readable name per label ({error})") from error
     if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
