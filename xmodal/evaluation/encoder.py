@@ -7,7 +7,7 @@ knows of a model goes through here.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xmodal.data.audio import as_waveform, read_audio
-from xmodal.data.image import MOST_PIXELS, ImageError, read_image
+from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.side import UNREADABLE
 from xmodal.embedding import BATCH_SIZE, Features, embed
 from xmodal.errors import UserError
@@ -47,6 +47,7 @@ class Encoder:
         provenance: what a report records of it.
         dtype: what the towers run in (autocast); embeddings are float32 in any case.
         max_pixels: modality -> largest image that is decoded.
+        trained_labels: of the pairs it was trained on, where they had labels.
 
     Example:
         encoder = xmodal.load("runs/demo")
@@ -62,6 +63,7 @@ class Encoder:
         provenance: dict[str, Any] | None = None,
         dtype: torch.dtype = torch.float32,
         max_pixels: Mapping[str, int] | None = None,
+        trained_labels: Collection[str] = (),
     ) -> None:
         self.dtype = dtype
         self.kept: KeptEmbeddings | None = None  # where embeddings of files stay for the next evaluation
@@ -71,6 +73,7 @@ class Encoder:
         self.name = name
         self.provenance = dict(provenance or {})
         self.max_pixels = dict(max_pixels or {})
+        self.trained_labels = frozenset(trained_labels)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -251,7 +254,10 @@ def features_or_wave(
         if isinstance(item, str | Path | bytes):
             image = read_image(item, max_pixels=max_pixels)
         elif isinstance(item, Image.Image):
-            image = item.convert("RGB")
+            try:
+                image = upright(item)
+            except (OSError, ValueError) as error:  # a truncated file is opened, and fails when it is decoded
+                raise ImageError(f"{type(item).__name__}: {error}") from error
         else:
             pixels = np.asarray(item)
             if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):

@@ -25,7 +25,8 @@ from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation import diagnostics
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.labelled import LabelledItems, located, read_labelled
+from xmodal.evaluation.labelled import LabelledItems, read_labelled
+from xmodal.evaluation.located import located
 from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.evaluation.probe import ClassScores, drawn_interval, few_shot, knn_probe, linear_probe
 from xmodal.evaluation.run_report import Tested, run_notes
