@@ -14,6 +14,7 @@ from xmodal.config.data import ImageModality
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import StoreTower
+from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
 from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_store import StoreProcessor
@@ -41,6 +42,8 @@ def load(
     Raises:
         UserError: neither a run folder nor such a model, no weights yet, or damaged ones.
     """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if str(model).startswith(DUAL_ENCODERS):
         from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
