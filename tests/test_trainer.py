@@ -248,12 +248,13 @@ def test_a_report_says_when_its_test_was_trained_on(tiny_config: Path, tiny_pair
 def test_the_report_of_an_unfinished_run_says_so(tiny_config: Path, tmp_path: Path) -> None:
     config = load_config(tiny_config)
     report = Trainer(config).fit()
-    assert report.notes == []
+    trained = "held: 4 of its classes occur in training (call, play, set, ...): prompted classification, not zero-shot."
+    assert report.notes == [trained]
     (tmp_path / "run" / "training.json").unlink()  # as if it had been killed after its last checkpoint
     (tmp_path / "run" / "model.safetensors").unlink()
     encoder = xmodal.load(tmp_path / "run")
     again = run_report(tmp_path / "run", encoder, {"held": SpeechIntent(config.evaluators["held"])}, {})
-    assert again.notes == ["training is not finished: these are the weights of step 12 of 12."]
+    assert again.notes == [trained, "training is not finished: these are the weights of step 12 of 12."]
     assert again.value("held/accuracy_mean") == report.value("held/accuracy_mean")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,6 +28,7 @@ from torch import Tensor
 from xmodal.aligner import Aligner
 from xmodal.config.load import config_differences, dump_config, load_config
 from xmodal.config.schema import RunConfig
+from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 from xmodal.files import write_json, write_text, written_whole
 
@@ -132,8 +134,12 @@ def open_run(config: RunConfig) -> Path | None:
 
 
 def is_run(folder: Path) -> bool:
-    """Is this a run folder?"""
-    return (folder / "config.yaml").exists()
+    """Is this a run folder: does it hold a run's config.yaml, and not some other program's?"""
+    try:
+        found = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(found, dict) and {"output", "data", "towers"} <= found.keys()
 
 
 def has_weights(folder: Path) -> bool:
@@ -158,6 +164,8 @@ class State:
     best: float | None = None
     best_step: int | None = None
     threads: int | None = None
+    evaluated: int | None = None  # the step of the last evaluation
+    data: str | None = None  # a digest of the training pairs
     scaler: dict[str, Any] | None = None
 
 
@@ -185,7 +193,7 @@ def save_checkpoint(
         temporary / "optimizer.safetensors",
     )
     save_file({str(rank): g for rank, g in enumerate(generators)}, temporary / "generators.safetensors")
-    if is_run(run):
+    if (run / "config.yaml").exists():
         shutil.copyfile(run / "config.yaml", temporary / "config.yaml")
     write_json(temporary / "state.json", state.__dict__)
     if final.exists():  # the same step once more, after its evaluation
@@ -233,7 +241,7 @@ def kept_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the folder holds no run, or no weights yet.
     """
-    if not is_run(folder):
+    if not (folder / "config.yaml").exists():
         raise UserError(f"{folder}: not a run folder (no config.yaml); give the folder named by `output`")
     if (folder / "model.safetensors").exists():
         return load_tensors(folder / "model.safetensors")

@@ -4,6 +4,7 @@ Enters: a script's `main`. Leaves: an exit code. Every foreseeable mistake is ra
 says what, where, found, expected and the way out.
 """
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,9 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
         if __name__ == "__main__":
             sys.exit(run_script(main))
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII alone shows ? for the rest
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]

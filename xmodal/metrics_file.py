@@ -26,8 +26,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def truncate_metrics(folder: Path, step: int) -> None:
-    """Drop what was logged after `step`: a resumed run logs those steps again."""
+def truncate_metrics(folder: Path, step: int, evaluated: bool = True) -> None:
+    """Drop what was logged after `step`, and with `evaluated` false its evaluation: a resumed run logs them again."""
     path = folder / "metrics.jsonl"
+
+    def stays(row: dict[str, Any]) -> bool:
+        at = row.get("step", step)
+        return at < step or (at == step and (evaluated or not any(key.startswith("eval/") for key in row)))
+
     if path.exists():
-        write_json_lines(path, [row for row in read_metrics(folder) if row.get("step", step) <= step])
+        write_json_lines(path, [row for row in read_metrics(folder) if stays(row)])

@@ -243,8 +243,11 @@ class StoreWriter:
 
     def _start(self, ids: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ours = any((self.folder / name).exists() for name in ("store.json", "progress.json"))
-        foreign = [name for name in ("ids.npy", "rows.npy") if (self.folder / name).exists()]
+        began, stored = _read_json(self.folder / "progress.json"), _read_json(self.folder / "store.json")
+        ours = (began or {}).keys() >= {"begun", "batches"} or (stored or {}).keys() >= {"version", *FINGERPRINT}
+        foreign = [
+            name for name in ("ids.npy", "rows.npy", "store.json", "progress.json") if (self.folder / name).exists()
+        ]
         if foreign and not ours:
             raise UserError(f"{self.folder}: holds {foreign[0]} that no store wrote; choose another folder")
         # First the folder is claimed as ours, then store.json goes: a half-made folder is never taken for a store.

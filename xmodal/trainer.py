@@ -99,13 +99,20 @@ class Trainer:
         self.model, self.prepared = self.accelerator.prepare(self.aligner, self.optimizer)
         self.state = State(step=0)
         self.undecodable: dict[str, str] = {}  # items that failed after the header scan, with the reason
+        began_with = None if isinstance(self.dataset, StreamedPairs) else self.dataset.digest
         generator = None
         if checkpoint is not None:
             self.state, generator = load_checkpoint(
                 checkpoint, self.aligner, self.optimizer, self.accelerator.process_index
             )
+            if None not in (self.state.data, began_with) and self.state.data != began_with:
+                raise UserError(
+                    f"data.train: {config.data.train} has changed since {config.output} began with it; put the data "
+                    "back, or start a new run with output=..."
+                )
             if self.accelerator.scaler is not None and self.state.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.state.scaler)
+        self.state.data = began_with
         if self.main:
             self._write_once()
         # last, since building towers draws numbers; dropout differs between processes
@@ -156,7 +163,7 @@ class Trainer:
         at_start = dict(self.dataset.skipped)  # a resumed run has listed the others before
         self.undecodable = {name: reason for name, reason in listed.items() if name not in at_start}
         labels = [] if isinstance(self.dataset, StreamedPairs) else self.dataset.label_names
-        if labels:
+        if labels and not (folder / LABELS).is_file():
             write_json(folder / LABELS, labels)
         self.encoder = during_training(self.config, self.aligner, self.processors, self.dataset.named, labels)
 
@@ -224,9 +231,11 @@ class Trainer:
         self._choose_threads()
         if self.main:
             (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
-            truncate_metrics(self.config.output, self.state.step)
+            truncate_metrics(self.config.output, self.state.step, evaluated=not self._evaluation_is_missing())
         start_trackers(self.accelerator, self.config)
         self.model.train()
+        if self._evaluation_is_missing():  # the run was killed after this step was saved, and before it was judged
+            self._save_and_evaluate(self.state.step == spec.steps)
         recent: list[dict[str, Tensor]] = []
         began, start = time.perf_counter(), self.state.step
         bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
@@ -327,8 +336,15 @@ class Trainer:
         elif due:
             self._evaluate()
 
+    def _evaluation_is_missing(self) -> bool:
+        """Is an evaluation due at the step where a resumed run stands, of which its checkpoint knows nothing?"""
+        spec, step = self.config.train, self.state.step
+        due = bool(spec.eval_every and step % spec.eval_every == 0) or (step == spec.steps and spec.best is not None)
+        return step > 0 and due and self.state.evaluated != step
+
     def _evaluate(self) -> None:
         """Run the evaluators on the main process, log their numbers, keep the best weights."""
+        self.state.evaluated = self.state.step
         if self.main:
             self.model.eval()
             reports = [e.evaluate(self.encoder, name, brief=True) for name, e in self.evaluators.items()]

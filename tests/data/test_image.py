@@ -95,7 +95,7 @@ def test_the_first_frame_of_an_animation():
         (encoded(Image.fromarray(PIXELS))[:60], "cannot be decoded|no image"),
         (huge(30_000, 30_000), "decompression bomb"),
         (huge(12_000, 10_000), "12000 x 10000 pixels, more than max_pixels"),
-        (encoded(Image.fromarray(np.full((2, 2), -3.0, np.float32)), "TIFF"), "F pixels"),
+        (encoded(Image.fromarray(np.full((2, 2), -3.0, np.float32)), "TIFF"), "pixels are floating-point numbers"),
     ],
 )
 def test_what_cannot_be_used(data, message):

@@ -53,7 +53,7 @@ class RetrievalEvaluator(Spec):
     test: Path
     column: str | None = None  # of the items; default: the modality's name
     text_column: str | None = None  # of the texts, likewise
-    ks: tuple[Count, ...] = (1, 5, 10)  # recall@k
+    ks: tuple[Count, ...] = Field((1, 5, 10), min_length=1)  # recall@k
     max_bad: Share = 0.01
     items: str = "image"  # the modalities' names
     text: str = "text"

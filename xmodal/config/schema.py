@@ -16,6 +16,8 @@ from xmodal.config.objectives import CWCLSpec, Objective
 from xmodal.config.spec import Beta, Count, Positive, Share, Spec
 from xmodal.config.towers import StoreTower, TowerSpec, is_locked, trains
 
+RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
+
 
 class Rule(Spec):
     """Parameters whose name matches `match` (a regex, `re.search`) get these settings; the first match wins."""
@@ -78,6 +80,14 @@ class RunConfig(Spec):
 
     @field_validator("towers", mode="after")
     @classmethod
+    def _named(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
+        for name in towers:
+            if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED:
+                raise ValueError(f"{name!r}: expected the name of a modality, such as speech: letters, digits and _")
+        return towers
+
+    @field_validator("towers", mode="after")
+    @classmethod
     def _something_trains(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
         if not any(trains(tower) for tower in towers.values()):
             raise ValueError("nothing to train: every tower is locked and has no head")
@@ -103,7 +113,7 @@ class RunConfig(Spec):
                 )
         if not self.pairs and len(self.towers) != 2:
             problems.append(f"pairs: {len(self.towers)} towers need their pairs named, as [[trainable, guide], ...]")
-        problems += self._store_problems() + self._view_problems()
+        problems += self._store_problems() + self._view_problems() + self._evaluator_problems()
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -113,6 +123,18 @@ class RunConfig(Spec):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _evaluator_problems(self) -> list[str]:
+        """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""
+        problems = []
+        for name, evaluator in self.evaluators.items():
+            for role in ("items", "speech", "text"):
+                modality = getattr(evaluator, role, None)
+                if modality is not None and modality not in self.towers:
+                    problems.append(
+                        f"evaluators.{name}.{role}: {modality!r} is not one of the towers ({', '.join(self.towers)})"
+                    )
+        return problems
 
     def _view_problems(self) -> list[str]:
         """Augmentation that would go unseen, and views that would all be the same."""

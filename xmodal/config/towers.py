@@ -112,6 +112,11 @@ class TimmTower(Adaptable):
     def _weights(self) -> Self:
         if self.weights is not None and self.mode == "scratch":
             raise ValueError("weights goes with mode locked or unlocked")
+        taken = sorted(self.options.keys() & {"num_classes", "in_chans", "features_only", "pretrained", "img_size"})
+        if taken:
+            raise ValueError(f"options: {taken[0]} is not for setting: a tower is a backbone of RGB images, pooled")
+        if self.options.get("global_pool") == "":
+            raise ValueError("options: global_pool '' leaves features unpooled; leave it out, or name a pooling")
         return self
 
 

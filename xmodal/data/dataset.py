@@ -5,6 +5,7 @@ turned into features (kept in memory up to `cache_mb`), augmented when training,
 with several captions one is drawn in every epoch.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class PairDataset(Dataset[PairBatch]):
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
         self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
+        self.digest = self._digest()
         self.label_names: list[str] = []
         self._labels: np.ndarray | None = None
         if labels is not None:
@@ -82,6 +84,13 @@ class PairDataset(Dataset[PairBatch]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _digest(self) -> str:
+        """What is trained on, as far as ids tell: the pairs' names and their items', in order."""
+        found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
+        for side in self._sides:
+            found.update(side.items.ids.tobytes())
+        return found.hexdigest()
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         def rng(side: Side, row: int) -> np.random.Generator | None:

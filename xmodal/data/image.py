@@ -103,9 +103,13 @@ def _inside(image: Image.Image, inset: int) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers; expected 8 or 16 bits a channel")
+    if image.mode.startswith("I"):
         values = np.asarray(image)
-        if image.mode == "F" or values.max(initial=0) > 65535 or values.min(initial=0) < 0:
+        if values.max(initial=0) > 65535 or values.min(initial=0) < 0:
             raise ValueError(f"{image.mode} pixels outside 0 to 65535")
+        if image.mode == "I" and values.max(initial=0) <= 255:  # 8 bits in 32
+            return Image.fromarray(values.astype(np.uint8)).convert("RGB")
         return Image.fromarray((values.astype(np.float64) / 257).round().astype(np.uint8)).convert("RGB")
     return image.convert("RGB")

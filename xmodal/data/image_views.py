@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import v2
 
 from xmodal.config.data import ImageAugment
 
@@ -78,10 +77,9 @@ def _resized_crop(
 ) -> Tensor:
     assert spec.crop_scale is not None
     top, left, height, width = crop_box(image.height, image.width, spec.crop_scale, spec.crop_ratio, rng)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    cut = pixels[:, top : top + height, left : left + width]
-    mode = InterpolationMode(processor.interpolation)
-    return F.resize(cut, list(processor.size), interpolation=mode, antialias=True)
+    cut = image.crop((left, top, left + width, top + height))
+    scaled = cut.resize(processor.size[::-1], Image.Resampling[processor.interpolation.upper()])
+    return torch.from_numpy(np.array(scaled)).permute(2, 0, 1)
 
 
 def crop_box(

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xmodal.data.sources import read_csv, read_folder, read_hub
+from xmodal.data.sources import named_labels, read_csv, read_folder, read_hub
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines
 from xmodal.store import content_id
@@ -102,12 +102,14 @@ def _read_table(path: Path, needed: Sequence[str], media: Sequence[str], hint: s
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet:
         return _read_parquet(path)
-    return read_csv(path) if path.suffix in (".csv", ".tsv") else _read_jsonl(path, needed, media, hint)
+    return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_jsonl(path, needed, media, hint)
 
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path).replace_schema_metadata(None)
+        table = pq.read_table(path)
+        features = datasets.Features.from_arrow_schema(table.schema)  # of `datasets`: names of class numbers
+        return named_labels(table, features).replace_schema_metadata(None)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); make it again") from error
 

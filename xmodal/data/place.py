@@ -6,7 +6,7 @@
 
 import re
 
-_MEMBER = re.compile(r"(.+\.tar)@(\d{1,18})\+(\d{1,18})", re.DOTALL)
+_MEMBER = re.compile(r"(.+\.(?:tar|TAR))@(\d{1,18})\+(\d{1,18})", re.DOTALL)
 _INSET = re.compile(r"(.+)@inset(\d{1,4})", re.DOTALL)
 
 

@@ -6,7 +6,10 @@ folder of class folders   the file's path under the modality's usual name, `labe
 hub:NAME[@REVISION][:SPLIT]   any map-style data set `datasets` can load; default split: train
 """
 
+import glob
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from xmodal.errors import UserError
 
 IMAGES = IMAGE_SUFFIXES
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev"})
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +36,12 @@ def read_csv(path: Path) -> pa.Table:
     """
     with path.open("rb") as file:
         names = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    types = {name.strip('"'): pa.string() for name in names.split(delimiter)}
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    header = [name.strip('"') for name in names.split(delimiter)]
+    twice = [name for name, times in Counter(header).items() if times > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} occurs twice in its header; rename or remove one")
+    types = dict.fromkeys(header, pa.string())
     try:
         return pyarrow.csv.read_csv(
             path,
@@ -60,13 +68,13 @@ def read_folder(folder: Path) -> pa.Table:
     parquet = sorted(map(str, folder.glob("**/*.parquet")))
     if parquet:
         try:
-            found = datasets.load_dataset("parquet", data_files=parquet, split="train")
+            found = datasets.load_dataset("parquet", data_files=list(map(glob.escape, parquet)), split="train")
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise UserError(
                 f"{folder}: its parquet files cannot be read as one: {reason}; mend or remove one"
             ) from error
-        return _named_labels(found)
+        return named_labels(found.data.table, found.features)
     return _class_folders(folder)
 
 
@@ -76,14 +84,19 @@ def holds_class_folders(folder: Path) -> bool:
 
 
 def _holds_tars(folder: Path) -> bool:
-    return any(path.name.endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.t*"))
+    return any(path.name.lower().endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.[tT]*"))
 
 
 def _class_folders(folder: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
-    empty = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        found = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in IMAGES | AUDIO and not f.is_dir()]
+    empty, others = [], 0
+    places = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if places and {place.name.lower() for place in places} <= SPLITS:
+        raise UserError(f"{folder}: holds {', '.join(p.name for p in places)}, which are splits; name one of them")
+    for place in places:
+        files = [f for f in sorted(place.rglob("*")) if not f.is_dir() and not f.name.startswith(".")]
+        found = [f for f in files if f.suffix.lower() in IMAGES | AUDIO]
+        others += len(files) - len(found)
         if not found:
             empty.append(place.name)
         for file in found:
@@ -99,6 +112,9 @@ def _class_folders(folder: Path) -> pa.Table:
         raise UserError(
             f"{folder}: expected *.tar, *.parquet, or class folders with images or audio in them, found none of these"
         )
+    if others:
+        known = ", ".join(sorted(IMAGES | AUDIO))
+        log.warning("%s: %d files are left out: neither image nor audio by their endings (%s)", folder, others, known)
     return pa.Table.from_pylist(rows)
 
 
@@ -113,7 +129,7 @@ def read_hub(name: str) -> pa.Table:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise UserError(f"hub:{name}: {reason}; check name, split and connection") from error
-    return _named_labels(found)
+    return named_labels(found.data.table, found.features)
 
 
 def hub_parts(name: str) -> dict[str, str | None]:
@@ -132,12 +148,18 @@ def hub_parts(name: str) -> dict[str, str | None]:
     return {"path": place, "revision": revision or None, "split": split or "train"}
 
 
-def _named_labels(found: datasets.Dataset) -> pa.Table:
-    """The data set's table, a column of class numbers turned into the classes' names."""
-    table = found.data.table
-    for name, feature in found.features.items():
-        if isinstance(feature, datasets.ClassLabel):
-            numbers = table[name].to_pylist()
-            names = [None if n is None or n < 0 else feature.names[n] for n in numbers]
-            table = table.set_column(table.column_names.index(name), name, pa.array(names, pa.string()))
+def named_labels(table: pa.Table, features: Mapping[str, Any]) -> pa.Table:
+    """A table of `datasets`, its columns of class numbers (or of lists of them) turned into the classes' names."""
+    for name, feature in features.items():
+        several = isinstance(feature, datasets.List | datasets.LargeList)
+        labels = feature.feature if several else feature
+        if isinstance(labels, datasets.ClassLabel) and name in table.column_names:
+
+            def named(number: int | None, names: list[str] = labels.names) -> str | None:
+                return None if number is None or number < 0 else names[number]
+
+            found = table[name].to_pylist()
+            values = [None if row is None else [*map(named, row)] for row in found] if several else [*map(named, found)]
+            kind = pa.list_(pa.string()) if several else pa.string()
+            table = table.set_column(table.column_names.index(name), name, pa.array(values, kind))
     return table

@@ -21,7 +21,7 @@ from xmodal.data.place import member_of
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_IMAGE = 64 * 2**20  # bytes
 MAX_TEXT = 2**20  # bytes of one .txt or .json
 
@@ -151,7 +151,7 @@ def _find_tars(source: Path | str) -> tuple[list[Path], Path]:
     packed = [path for path in files if path.name.lower().endswith(COMPRESSED)]
     if packed:
         raise _compressed(packed[0], f" ({len(packed)} such files)" if len(packed) > 1 else "")
-    tars = [path for path in files if path.suffix == ".tar"]
+    tars = [path for path in files if path.suffix.lower() == ".tar"]
     if not tars:
         raise UserError(
             f"{source}: no .tar there; expected tars as img2dataset writes them (00000.tar, 00001.tar, ...)"

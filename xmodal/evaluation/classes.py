@@ -55,7 +55,15 @@ def candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, L
         given: Any = imagenet_classes()
     else:
         given = read_names(spec.names)
+    if given and not given.keys() & set(labels):
+        raise UserError(
+            f"{spec.test}: names: none of the {len(given)} names of {spec.names} is for one of its labels "
+            f"({', '.join(labels[:3])}, ...); check that they are of the same kind"
+        )
     names = [given.get(label, readable(label)) for label in labels]
+    blank = [label for label, name in zip(labels, names, strict=True) if not name.strip()]
+    if blank:
+        raise UserError(f"{spec.test}: the class {blank[0]!r} has an empty name; give it one in names")
     return Classes(tuple(labels), tuple(names), context), test, left_out
 
 

@@ -91,10 +91,15 @@ def read_labelled(
         empty = np.flatnonzero(arrow_column(manifest, asked).is_null().to_numpy(zero_copy_only=False))
         if len(empty):
             raise UserError(f"{path}: {asked} is null in {len(empty)} rows (row {empty[0] + 1}); fill or remove them")
+        if asked == cluster and pa.types.is_nested(arrow_column(manifest, asked).type):
+            raise UserError(f"{path}: column {asked!r} holds lists or structs; a cluster is named by one value")
     labels, several = np.array([], dtype=object), None
     given = arrow_column(manifest, label)
     if pa.types.is_list(given.type) or pa.types.is_large_list(given.type):
-        several = [[str(one) for one in row] for row in given.to_pylist()]
+        several = given.to_pylist()
+        if any(one is None for row in several for one in row):
+            raise UserError(f"{path}: column {label!r} holds lists with null in them; remove these")
+        several = [[str(one) for one in row] for row in several]
     elif label == "labels":
         raise UserError(f"{path}: column 'labels' holds {given.type} values, expected lists; one label goes in label")
     else:

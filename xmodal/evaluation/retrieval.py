@@ -59,7 +59,7 @@ class Retrieval:
         UserError: the test cannot be read, or holds no caption.
 
     Example:
-        report = Retrieval(RetrievalEvaluator(test="data/coco/test.jsonl")).evaluate(encoder, "coco")
+        report = Retrieval(RetrievalEvaluator(test="data/coco/test.parquet")).evaluate(encoder, "coco")
         report.value("text_to_image_recall@1")
     """
 
@@ -67,7 +67,7 @@ class Retrieval:
         self.spec = spec
         self.modality = spec.items
         self.kind = as_tested(spec.items, kinds or {}).kind
-        self.items, self.texts, self.pairs, self.empty = read_both(spec, kinds or {})
+        self.items, self.texts, self.pairs, self.empty, self.renamed = read_both(spec, kinds or {})
         self._fixed: dict[str, tuple[Encoder, tuple[Tensor, list[int], list[tuple[int, str]]]]] = {}
 
     def metrics(self) -> set[str]:
@@ -163,7 +163,7 @@ class Retrieval:
 
         frames = []
         true = first_positives(found, positives, counts)
-        for k in self.spec.ks:
+        for k in dict.fromkeys(self.spec.ks):
             hits = ranks.hits(k)
             record(f"recall@{k}", hits.mean(), bootstrap_interval(hits, clusters), chance_recall(counts, m, min(k, m)))
             columns = {
@@ -189,6 +189,8 @@ class Retrieval:
         """Notes on what has no partner."""
         spec = self.spec
         notes = [f"{self.empty} entries of {spec.text} are missing or empty, and left out."] if self.empty else []
+        if self.renamed:
+            notes.append(f"{self.renamed} rows name another item under an id seen before: the first one is taken.")
         for side, column in ((items, 0), (texts, 1)):
             alone = len(side.items) - len(np.unique(pairs[:, column]))
             if alone:

@@ -6,7 +6,7 @@ Enters: a manifest. Leaves: two `Side`s and the pairs between them, [P, 2] (item
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -43,8 +43,18 @@ class Side:
         return [item for item in self.items if isinstance(item, Path)]
 
 
-def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> tuple[Side, Side, Ints, int]:
-    """(items, texts, pairs, captions missing or empty) of the test; `kinds` as `as_tested` takes it.
+class Pairs(NamedTuple):
+    """Both sides of a test, and who belongs to whom."""
+
+    items: Side
+    texts: Side
+    pairs: Ints  # [P, 2] (item, text)
+    empty: int  # captions missing or empty
+    renamed: int  # rows that name something else under an id that was there before: the first is taken
+
+
+def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> Pairs:
+    """The pairs of the test; `kinds` as `as_tested` takes it.
 
     An item without a caption is among the items, and in no pair. Of a row with an empty caption the item is kept.
 
@@ -52,18 +62,21 @@ def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> tuple[Side,
         UserError: the manifest cannot be read, or holds no caption.
 
     Example:
-        items, texts, pairs, empty = read_both(RetrievalEvaluator(test="data/coco/test.jsonl"), {})
+        read_both(RetrievalEvaluator(test="data/coco/test.parquet"), {}).pairs
     """
+    if spec.items == spec.text:
+        raise UserError(f"{spec.test}: retrieval from {spec.items} to itself; name two modalities as items and text")
     column, captions = spec.column or spec.items, spec.text_column or spec.text
     manifest = read_manifest(spec.test, (column,), media=(column, captions))
     if captions not in manifest.column_names:
         found = ", ".join(manifest.column_names)
         raise UserError(f"{spec.test}: missing column {captions!r}; found: {found}")
-    items, of_row = _read_items(spec, manifest, kinds)
-    texts, rows, numbers, empty = _read_texts(spec, manifest, kinds)
+    items, of_row, items_renamed = _read_items(spec, manifest, kinds)
+    texts, rows, numbers, empty, texts_renamed = _read_texts(spec, manifest, kinds)
     if not len(rows):
         raise UserError(f"{spec.test}: column {captions!r} holds no caption at all; expected texts")
-    return items, texts, np.unique(np.stack([of_row[rows], numbers], axis=1), axis=0), empty
+    pairs = np.unique(np.stack([of_row[rows], numbers], axis=1), axis=0)
+    return Pairs(items, texts, pairs, empty, items_renamed + texts_renamed)
 
 
 def renumbered(pairs: Ints, kept_items: Ints, kept_texts: Ints) -> Ints:
@@ -97,7 +110,7 @@ def first_positives(found: Side, positives: Ints, counts: Ints) -> list[str]:
     return [found.names[i] + (f" (+{c - 1} more)" if c > 1 else "") for i, c in zip(firsts, counts, strict=True)]
 
 
-def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints]:
+def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, int]:
     """The items of a manifest (a `datasets.Dataset`), each once, and which of them each row is about."""
     read_as = as_tested(spec.items, kinds).model_copy(update={"column": spec.column})
     found = read_items(spec.test, manifest, spec.items, read_as)
@@ -107,20 +120,23 @@ def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
     place[order] = np.arange(len(order))
     firsts = first[order].tolist()
     items = Sources(found, root_of(spec.test), read_as.kind == "text", found.first[firsts])
-    named = f"{spec.items}_id"
+    named, renamed = f"{spec.items}_id", 0
     if named in manifest.column_names:
         column = strings(manifest, named)
+        for row, same in enumerate(first[of_row].tolist()):
+            if row != same and found.value(int(found.first[row])) != found.value(int(found.first[same])):
+                renamed += 1
         names = [str(column[row].as_py()) for row in firsts]
     elif pa.types.is_large_string(found.values.type):
         names = [str(found.value(row)) for row in firsts]
     else:
         ids = strings(manifest, "id")
         names = [str(ids[row].as_py()) for row in firsts]
-    return Side(spec.items, items, names), place[of_row].astype(np.int64)
+    return Side(spec.items, items, names), place[of_row].astype(np.int64), renamed
 
 
-def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int]:
-    """The texts, each once; the row and the text of every caption; and how many captions are missing or empty."""
+def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int, int]:
+    """The texts, each once; the row and the text of every caption; how many are empty; how many are renamed."""
     column, named = arrow_column(manifest, spec.text_column or spec.text), f"{spec.text}_id"
     ids = strings(manifest, named).to_pylist() if named in manifest.column_names else None
     if ids is not None and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
@@ -128,11 +144,16 @@ def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
             f"{spec.test}: column {spec.text!r} holds lists beside a column {named}; "
             "one name cannot stand for several texts: leave it out, or write a row per text"
         )
+    listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    kind = column.type.value_type if listed else column.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        what = f"column {spec.text_column or spec.text!r} holds {column.type} values"
+        raise UserError(f"{spec.test}: {what}, expected strings, or lists of strings")
     is_text = as_tested(spec.text, kinds, other="text").kind == "text"
     root = root_of(spec.test)
     place: dict[str, int] = {}
     texts: list[str | Path] = []
-    rows, numbers, empty = [], [], 0
+    rows, numbers, empty, renamed = [], [], 0, 0
     for row, value in enumerate(column.to_pylist()):
         captions = value if isinstance(value, list) else [value]
         empty += not captions
@@ -142,9 +163,13 @@ def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
                 empty += 1
                 continue
             name = text if ids is None or ids[row] is None else ids[row]
+            item = text if is_text else cast(str | Path, located(text, root))
             if name not in place:
                 place[name] = len(texts)
-                texts.append(text if is_text else cast(str | Path, located(text, root)))
+                texts.append(item)
+            else:
+                renamed += texts[place[name]] != item
             rows.append(row)
             numbers.append(place[name])
-    return Side(spec.text, texts, list(place)), np.array(rows, np.int64), np.array(numbers, np.int64), empty
+    side = Side(spec.text, texts, list(place))
+    return side, np.array(rows, np.int64), np.array(numbers, np.int64), empty, renamed

@@ -63,6 +63,10 @@ class SpeechIntent:
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = read_names(spec.names)
         self.text_side: tuple[Encoder, Candidates, Tensor] | None = None  # where the text tower is fixed
+        candidates = set(self.examples or self.test["label"])
+        if len(candidates) < 2:
+            one = ", ".join(map(str, candidates))
+            raise UserError(f"{spec.examples or spec.test}: one intent ({one}), expected two or more to choose among")
         seen = {_plain(t) for t in self.test[spec.text]}
         for label, sentences in self.examples.items():
             for sentence in sentences:
@@ -247,8 +251,10 @@ def rank_intents(
     Raises:
         UserError: no intents, or a recording that cannot be read.
     """
-    if not intents:
-        raise UserError('no intents to choose among: give --intent "turn on the lights" at least once')
+    if not intents or not all(intent.strip() for intent in intents):
+        what = "an empty intent" if intents else "no intents to choose among"
+        raise UserError(f'{what}: give --intent "turn on the lights" at least once')
+    intents = list(dict.fromkeys(intents))
     vectors = class_vectors(encoder, text, [fill(list(templates), intent) for intent in intents])
     scores = encoder.encode(speech, audio, sample_rate) @ vectors.T
     return [sorted(zip(intents, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in scores]
@@ -262,6 +268,8 @@ def _plain(sentence: str) -> str:
 def _read_examples(path: Path) -> dict[str, list[str]]:
     rows = read_manifest(path, ("text", "label"), ids=False)
     examples: dict[str, list[str]] = {}
-    for text, label in zip(rows["text"], rows["label"], strict=True):
+    for number, (text, label) in enumerate(zip(rows["text"], rows["label"], strict=True), start=1):
+        if not text.strip():
+            raise UserError(f"{path}: row {number}: an empty example of {label!r}; fill or remove it")
         examples.setdefault(label, []).append(text)
     return examples
