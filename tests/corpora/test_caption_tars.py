@@ -1,8 +1,13 @@
-"""img2dataset's folder to a manifest whose images are read out of the tars."""
+"""img2dataset's folder to a manifest whose images are read out of the tars; killed runs go on."""
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,8 @@ from pictures import rows_of, save, skipped_of
 from xmodal.corpora import CORPORA
 from xmodal.data.image import read_image
 from xmodal.errors import UserError
+
+SCRIPT = Path(__file__).resolve().parents[2] / "data_prep" / "prepare.py"
 
 
 @pytest.fixture
@@ -59,3 +66,64 @@ def test_limit_and_mistakes(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no .tar there; expected tars as img2dataset writes them"):
         CORPORA["cc3m"](tmp_path / "out", tmp_path / "none", None)
     assert not (tmp_path / "none").exists()
+
+
+def spoil(tar: Path) -> None:
+    """Nothing readable in it any more, but as long and as old as it was: whoever opens it, notices."""
+    status = tar.stat()
+    tar.write_bytes(b"x" * status.st_size)
+    os.utime(tar, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_killed_run_opens_only_the_tars_that_were_not_done(tmp_path: Path) -> None:
+    root, out = tmp_path / "cc12m", tmp_path / "out"
+    for shard in range(8):
+        (root / f"{shard % 2}").mkdir(parents=True, exist_ok=True)
+        with tarfile.open(root / f"{shard % 2}" / f"{shard:05d}.tar", "w") as tar:
+            for number in range(1500):
+                for ending, data in (("jpg", b"x" * 10), ("txt", f"text {number}".encode())):
+                    info = tarfile.TarInfo(f"{number:04d}.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    tars = sorted(root.rglob("*.tar"))
+    run = subprocess.Popen([sys.executable, str(SCRIPT), "cc12m", str(root), str(out)], stderr=subprocess.DEVNULL)
+    while run.poll() is None and len(list(out.glob(".train.parts/*.json"))) < 3:
+        time.sleep(0.005)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    done = len(list(out.glob(".train.parts/*.json")))
+    assert 3 <= done < 8
+    assert not (out / "train.parquet").exists()
+    for tar_file in tars[:done]:
+        spoil(tar_file)
+    assert CORPORA["cc12m"](root, out, None) == {out / "train.parquet": 8 * 1500}
+    expected = [(f"{t.parent.name}/{t.stem}/{n:04d}", f"text {n}") for t in tars for n in range(1500)]
+    assert [(row["id"], row["text"]) for row in rows_of(out / "train.parquet")] == expected
+    assert [path.name for path in out.iterdir()] == ["train.parquet"]  # nothing of the way there is left
+
+
+def test_what_was_done_is_kept_and_what_changed_is_read_again(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest = out / "train.parquet"
+    written = CORPORA["cc3m"](corpus, out, None)
+    before = manifest.stat().st_mtime_ns
+    whole = (corpus / "00000.tar").read_bytes()
+    status = (corpus / "00000.tar").stat()
+    spoil(corpus / "00000.tar")
+    assert CORPORA["cc3m"](corpus, out, None) == written == {manifest: 7, manifest.with_suffix(".skipped.jsonl"): 1}
+    assert manifest.stat().st_mtime_ns == before
+    os.utime(corpus / "00000.tar")  # a new date: opened, and found spoilt
+    assert CORPORA["cc3m"](corpus, out, None)[manifest] == 3
+    (corpus / "00000.tar").write_bytes(whole)
+    os.utime(corpus / "00000.tar", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert CORPORA["cc3m"](corpus, out, None)[manifest] == 7
+    manifest.with_suffix(".skipped.jsonl").unlink()  # a kill between the two files
+    assert CORPORA["cc3m"](corpus, out, None) == written
+    (out / ".train.parts").mkdir()
+    (out / ".train.parts" / "mine").touch()
+    assert CORPORA["cc3m"](corpus, out, 2)[manifest] == 2
+    assert [path.name for path in (out / ".train.parts").iterdir()] == ["mine"]
+    (corpus / "00002.tar").write_bytes(whole)
+    assert CORPORA["cc3m"](corpus, out, None)[manifest] == 11
+    with pytest.raises(UserError, match=r"train.parquet: in the way, the manifest of cc3m; choose another OUT"):
+        CORPORA["cc12m"](corpus, out, None)

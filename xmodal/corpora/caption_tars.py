@@ -2,8 +2,12 @@
 
 The images stay in the tars, and the manifest names their places there. A row's id ends with img2dataset's key, by which
 the parquet files beside the tars (address, size, licence) can be joined.
+
+What a tar holds is kept at once as a small file in `OUT/.train.parts`, so that a run that was killed goes on where it
+was. When the manifest is written, these files are removed.
 """
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,9 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from xmodal.corpora.image_manifest import write_manifest
-from xmodal.data.tar_index import scan_tars
+from xmodal.corpora.image_manifest import fingerprint, write_manifest
+from xmodal.corpora.tar_parts import PART, indexed
+from xmodal.data.tar_index import COMPRESSED, scan_tars
 from xmodal.data.unusable import Bad
+from xmodal.errors import UserError
 
 _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": pa.string()}
 
@@ -21,7 +27,8 @@ _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": pa.string()}
 def prepare(corpus: str, root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     """Write `OUT/train.parquet`: `id`, `image` (a place inside a tar), `text` (the caption).
 
-    With a limit, tars are read until there are as many rows. Tars inside `OUT` are named relative to it.
+    With a limit, tars are read until there are as many rows. Tars inside `OUT` are named relative to it. A manifest
+    made of the same tars (names, sizes, dates) is left as it is.
 
     Raises:
         UserError: no tars, or compressed ones; no captioned image in any.
@@ -29,9 +36,17 @@ def prepare(corpus: str, root: Path, out: Path, limit: int | None = None) -> dic
     Example:
         prepare("cc12m", Path("data/cc12m"), Path("data/cc12m"))
     """
+    tars = _tars(root)
+    path, parts = out / "train.parquet", out / ".train.parts"
     skipped: list[Bad] = []
-    rows = _rows(root, out, limit, skipped)
-    return write_manifest(out / "train.parquet", _COLUMNS, rows, skipped, {"corpus": corpus, "limit": limit})
+    made = {"corpus": corpus, "limit": limit, "source": fingerprint(path, files=tars)}
+    rows = _rows(tars, root if root.is_dir() else root.parent, parts, limit, skipped)
+    written = write_manifest(path, _COLUMNS, rows, skipped, made, exact=True)
+    for part in parts.glob(PART):
+        part.unlink()
+    with contextlib.suppress(OSError):  # not there, or something else in it
+        parts.rmdir()
+    return written
 
 
 prepare_cc3m = partial(prepare, "cc3m")
@@ -39,15 +54,24 @@ prepare_cc12m = partial(prepare, "cc12m")
 prepare_yfcc15m = partial(prepare, "yfcc15m")
 
 
-def _rows(root: Path, out: Path, limit: int | None, skipped: list[Bad]) -> Iterator[dict[str, Any]]:
+def _tars(root: Path) -> list[Path]:
+    """The tars of a folder and of those in it, sorted; or the one given."""
+    tars = [root] if root.is_file() else sorted(path for path in root.rglob("*.tar") if path.is_file())
+    if not tars or any(path.name.lower().endswith(COMPRESSED) for path in root.rglob("*.t*")):
+        next(scan_tars(root))  # raises, and says which
+        raise UserError(f"{root}: no such folder; expected tars as img2dataset writes them")
+    return tars
+
+
+def _rows(tars: list[Path], base: Path, parts: Path, limit: int | None, skipped: list[Bad]) -> Iterator[dict[str, Any]]:
     count = 0
-    for index in scan_tars(root, out):
-        skipped += index.skipped
-        for row in index.rows:
-            if row["text"] is None:
-                skipped.append((row["id"], "no caption"))
+    for part in indexed(tars, base, parts):
+        skipped += part.skipped
+        for name, image, text in part.rows:
+            if text is None:
+                skipped.append((name, "no caption"))
                 continue
-            yield {"id": row["id"], "image": row["image"], "text": row["text"]}
+            yield {"id": name, "image": image, "text": text}
             count += 1
             if count == limit:
                 return

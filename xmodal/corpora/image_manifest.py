@@ -1,9 +1,10 @@
 """What the readers of image corpora share: which files are images, and one parquet manifest with what was left out.
 
-A manifest holds `id`, `image` and `text` or `label`. What a reader leaves out goes into `NAME.skipped.jsonl` beside
-it, an item and a reason a row.
+A manifest holds `id`, `image` and `text` or `label`, and in its metadata what it was made of (`made_of`). What a reader
+leaves out goes into `NAME.skipped.jsonl` beside it, an item and a reason a row.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -14,6 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tqdm import tqdm
+
+from xmodal.data.manifest import MADE_OF, made_of
 from xmodal.data.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
@@ -22,7 +26,6 @@ from xmodal.files import write_json_lines, written_whole
 TEXTS = pa.list_(pa.string())  # several captions
 IMAGE_BYTES = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
-_KEY = b"xmodal.corpus"  # in the schema: this file was written here
 _BATCH = 10_000  # rows
 
 
@@ -32,44 +35,80 @@ def write_manifest(
     rows: Iterable[dict[str, Any]],
     skipped: list[Bad],
     made: dict[str, Any],
+    exact: bool = False,
 ) -> dict[Path, int]:
     """Write one manifest and what was left out of it; returns the number of rows of each file.
 
     Args:
-        path: the parquet file, replaced where this function wrote it.
+        path: the parquet file, replaced where this function wrote it for the same corpus.
         columns: name to type.
         rows: read as they are written; they may fill `skipped` on the way.
         skipped: items left out, with the reason.
-        made: what the file is made of (`corpus`, `limit`, ...); where it holds a `source` and the file there was made
-            of the same, the file is left as it is and `rows` is not read.
+        made: what the file is made of, values of JSON: `corpus`, `limit`, where its labels or captions come from; and
+            `source`, a fingerprint (`fingerprint`, a checksum). Where the file there was made of the same and nothing
+            was left out of it, it is left as it is and `rows` is not read.
+        exact: the source tells also when something that was left out is mended: leave the file in that case, too.
 
     Raises:
-        UserError: another's file is in the way; there is no row.
+        UserError: another's file is in the way, or another corpus' manifest; there is no row.
 
     Example:
         write_manifest(out / "val.parquet", {"id": pa.string()}, rows, skipped, {"corpus": "coco", "limit": None})
     """
     beside = path.with_suffix(".skipped.jsonl")
-    before = _made_of(path)
-    if before is None and beside.exists():
-        raise UserError(f"{beside}: in the way, and not written here; choose another OUT, or move it")
-    if "source" in made and before == made:
-        return {path: pq.read_metadata(path).num_rows}
+    before = made_of(path)
+    for file, ours in ((path, bool(before)), (beside, path.exists())):
+        if file.exists() and not ours:
+            raise UserError(f"{file}: in the way, and not written here; choose another OUT, or move it")
+    if before and before.get("corpus") != made["corpus"]:
+        raise UserError(f"{path}: in the way, the manifest of {before.get('corpus')}; choose another OUT, or move it")
+    left_out = before.pop("left_out", 0)
+    gaps_known = not left_out or (exact and beside.exists())
+    schema = pa.schema(columns)
+    if "source" in made and before == made and gaps_known and schema.equals(pq.read_schema(path)):
+        return {path: pq.read_metadata(path).num_rows} | ({beside: left_out} if left_out else {})
     stream = iter(rows)
     first = next(stream, None)
     if first is None:
         raise UserError(f"{path}: there would be no row in it; left out: {listed(skipped) or 'nothing'}")
-    schema = pa.schema(columns, metadata={_KEY: json.dumps(made)})
     count = 0
     with written_whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         for batch in _batches(itertools.chain([first], stream)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
             count += len(batch)
+        writer.add_key_value_metadata({MADE_OF.decode(): json.dumps(made | {"left_out": len(skipped)})})
     if not skipped:
         beside.unlink(missing_ok=True)
         return {path: count}
-    left_out = ({"item": _printable(item), "reason": reason} for item, reason in skipped)
-    return {path: count, beside: write_json_lines(beside, left_out)}
+    listing = ({"item": _printable(item), "reason": reason} for item, reason in skipped)
+    return {path: count, beside: write_json_lines(beside, listing)}
+
+
+def fingerprint(manifest: Path, folders: Iterable[Path] = (), files: Iterable[Path] = ()) -> str:
+    """What tells whether a corpus has changed since the manifest was made of it.
+
+    Of a folder it is the date, which changes when a file in it is added, removed or renamed, but not when one is
+    written in place; of a file its size and date; of both how the manifest names them.
+
+    Example:
+        fingerprint(out / "val.parquet", [root / "val2017"], [root / "annotations" / "captions_val2017.json"])
+    """
+    parts: list[tuple[str, str, int, int]] = []
+    for folder in folders:
+        parts.append((reference(folder, manifest), "", 0, folder.stat().st_mtime_ns))
+    homes: dict[Path, str] = {}
+    for file in files:
+        if file.parent not in homes:
+            homes[file.parent] = reference(file.parent, manifest)
+        status = file.stat()
+        parts.append((homes[file.parent], file.name, status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
@@ -82,7 +121,8 @@ def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
     """
     names = []
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+        listed_by_name = sorted(entries, key=lambda entry: entry.name)
+        for entry in tqdm(listed_by_name, desc=f"listing {folder.name}", unit="file", delay=2, leave=False):
             if entry.name.startswith(".") or entry.is_dir():
                 continue
             reason = _unusable(entry)
@@ -139,17 +179,6 @@ def chosen_splits(root: Path, asked: Sequence[str], needed: Mapping[str, Sequenc
             "ROOT is the folder into which the corpus was unpacked"
         )
     return chosen
-
-
-def _made_of(path: Path) -> dict[str, Any] | None:
-    """What an earlier manifest was made of; none where there is no file."""
-    if not path.exists():
-        return None
-    try:
-        made: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[_KEY])
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise UserError(f"{path}: in the way, and not written here; choose another OUT, or move it") from error
-    return made
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

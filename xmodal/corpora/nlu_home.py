@@ -7,6 +7,7 @@ also serves as the sentences behind class means.
 
 from pathlib import Path
 
+from xmodal.corpora.image_manifest import evenly
 from xmodal.corpora.rows import read_rows
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
@@ -39,7 +40,6 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     wrong = [f"{path}: found {n} {what}, expected {m}" for what, (n, m) in counts.items() if n != m]
     if wrong:
         raise UserError("\n".join(f"{line}; is the file complete and unchanged?" for line in wrong))
-    wanted = len(rows) if limit is None else min(limit, len(rows))
-    kept = [i * len(rows) // wanted for i in range(wanted)]
+    kept = evenly(len(rows), limit)
     texts = [{"id": str(rows[i]["id"]), "text": rows[i]["text"], "label": labels[i]} for i in kept]
     return {out / "texts.jsonl": write_json_lines(out / "texts.jsonl", texts)}

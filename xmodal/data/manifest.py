@@ -26,6 +26,8 @@ from xmodal.errors import UserError
 from xmodal.files import read_json_lines
 from xmodal.store import content_id
 
+MADE_OF = b"xmodal.corpus"  # key of a parquet file's metadata: what `data_prep/prepare.py` made it of, as JSON
+
 
 def read_manifest(
     path: Path,
@@ -62,6 +64,22 @@ def read_manifest(
             table = table.set_column(table.column_names.index(name), name, column)
     _check_values(path, table, needed)
     return datasets.Dataset(table)
+
+
+def made_of(path: Path) -> dict[str, Any]:
+    """What a manifest of `data_prep/prepare.py` says of its making; of any other file, and of a folder, nothing.
+
+    `corpus`, `limit`, `left_out` (the number of items in NAME.skipped.jsonl), `source` (tells when to read the corpus
+    again), and where labels, captions or the split come from: the file's name and its sha256.
+
+    Example:
+        made_of(Path("data/coco/test.parquet"))["split_file"]  # "dataset_coco.json"
+    """
+    try:
+        made = json.loads((pq.read_metadata(path).metadata or {})[MADE_OF])
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return {}
+    return made if isinstance(made, dict) else {}
 
 
 def root_of(path: Path) -> Path:
