@@ -6,6 +6,8 @@
     python data_prep/prepare.py cc12m data/cc12m data/cc12m
 
 Prints each file written with its number of rows; `NAME.skipped.jsonl` lists what was left out of NAME, with reasons.
+Run again after a kill, it goes on where it was (tars of img2dataset); after the end, manifests whose corpus is the same
+are left as they are. `data_prep/verify.py` checks the archives first, where their checksums are published.
 
 Speech and texts: fsdd (human digits, six leave-one-speaker-out folds), nlu_home (home-assistant sentences), slurp
 (devel sentences); the last two are texts, to be voiced by `data_prep/synthesize_speech.py`. Images and captions: cc3m,

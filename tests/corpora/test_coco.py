@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from pictures import rows_of, save, skipped_of
 from xmodal.config.data import ImageModality, TextModality
 from xmodal.corpora.coco import prepare
 from xmodal.data.items import read_pairs
+from xmodal.data.manifest import made_of
 from xmodal.errors import UserError
 
 
@@ -84,3 +86,24 @@ def test_mistakes(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"val.parquet: there would be no row in it"):
         prepare(corpus, tmp_path / "out", splits=["val"])
     assert not (tmp_path / "out").exists()
+
+
+def test_what_changed_is_read_again(corpus: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "val.parquet"
+    annotations = corpus / "annotations" / "captions_val2017.json"
+    images = corpus / "val2017"
+    content = json.loads(annotations.read_text())
+    content["images"] = content["images"][:2]  # the two that can be used
+    annotations.write_text(json.dumps(content))
+    (images / "000000000200.jpg").unlink()
+    (images / "000000000204.jpg").unlink()
+    assert prepare(corpus, tmp_path, splits=["val"]) == {manifest: 2}
+    date = manifest.stat().st_mtime_ns
+    assert made_of(manifest)["captions_sha256"] == hashlib.sha256(annotations.read_bytes()).hexdigest()
+    assert prepare(corpus, tmp_path, splits=["val"]) == {manifest: 2}
+    assert manifest.stat().st_mtime_ns == date
+    annotations.write_text(annotations.read_text().replace("first", "other"))
+    prepare(corpus, tmp_path, splits=["val"])
+    assert rows_of(manifest)[1]["text"] == ["other"]
+    (images / "000000000201.jpg").unlink()
+    assert prepare(corpus, tmp_path, splits=["val"])[manifest] == 1

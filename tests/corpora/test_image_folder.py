@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pictures import rows_of, save, skipped_of
@@ -11,6 +12,7 @@ from xmodal.config.data import ImageModality
 from xmodal.corpora.image_folder import prepare
 from xmodal.corpora.image_manifest import evenly
 from xmodal.data.items import read_pairs
+from xmodal.data.manifest import made_of
 from xmodal.errors import UserError
 
 
@@ -119,3 +121,46 @@ def test_nothing_of_anothers_is_overwritten(corpus: Path, tmp_path: Path) -> Non
     prepare(corpus, out)
     prepare(corpus, out, limit=2)  # its own
     assert len(rows_of(foreign)) == 2
+
+
+def test_the_same_folders_are_not_read_again_and_changed_ones_are(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest, beside = out / "images.parquet", out / "images.skipped.jsonl"
+
+    def again(rows: int, left_out: int = 0, rewritten: bool = True) -> None:
+        before = manifest.stat().st_mtime_ns
+        expected = {manifest: rows} | ({beside: left_out} if left_out else {})
+        assert prepare(corpus, out) == expected
+        assert (manifest.stat().st_mtime_ns != before) is rewritten
+        assert len(rows_of(manifest)) == rows
+
+    prepare(corpus, out)
+    again(5, rewritten=False)
+    save(corpus / "rose" / "c.jpg")
+    again(6)
+    (corpus / "rose" / "c.jpg").rename(corpus / "rose" / "d.txt")
+    again(5, left_out=1)
+    (corpus / "rose" / "d.txt").rename(corpus / "rose" / "e.jpg")
+    (corpus / "rose" / "e.jpg").write_bytes(b"")
+    again(5, left_out=1)
+    (corpus / "rose" / "e.jpg").write_bytes(b"x")  # mended in place: no folder's date tells
+    again(6)
+    again(6, rewritten=False)
+    save(corpus / "tulip" / "a.jpg")
+    again(7)
+    moved = corpus.rename(tmp_path / "elsewhere")
+    assert prepare(moved, out) == {manifest: 7}
+    assert rows_of(manifest)[0]["image"].startswith(str(moved))
+    assert made_of(manifest).keys() == {"corpus", "limit", "source", "left_out"}
+
+
+def test_only_our_manifests_say_what_they_are_made_of(corpus: Path, tmp_path: Path) -> None:
+    table = pa.table({"id": ["a"]})
+    pq.write_table(table.replace_schema_metadata({"xmodal.corpus": "{", "more": "x"}), tmp_path / "broken.parquet")
+    pq.write_table(table.replace_schema_metadata({"xmodal.corpus": "[]"}), tmp_path / "list.parquet")
+    pq.write_table(table, tmp_path / "bare.parquet")
+    (tmp_path / "rows.jsonl").write_text('{"id": "a"}')
+    for name in ("broken.parquet", "list.parquet", "bare.parquet", "rows.jsonl", "none", ".", "hub:cifar10"):
+        assert made_of(tmp_path / name) == {}
+    prepare(corpus, tmp_path, limit=2)
+    assert made_of(tmp_path / "images.parquet")["limit"] == 2

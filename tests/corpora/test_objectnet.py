@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from xmodal.corpora.objectnet import prepare
 from xmodal.data.image import read_image
+from xmodal.data.manifest import made_of
 from xmodal.errors import UserError
 
 
@@ -33,11 +35,17 @@ def test_only_classes_that_overlap_imagenet(corpus: Path, tmp_path: Path) -> Non
     assert clock == {
         "id": "alarm_clock/0a1b.png",
         "image": str(corpus / "images" / "alarm_clock" / "0a1b.png") + "@inset2",
-        "label": "Alarm clock",
+        "label": "alarm clock",
+        "objectnet_label": "Alarm clock",
         "imagenet": ["analog clock", "digital clock"],
     }
     assert camera["imagenet"] == ["Polaroid camera, Polaroid Land camera", "reflex camera"]
     assert list(skipped_of(out / "test.parquet")) == ["air_freshener"]
+    counterparts = (corpus / "mappings" / "objectnet_to_imagenet_1k.json").read_bytes()
+    made = made_of(out / "test.parquet")
+    assert made["classes_from"] == "objectnet_to_imagenet_1k.json"
+    assert made["classes_sha256"] == hashlib.sha256(counterparts).hexdigest()
+    assert prepare(corpus.parent, tmp_path / "from_above")[tmp_path / "from_above" / "test.parquet"] == 2
 
 
 def test_no_red_line_reaches_a_model(corpus: Path, tmp_path: Path) -> None:

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from tqdm import tqdm
 
-from xmodal.corpora.image_manifest import TEXTS, chosen_splits, image_files, reference, write_manifest
+from xmodal.corpora.image_manifest import (
+    TEXTS,
+    chosen_splits,
+    fingerprint,
+    image_files,
+    reference,
+    sha256_of,
+    write_manifest,
+)
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -26,6 +35,7 @@ def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[st
     """Write a manifest for each split there: `id` (COCO's image id), `image`, `text` (the list of its captions).
 
     Left out, and listed: images that are missing or empty, images without a caption. Rows keep the annotations' order.
+    A manifest made of the same files is left as it is.
 
     Raises:
         UserError: annotations or image folder missing, or not in COCO's form.
@@ -40,7 +50,9 @@ def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[st
         path = out / f"{split}.parquet"
         skipped: list[Bad] = []
         rows = _rows(annotations, images, path, limit, skipped)
-        written |= write_manifest(path, _COLUMNS, rows, skipped, {"corpus": "coco", "limit": limit})
+        made = {"corpus": "coco", "limit": limit, "captions_from": annotations.name}
+        made |= {"captions_sha256": sha256_of(annotations), "source": fingerprint(path, [images])}
+        written |= write_manifest(path, _COLUMNS, rows, skipped, made)
     return written
 
 
@@ -52,7 +64,7 @@ def _rows(
     bad = {Path(item).name for item, _ in skipped}
     home = reference(images, manifest)
     left = len(names) if limit is None else limit
-    for image_id, name in names.items():
+    for image_id, name in tqdm(names.items(), desc=manifest.stem, unit="image", delay=2):
         if not left:
             break
         if name not in usable:

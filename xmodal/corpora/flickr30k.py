@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from tqdm import tqdm
 
-from xmodal.corpora.image_manifest import TEXTS, image_files, reference, write_manifest
+from xmodal.corpora.image_manifest import TEXTS, fingerprint, image_files, reference, sha256_of, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -25,7 +26,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
 
     Captions are read from `results_20130124.token` (`NAME#NUMBER`, a tab, the caption) or from `results.csv`
     (`image_name| comment_number| comment`). Left out, and listed: lines of another form, images that are missing,
-    empty or without a caption. Rows keep the captions' order.
+    empty or without a caption. Rows keep the captions' order. A manifest made of the same files is left as it is.
 
     Raises:
         UserError: no captions, no image folder, or no line of the right form.
@@ -43,7 +44,9 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     skipped: list[Bad] = []
     path = out / "images.parquet"
     rows = _rows(captions, images, path, limit, skipped)
-    return write_manifest(path, _COLUMNS, rows, skipped, {"corpus": "flickr30k", "limit": limit})
+    made = {"corpus": "flickr30k", "limit": limit, "captions_from": captions.name}
+    made |= {"captions_sha256": sha256_of(captions), "source": fingerprint(path, [images])}
+    return write_manifest(path, _COLUMNS, rows, skipped, made)
 
 
 def _rows(
@@ -56,7 +59,7 @@ def _rows(
     skipped += [(str(images / name), "no caption") for name in sorted(usable - texts.keys())]
     home = reference(images, manifest)
     left = len(texts) if limit is None else limit
-    for name, lines in texts.items():
+    for name, lines in tqdm(texts.items(), desc="flickr30k", unit="image", delay=2):
         if not left:
             break
         if name not in usable:

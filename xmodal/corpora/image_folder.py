@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from xmodal.corpora.image_manifest import evenly, image_files, reference, write_manifest
+from xmodal.corpora.image_manifest import evenly, fingerprint, image_files, reference, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -23,7 +23,7 @@ _SHOWN = 5  # folder names in an error line
 def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     """Write `OUT/images.parquet` (`id`, `image`, `label`); a class folder without images is left out, and named.
 
-    With a limit the rows are taken evenly over the classes.
+    With a limit the rows are taken evenly over the classes. A manifest made of the same folders is left as it is.
 
     Raises:
         UserError: no such folder, no folders in it, or no image in any of them.
@@ -34,7 +34,14 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     skipped: list[Bad] = []
     path = out / "images.parquet"
     rows = labelled_images(root, path, limit, skipped, lambda name: name, "class folders with images in them")
-    return write_manifest(path, COLUMNS, rows, skipped, {"corpus": "image_folder", "limit": limit})
+    made = {"corpus": "image_folder", "limit": limit, "source": fingerprint(path, class_folders(root))}
+    return write_manifest(path, COLUMNS, rows, skipped, made)
+
+
+def class_folders(root: Path) -> list[Path]:
+    """The folders in `root`, sorted; hidden ones, and all where there is no such folder, left out."""
+    found = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
 
 def labelled_images(
@@ -65,7 +72,7 @@ def labelled_images(
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected {expected}")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = class_folders(root)
     found: list[tuple[str, str]] = []  # folder, file
     filled = 0
     for folder in tqdm(folders, desc=f"listing {root.name}", unit="class", delay=2):

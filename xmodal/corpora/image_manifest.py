@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from tqdm import tqdm
 
 from xmodal.data.manifest import MADE_OF, made_of

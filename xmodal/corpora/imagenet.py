@@ -1,6 +1,7 @@
 """ImageNet-1k, ImageNet-V2, ImageNet-R and ImageNet-A. Enters: the folders as unpacked. Leaves: manifests by wnid.
 
-The label is the wnid (`n01440764`) in all of them, so that one list of names and one subset serve the four.
+Of ImageNet-1k also the archives themselves, read in place. The label is the wnid (`n01440764`) in all of them, so that
+one list of names and one subset serve the four.
 """
 
 import re
@@ -8,8 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xmodal.corpora.image_folder import COLUMNS, labelled_images
-from xmodal.corpora.image_manifest import chosen_splits, evenly, image_files, reference, write_manifest
+from tqdm import tqdm
+
+from xmodal.corpora.image_folder import COLUMNS, class_folders, labelled_images
+from xmodal.corpora.image_manifest import (
+    chosen_splits,
+    evenly,
+    fingerprint,
+    image_files,
+    reference,
+    sha256_of,
+    write_manifest,
+)
+from xmodal.corpora.imagenet_tars import Member, members, members_of_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 from xmodal.evaluation.subsets import load_subset
@@ -21,32 +33,49 @@ SUBSET_CLASSES = 200  # of ImageNet-R and of ImageNet-A
 _DEVKIT = Path("ILSVRC2012_devkit_t12") / "data"
 _TRUTH, _META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 _VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
+_ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
 _V2_FOLDER = "imagenetv2-matched-frequency-format-val"
 _WNID_FOLDERS = "class folders named by wnid, such as n01440764"
 
 
 def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[str] = ()) -> dict[Path, int]:
-    """Write `OUT/train.parquet` and `OUT/val.parquet` (`id`, `image`, `label`), each where `ROOT` has the folder.
+    """Write `OUT/train.parquet` and `OUT/val.parquet` (`id`, `image`, `label`), each where `ROOT` has the images.
 
-    `ROOT/train` and `ROOT/val` hold class folders named by wnid. `ROOT/val` may also hold the images themselves, as
-    the archive has them: then the labels are those of `ROOT/ILSVRC2012_devkit_t12`, unpacked. With a limit the rows
-    are taken evenly over the classes.
+    Train: `ROOT/train` holds class folders named by wnid, or the tars of the classes (`n01440764.tar`); or else `ROOT`
+    holds `ILSVRC2012_img_train.tar`. Val: `ROOT/val` holds class folders, or the images themselves; or else `ROOT`
+    holds `ILSVRC2012_img_val.tar`. For the last two the labels are those of `ROOT/ILSVRC2012_devkit_t12`, unpacked.
+    Tars are read in place. Ids are the same for every form. With a limit the rows are taken evenly over the classes. A
+    manifest made of the same files is left as it is.
 
     Raises:
-        UserError: neither folder, or not the one asked for; no class folders in it; val is flat and the devkit missing.
+        UserError: no images, or not of the split asked for; nothing of the class names in it; no devkit where needed.
 
     Example:
         prepare(Path("data/imagenet"), Path("runs/data/imagenet"), splits=["val"])
     """
+    places = {
+        split: archive if (root / archive).is_file() and not (root / split).is_dir() else split
+        for split, archive in _ARCHIVES.items()
+    }
     written: dict[Path, int] = {}
-    for split in chosen_splits(root, splits, {split: [split] for split in SPLITS}):
+    for split in chosen_splits(root, splits, {split: [place] for split, place in places.items()}):
         skipped: list[Bad] = []
-        path = out / f"{split}.parquet"
-        if split == "val" and any(_VAL_NAME.fullmatch(file.name) for file in (root / split).iterdir()):
-            rows = _flat(root, path, limit, skipped)
+        path, place = out / f"{split}.parquet", root / places[split]
+        made: dict[str, Any] = {"corpus": "imagenet", "limit": limit}
+        tars = [place] if place.is_file() else _class_tars(place)
+        if split == "train" and tars:
+            rows = _from_class_tars(tars, path, limit, skipped)
+            made["source"] = fingerprint(path, files=tars)
+        elif split == "val" and (tars or any(_VAL_NAME.fullmatch(file.name) for file in place.iterdir())):
+            labels = _val_labels(root / _DEVKIT)
+            rows = _flat(place, labels, path, limit, skipped)
+            made |= {"labels_from": _TRUTH, "labels_sha256": sha256_of(root / _DEVKIT / _TRUTH)}
+            devkit = [root / _DEVKIT / name for name in (_TRUTH, _META)]
+            made["source"] = fingerprint(path, [] if tars else [place], [*tars, *devkit])
         else:
-            rows = labelled_images(root / split, path, limit, skipped, _wnid, _WNID_FOLDERS, CLASSES)
-        written |= write_manifest(path, COLUMNS, rows, skipped, {"corpus": "imagenet", "limit": limit})
+            rows = labelled_images(place, path, limit, skipped, _wnid, _WNID_FOLDERS, CLASSES)
+            made["source"] = fingerprint(path, class_folders(place))
+        written |= write_manifest(path, COLUMNS, rows, skipped, made, exact=bool(tars))
     return written
 
 
@@ -59,11 +88,10 @@ def prepare_v2(root: Path, out: Path, limit: int | None = None) -> dict[Path, in
     Example:
         prepare_v2(Path("data/imagenetv2-matched-frequency-format-val"), Path("runs/data/imagenet_v2"))
     """
-    inside = root / _V2_FOLDER
-    label_of = {str(index): wnid for index, wnid in enumerate(load_subset("imagenet_v2").labels)}.get
-    return _one_set(
-        "imagenet_v2", inside if inside.is_dir() else root, out, limit, label_of, "folders 0 to 999", CLASSES
-    )
+    subset = load_subset("imagenet_v2")
+    label_of = {str(index): wnid for index, wnid in enumerate(subset.labels)}.get
+    made = {"corpus": "imagenet_v2", "classes_from": subset.source, "classes_sha256": subset.sha256}
+    return _one_set(made, root, _V2_FOLDER, out, limit, label_of, "folders 0 to 999", CLASSES)
 
 
 def prepare_r(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
@@ -75,7 +103,8 @@ def prepare_r(root: Path, out: Path, limit: int | None = None) -> dict[Path, int
     Example:
         prepare_r(Path("data/imagenet-r"), Path("runs/data/imagenet_r"))
     """
-    return _one_set("imagenet_r", root, out, limit, _wnid, _WNID_FOLDERS, SUBSET_CLASSES)
+    made = {"corpus": "imagenet_r"}
+    return _one_set(made, root, "imagenet-r", out, limit, _wnid, _WNID_FOLDERS, SUBSET_CLASSES)
 
 
 def prepare_a(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
@@ -87,52 +116,85 @@ def prepare_a(root: Path, out: Path, limit: int | None = None) -> dict[Path, int
     Example:
         prepare_a(Path("data/imagenet-a"), Path("runs/data/imagenet_a"))
     """
-    return _one_set("imagenet_a", root, out, limit, _wnid, _WNID_FOLDERS, SUBSET_CLASSES)
+    made = {"corpus": "imagenet_a"}
+    return _one_set(made, root, "imagenet-a", out, limit, _wnid, _WNID_FOLDERS, SUBSET_CLASSES)
 
 
 def _one_set(
-    corpus: str,
+    made: dict[str, Any],
     root: Path,
+    folder: str,
     out: Path,
     limit: int | None,
     label_of: Callable[[str], str | None],
     expected: str,
     classes: int,
 ) -> dict[Path, int]:
+    """A set of one manifest; `root` is its folder, or holds it under the name it is unpacked to."""
+    root = root / folder if (root / folder).is_dir() else root
     skipped: list[Bad] = []
     path = out / "test.parquet"
     rows = labelled_images(root, path, limit, skipped, label_of, expected, classes)
-    return write_manifest(path, COLUMNS, rows, skipped, {"corpus": corpus, "limit": limit})
+    made = made | {"limit": limit, "source": fingerprint(path, class_folders(root))}
+    return write_manifest(path, COLUMNS, rows, skipped, made)
 
 
 def _wnid(folder: str) -> str | None:
     return folder if re.fullmatch(r"n\d{8}", folder) else None
 
 
-def _flat(root: Path, manifest: Path, limit: int | None, skipped: list[Bad]) -> Iterator[dict[str, Any]]:
-    """Rows of a val folder that holds the images themselves, `ILSVRC2012_val_00000001.JPEG` and on."""
-    labels = _val_labels(root / _DEVKIT)
-    rows: list[tuple[str, str]] = []  # label, name
-    missing = set(range(1, len(labels) + 1))
+def _class_tars(train: Path) -> list[Path]:
+    """The tars of the classes, where there are more of them than folders of classes."""
+    tars = sorted(path for path in train.glob("n*.tar") if _wnid(path.stem) and path.is_file())
+    return tars if len(tars) > sum(_wnid(folder.name) is not None for folder in class_folders(train)) else []
+
+
+def _from_class_tars(
+    tars: list[Path], manifest: Path, limit: int | None, skipped: list[Bad]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the tars of classes, or of the one tar that holds them."""
+    found: dict[str, list[Member]] = {}
+    if tars[0].name == _ARCHIVES["train"]:
+        found |= {wnid: images for wnid, images in members_of_tars(tars[0], skipped) if _wnid(wnid)}
+    else:
+        for tar in tqdm(tars, desc="indexing classes", unit="tar", delay=2):
+            found[tar.stem] = members(tar, skipped)
+    skipped += [(str(tars[0].parent / f"{wnid}.tar"), "no image of a class in it") for wnid in found if not found[wnid]]
+    filled = sum(map(bool, found.values()))
+    if filled != CLASSES:
+        skipped.append((str(tars[0].parent), f"{filled} classes with images; the whole corpus has {CLASSES}"))
+    home = Path(reference(tars[0].parent, manifest))
+    images = [(wnid, member) for wnid in sorted(found) for member in sorted(found[wnid])]
+    for row in evenly(len(images), limit):
+        wnid, (name, place) = images[row]
+        yield {"id": f"{wnid}/{name}", "image": str(home / place), "label": wnid}
+
+
+def _flat(
+    place: Path, labels: list[str], manifest: Path, limit: int | None, skipped: list[Bad]
+) -> Iterator[dict[str, Any]]:
+    """Rows of a folder or a tar that holds the validation images, `ILSVRC2012_val_00000001.JPEG` and on."""
     bad: list[Bad] = []
-    usable = image_files(root / "val", bad)
+    usable = members(place, bad) if place.is_file() else [(name, name) for name in image_files(place, bad)]
     skipped += bad
-    numbers = [_VAL_NAME.fullmatch(Path(item).name) for item, _ in bad]
+    home = Path(reference(place.parent if place.is_file() else place, manifest))
+    rows: list[tuple[str, str, str]] = []  # label, name, place
+    missing = set(range(1, len(labels) + 1))
+    numbers = [_VAL_NAME.search(item) for item, _ in bad]
     missing -= {int(match[1]) for match in numbers if match}  # there, and listed already
-    for name in usable:
+    for name, where in usable:
         match = _VAL_NAME.fullmatch(name)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(labels):
-            skipped.append((str(root / "val" / name), "not an image of the validation set"))
+            skipped.append((str(place / name), "not an image of the validation set"))
             continue
         missing.discard(number)
-        rows.append((labels[number - 1], name))
+        rows.append((labels[number - 1], name, where))
     skipped += [(f"ILSVRC2012_val_{number:08d}.JPEG", "missing") for number in sorted(missing)]
     rows.sort()
-    home = reference(root / "val", manifest)
     for row in evenly(len(rows), limit):
-        label, name = rows[row]
-        yield {"id": name, "image": str(Path(home) / name), "label": label}
+        label, name, where = rows[row]
+        yield {"id": name, "image": str(home / where), "label": label}
 
 
 def _val_labels(devkit: Path) -> list[str]:
@@ -140,8 +202,8 @@ def _val_labels(devkit: Path) -> list[str]:
     for name in (_TRUTH, _META):
         if not (devkit / name).is_file():
             raise UserError(
-                f"{devkit / name}: no such file; val/ holds no class folders, so its labels come from the devkit: "
-                "unpack ILSVRC2012_devkit_t12.tar.gz beside it"
+                f"{devkit / name}: no such file; the val images are in no class folders, so their labels come from "
+                "the devkit: unpack ILSVRC2012_devkit_t12.tar.gz beside it"
             )
     from scipy.io import loadmat  # slow to import, and needed for this one file
 

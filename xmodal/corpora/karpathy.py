@@ -5,25 +5,31 @@ Enters: `dataset_coco.json` or `dataset_flickr30k.json` as published, beside the
     ROOT/dataset_coco.json       ROOT/train2014/*.jpg, ROOT/val2014/*.jpg
     ROOT/dataset_flickr30k.json  ROOT/flickr30k-images/*.jpg (or ROOT/images)
 
-Leaves: `OUT/SPLIT.jsonl` for each split (train, restval in COCO, val, test), a row per caption, all captions of an
+Leaves: `OUT/SPLIT.parquet` for each split (train, restval in COCO, val, test), a row per caption, all captions of an
 image one after the other, and where images are missing `OUT/SPLIT.skipped.jsonl`. The test splits are COCO's 5,000 and
 Flickr30k's 1,000 images; results on an incomplete one cannot be compared with published ones.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xmodal.corpora.image_manifest import reference
+import pyarrow as pa
+from tqdm import tqdm
+
+from xmodal.corpora.image_manifest import image_files, reference, sha256_of, write_manifest
+from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
-from xmodal.files import write_json_lines
 
 SPLITS = ("train", "restval", "val", "test")  # restval: of COCO alone, most add it to train
 TESTED = ("val", "test")
 FOLDERS = ("flickr30k-images", "images")  # of Flickr30k; COCO's file names the folder of every image
+
+_COLUMNS = dict.fromkeys(("id", "image", "image_id", "text"), pa.string())
 
 
 @dataclass(frozen=True)
@@ -53,57 +59,80 @@ def prepare(
     Columns: `id` (the caption's), `image` (relative to the manifest's folder if inside it, else absolute), `image_id`
     (the file's name), `text`; in the splits that are tested on `text_id`: there every caption is a query of its own, as
     in the published numbers, even where two images share a sentence. What is left out of a split goes into
-    SPLIT.skipped.jsonl, an `item` and a `reason` a row. COCO's test needs val2014 only.
+    SPLIT.skipped.jsonl. COCO's test needs val2014 only. A manifest made of the same split file and the same images is
+    left as it is; its metadata names the split file, its sha256 and the split.
 
     Raises:
-        UserError: the split file is missing or is not Karpathy's; a split asked for has no image, or none has.
+        UserError: the split file is missing or is not Karpathy's; a split asked for has no image, or none has; another
+            program's file is in the way.
 
     Example:
         prepare(Path("data/coco"), "coco", Path("runs/data/coco"), splits=["test"])
     """
     path = root / f"dataset_{corpus}.json"
-    rows: dict[str, list[dict[str, str]]] = {}
-    skipped: dict[str, list[dict[str, str]]] = {}
-    for image in _images(path, root):
-        found, left_out = rows.setdefault(image.split, []), skipped.setdefault(image.split, [])
-        if splits and image.split not in splits:
-            continue
-        reason = _unusable(image)
-        if reason:
-            left_out.append({"item": str(image.path), "reason": reason})
-            continue
-        place = os.path.join(reference(image.path.parent, out / "any"), image.path.name)  # noqa: PTH118
-        for number, text in image.captions:
-            row = {"id": number, "image": place, "image_id": image.path.name, "text": text}
-            found.append(row | ({"text_id": number} if image.split in TESTED else {}))
-    unknown = [split for split in splits if split not in rows]
+    usable: dict[str, list[_Image]] = {}
+    skipped: dict[str, list[Bad]] = {}
+    reasons = _Reasons()
+    for image in tqdm(list(_images(path, root)), desc="looking for images", unit="image", delay=2):
+        found, left_out = usable.setdefault(image.split, []), skipped.setdefault(image.split, [])
+        if not splits or image.split in splits:
+            reason = "no caption" if not image.captions else reasons.of(image.path)
+            if reason:
+                left_out.append((str(image.path), reason))
+            else:
+                found.append(image)
+    unknown = [split for split in splits if split not in usable]
     if unknown:
-        raise UserError(f"{path}: no split {unknown[0]!r}; found: {', '.join(rows)}")
-    chosen = list(splits) or [split for split, found in rows.items() if found]
-    for split in chosen or rows:
-        if not rows[split]:
-            first = skipped[split][0]
+        raise UserError(f"{path}: no split {unknown[0]!r}; found: {', '.join(usable)}")
+    chosen = list(splits) or [split for split, found in usable.items() if found]
+    for split in chosen or usable:
+        if not usable[split]:
+            first, reason = skipped[split][0]
             raise UserError(
-                f"{path}: none of the {len(skipped[split])} images of {split} can be used, the first: {first['item']} "
-                f"({first['reason']}); unpack the images beside it"
+                f"{path}: none of the {len(skipped[split])} images of {split} can be used, the first: {first} "
+                f"({reason}); unpack the images beside it"
             )
     written: dict[Path, int] = {}
     for split in chosen:
-        written[out / f"{split}.jsonl"] = write_json_lines(out / f"{split}.jsonl", rows[split][:limit])
-        beside = out / f"{split}.skipped.jsonl"
-        beside.unlink(missing_ok=True)
-        if skipped[split]:
-            written[beside] = write_json_lines(beside, skipped[split])
+        manifest = out / f"{split}.parquet"
+        columns = _COLUMNS | ({"text_id": pa.string()} if split in TESTED else {})
+        made = {"corpus": f"{corpus}_karpathy", "limit": limit, "split_file": path.name, "sha256": sha256_of(path)}
+        homes = {folder: reference(folder, manifest) for folder in {image.path.parent for image in usable[split]}}
+        made |= {"split": split, "source": _source(usable[split], skipped[split], homes)}
+        rows = _rows(usable[split], homes, limit, split)
+        written |= write_manifest(manifest, columns, rows, skipped[split], made, exact=True)
     return written
 
 
-def _unusable(image: _Image) -> str | None:
-    """Why an image is left out."""
-    if not image.captions:
-        return "no caption"
-    if not image.path.is_file():
-        return "no such file"
-    return None if image.path.stat().st_size else "an empty file"
+def _rows(images: list[_Image], homes: dict[Path, str], limit: int | None, split: str) -> Iterator[dict[str, str]]:
+    """A row for each caption; `text_id` is written where the manifest has that column."""
+    captions = ((image, number, text) for image in images for number, text in image.captions)
+    total = sum(len(image.captions) for image in images)
+    left = total if limit is None else min(limit, total)
+    for (image, number, text), _ in zip(captions, tqdm(range(left), desc=split, unit="caption", delay=2), strict=False):
+        place = os.path.join(homes[image.path.parent], image.path.name)  # noqa: PTH118
+        yield {"id": number, "image": place, "image_id": image.path.name, "text": text, "text_id": number}
+
+
+def _source(images: list[_Image], skipped: list[Bad], homes: dict[Path, str]) -> str:
+    """A fingerprint of the images to be named, of how they are, and of what is left out."""
+    named = [[homes[image.path.parent], image.path.name] for image in images]
+    return hashlib.sha256(json.dumps([named, skipped]).encode()).hexdigest()[:16]
+
+
+class _Reasons:
+    """Why an image cannot be used; every folder is listed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[str, str | None]] = {}
+
+    def of(self, path: Path) -> str | None:
+        """The reason, or none."""
+        if path.parent not in self._known:
+            bad: list[Bad] = []
+            names = image_files(path.parent, bad) if path.parent.is_dir() else []
+            self._known[path.parent] = dict.fromkeys(names) | {Path(item).name: reason for item, reason in bad}
+        return self._known[path.parent].get(path.name, "no such file")
 
 
 def _images(path: Path, root: Path) -> Iterator[_Image]:
@@ -115,10 +144,15 @@ def _images(path: Path, root: Path) -> Iterator[_Image]:
         try:
             folder = root / entry["filepath"] if "filepath" in entry else flat
             captions = [(str(s["sentid"]), " ".join(s["raw"].split())) for s in entry["sentences"]]
-            yield _Image(str(entry["split"]), folder / str(entry["filename"]), [c for c in captions if c[1]])
+            image = _Image(str(entry["split"]), folder / str(entry["filename"]), [c for c in captions if c[1]])
         except (KeyError, TypeError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(f"{path}: images[{number}] is not as in Karpathy's file ({reason})") from error
+        if image.split not in SPLITS:
+            raise UserError(f"{path}: images[{number}]: split {image.split!r}, expected one of {', '.join(SPLITS)}")
+        if not image.path.is_relative_to(root) or ".." in PurePosixPath(image.path).parts:
+            raise UserError(f"{path}: images[{number}]: {image.path} is not inside {root}; is it Karpathy's file?")
+        yield image
 
 
 def _content(path: Path) -> list[Any]:

@@ -2,28 +2,33 @@
 
 Enters: `objectnet-1.0` as unpacked, with its own mappings. Leaves: `OUT/test.parquet`. The images stay as they are; the
 manifest names them without the red border that marks them as a test (`FILE@inset2`: two pixels on every side, as the
-evaluations of ObjectNet in use cut them).
+evaluations of ObjectNet in use cut them). Labels are in lower case, as they stand in the prompts of those evaluations.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from xmodal.corpora.image_folder import COLUMNS, labelled_images
-from xmodal.corpora.image_manifest import TEXTS, chosen_splits, write_manifest
+import pyarrow as pa
+
+from xmodal.corpora.image_folder import COLUMNS, class_folders, labelled_images
+from xmodal.corpora.image_manifest import TEXTS, chosen_splits, fingerprint, sha256_of, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
 BORDER = 2  # pixels on every side, the red line of one pixel among them
 
+_FOLDER = "objectnet-1.0"
 _LABELS, _IMAGENET = "mappings/folder_to_objectnet_label.json", "mappings/objectnet_to_imagenet_1k.json"
 
 
 def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
-    """Write `OUT/test.parquet`: `id`, `image`, `label` ("Alarm clock"), `imagenet` (the classes it stands for).
+    """Write `OUT/test.parquet`: `id`, `image`, `label`, `objectnet_label`, `imagenet` (the classes it stands for).
 
-    The label is ObjectNet's: a class may stand for several of ImageNet's, so there is no one wnid. The classes without
-    a counterpart are left out. With a limit the rows are taken evenly over the classes.
+    The label is ObjectNet's in lower case ("alarm clock"), `objectnet_label` as published ("Alarm clock"): a class may
+    stand for several of ImageNet's, so there is no one wnid. The classes without a counterpart are left out. With a
+    limit the rows are taken evenly over the classes. `ROOT` may also be the folder that holds `objectnet-1.0`. A
+    manifest made of the same files is left as it is.
 
     Raises:
         UserError: `images` or the mappings are missing or broken, or no folder is in them.
@@ -31,6 +36,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     Example:
         prepare(Path("data/objectnet-1.0"), Path("runs/data/objectnet"))
     """
+    root = root / _FOLDER if (root / _FOLDER).is_dir() else root
     chosen_splits(root, ["test"], {"test": ["images", _LABELS, _IMAGENET]})
     names, counterparts = _mapping(root / _LABELS), _mapping(root / _IMAGENET)
     classes = {folder: name for folder, name in names.items() if name in counterparts}
@@ -38,10 +44,21 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     path = out / "test.parquet"
     expected = f"the class folders of {_LABELS}"
     rows = (
-        {**row, "image": f"{row['image']}@inset{BORDER}", "imagenet": counterparts[row["label"]].split("; ")}
+        {
+            **row,
+            "image": f"{row['image']}@inset{BORDER}",
+            "label": row["label"].lower(),
+            "objectnet_label": row["label"],
+            "imagenet": counterparts[row["label"]].split("; "),
+        }
         for row in labelled_images(root / "images", path, limit, skipped, classes.get, expected, len(classes))
     )
-    return write_manifest(path, COLUMNS | {"imagenet": TEXTS}, rows, skipped, {"corpus": "objectnet", "limit": limit})
+    made = {"corpus": "objectnet", "limit": limit, "classes_from": Path(_IMAGENET).name}
+    made |= {"classes_sha256": sha256_of(root / _IMAGENET)}
+    folders = [folder for folder in class_folders(root / "images") if folder.name in classes]
+    made["source"] = fingerprint(path, folders, [root / _LABELS])
+    columns = COLUMNS | {"objectnet_label": pa.string(), "imagenet": TEXTS}
+    return write_manifest(path, columns, rows, skipped, made)
 
 
 def _mapping(path: Path) -> dict[str, str]:

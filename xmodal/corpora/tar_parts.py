@@ -1,7 +1,7 @@
 """Many tars indexed so that a killed run goes on where it was. Enters: tars. Leaves: what each holds, in their order.
 
-What was found in a tar is kept at once, whole, in a file of its own: NAME-KEY.json, KEY made of the tar's name, size and
-date. A tar that has one is not opened again; one that holds nothing is.
+What was found in a tar is kept at once, whole, in a file of its own: NAME-KEY.json, KEY made of the tar's name, size
+and date. A tar that has one is not opened again; one that holds nothing is.
 
 One process does it: 0.5 s of CPU for 10,000 images with caption and JSON. Two took no less time on two busy cores.
 """

@@ -1,0 +1,67 @@
+"""Published checksums: torchvision's, CIFAR's own, and archives that differ."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torchvision.datasets.imagenet import ARCHIVE_META
+
+from xmodal.corpora import CORPORA, cifar
+from xmodal.corpora.checksums import PUBLISHED, differs, verify
+from xmodal.errors import UserError
+
+SCRIPT = Path(__file__).resolve().parents[2] / "data_prep" / "verify.py"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_every_entry_has_the_right_form() -> None:
+    assert PUBLISHED.keys() <= CORPORA.keys()
+    for archives in PUBLISHED.values():
+        for versions in archives.values():
+            for version in versions:
+                sums = {kind: version[kind] for kind in ("md5", "sha256") if kind in version}
+                assert sums
+                for kind, value in sums.items():
+                    assert len(bytes.fromhex(value)) == hashlib.new(kind).digest_size
+                assert version["published"].startswith("http")
+                assert version["checksum_of"]
+
+
+def test_the_same_as_elsewhere() -> None:
+    imagenet = {name: versions[0]["md5"] for name, versions in PUBLISHED["imagenet"].items()}
+    assert imagenet == dict(ARCHIVE_META.values())
+    for version in (cifar.CIFAR10, cifar.CIFAR100):
+        assert PUBLISHED[version.corpus][version.archive][0]["md5"] == version.md5
+
+
+def test_archives(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(b"abc")
+    md5 = "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321, A.5
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert differs(archive, [{"md5": md5}]) is None
+    assert differs(archive, [{"bytes": 4, "sha256": "00"}, {"bytes": 3, "sha256": sha256}]) is None
+    assert differs(archive, [{"bytes": 4, "md5": md5}, {"bytes": 5, "md5": md5}]) == "3 bytes, expected 4 or 5"
+    assert differs(archive, [{"bytes": 3, "md5": "00"}]) == f"md5 {md5}, expected 00"
+
+
+def test_the_script(tmp_path: Path) -> None:
+    done = run("imagenet_v2", tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/imagenetv2-matched-frequency.tar.gz: not there\n")
+    (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"broken")
+    done = run("imagenet", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[2].startswith(f"{tmp_path}/ILSVRC2012_devkit_t12.tar.gz: differs: md5 ")
+    assert done.stderr == f"error: {tmp_path}: not as published: ILSVRC2012_devkit_t12.tar.gz; download again\n"
+    done = run("coco", tmp_path / "none")
+    assert (done.returncode, done.stderr[:80].startswith(f"error: {tmp_path}/none: no such folder")) == (2, True)
+
+
+def test_a_corpus_without_checksums() -> None:
+    with pytest.raises(UserError, match="objectnet: no published checksum is known; known: cifar10, cifar100"):
+        next(verify("objectnet", Path()))

@@ -1,0 +1,60 @@
+"""Published checksums of archives. Enters: `checksums.yaml`, a folder. Leaves: which archives differ."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from xmodal.errors import UserError
+
+PUBLISHED: dict[str, dict[str, list[dict[str, Any]]]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
+
+_CHUNK = 2**20  # bytes
+
+
+def verify(corpus: str, folder: Path) -> Iterator[tuple[str, str, bool]]:
+    """Every archive of a corpus whose checksum is published: its name, "ok", "not there" or what differs; may it stay.
+
+    Raises:
+        UserError: no such folder; of this corpus no checksum is known.
+
+    Example:
+        for name, found, right in verify("coco", Path("data/coco")):
+            print(name, found)
+    """
+    if corpus not in PUBLISHED:
+        raise UserError(f"{corpus}: no published checksum is known; known: {', '.join(PUBLISHED)}")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected one that holds {', '.join(PUBLISHED[corpus])}")
+    for name, versions in PUBLISHED[corpus].items():
+        difference = differs(folder / name, versions) if (folder / name).is_file() else None
+        there = (folder / name).is_file()
+        yield name, f"differs: {difference}" if difference else "ok" if there else "not there", not difference
+
+
+def differs(archive: Path, versions: Sequence[dict[str, Any]]) -> str | None:
+    """What of an archive is as in none of its published versions; none where it is one of them.
+
+    Of a version with a number of bytes that is another, nothing is read; else the sha256 is compared, or the md5.
+
+    Example:
+        differs(Path("val2017.zip"), PUBLISHED["coco"]["val2017.zip"])
+    """
+    size = archive.stat().st_size
+    fitting = [version for version in versions if version.get("bytes", size) == size]
+    if not fitting:
+        return f"{size} bytes, expected {' or '.join(str(version['bytes']) for version in versions)}"
+    kind = "sha256" if "sha256" in fitting[0] else "md5"
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with archive.open("rb") as file, tqdm(total=size, desc=archive.name, unit="B", unit_scale=True, delay=2) as bar:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if digest.hexdigest() in [version.get(kind) for version in fitting]:
+        return None
+    return f"{kind} {digest.hexdigest()}, expected {' or '.join(str(version.get(kind)) for version in fitting)}"
