@@ -85,6 +85,27 @@ def test_images_against_captions_made_of_class_names(tmp_path, pictures, tiny_be
         encoder.encode("audio", ["a.wav"])
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet10t", {"stem_width": 8, "channels": [8, 16, 24, 32], "output_stride": 8}),
+        ("vit_tiny_patch16_224", {"patch_size": 8, "depth": 2, "embed_dim": 32, "num_heads": 2}),
+    ],
+    ids=["cnn", "vit"],
+)
+def test_a_timm_tower_learns_from_scratch(tmp_path, pictures, tiny_bert, name, options):
+    spec = {"kind": "timm", "name": name, "mode": "scratch", "image_size": 32, "options": options}
+    towers = {
+        "image": {**spec, "head": {"kind": "linear"}},
+        "text": {"kind": "transformers", "name": str(tiny_bert)},
+    }
+    zero_shot = {"kind": "zero_shot", "test": str(pictures / "test.jsonl"), "prompts": str(pictures / "held.yaml")}
+    report = Trainer(config(tmp_path, pictures, towers, evaluators={"held": zero_shot})).fit()
+    assert report.value("held/acc1") >= 0.9  # chance 0.25
+    again = ZeroShot(ZeroShotEvaluator(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
+    assert again.value("acc1") == report.value("held/acc1")
+
+
 def test_classes_kept_out_of_training(tmp_path, pictures, tiny_bert):
     modalities = {"text": {"kind": "text", "templates": str(pictures / "train.yaml")}}
     towers = {"image": IMAGE, "text": {"kind": "transformers", "name": str(tiny_bert)}}

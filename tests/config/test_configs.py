@@ -21,3 +21,12 @@ def test_config_loads(path: Path) -> None:
     assert config.tower_pairs()
     for name in config.towers:
         assert config.modality(name).kind in ("text", "audio", "image")
+
+
+def test_a_run_without_its_tests_is_one_override() -> None:
+    path = FOLDER / "lit.yaml"
+    assert set(load_config(path).evaluators) == {"imagenet", "karpathy"}
+    assert load_config(path, ["evaluators={}"]).evaluators == {}
+    one = load_config(path, ["evaluators={karpathy: {kind: retrieval, test: data/coco/test.jsonl}}"])
+    assert list(one.evaluators) == ["karpathy"]
+    assert one.evaluators["karpathy"] == load_config(path).evaluators["karpathy"]
