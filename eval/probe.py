@@ -29,15 +29,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16], help="examples per class (1 4 16)")
     parser.add_argument("--group", help="column of items that belong together, such as speaker")
     parser.add_argument("--max-bad", type=float, default=0.01, help="share of items that may be unreadable (0.01)")
+    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
     parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/report-probe)")
+    parser.add_argument("--out", type=Path, help="report folder (default: RUN/probe-TEST)")
     options = parser.parse_args(argv)
     if not 0 <= options.max_bad <= 1:
         raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
-    if options.out is None and not Path(options.model).is_dir():
-        raise UserError(f"{options.model}: no run folder to put the report in; give --out FOLDER")
 
-    from xmodal.evaluation.from_scripts import load_for_evaluation
+    from xmodal.evaluation.from_scripts import load_for_evaluation, name_of, require_writable
     from xmodal.evaluation.probe_report import ProbePlan, probe_report
 
     plan = ProbePlan(
@@ -51,8 +50,10 @@ def main(argv: list[str]) -> None:
         group=options.group,
         max_bad=options.max_bad,
     )
-    out = options.out or Path(options.model) / "report-probe"
-    report = probe_report(load_for_evaluation(options.model, options.dtype)[0], plan)
+    encoder, home, _ = load_for_evaluation(options.model, options.dtype, options.embeddings)
+    out = options.out or home / f"probe-{name_of(options.test)}"
+    require_writable(out)
+    report = probe_report(encoder, plan)
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xmodal.errors import UserError, run_script
+from xmodal.errors import run_script
 
 
 def main(argv: list[str]) -> None:
@@ -24,13 +24,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--k", type=int, default=10, help="hits (10)")
     parser.add_argument("--html", type=Path, help="write the hits as a page")
     options = parser.parse_args(argv)
-    if options.html is not None and options.html.suffix != ".html":
-        raise UserError(f"--html: {options.html}: expected a name that ends in .html")
 
     from xmodal import load
     from xmodal.evaluation.export import read_embeddings
-    from xmodal.evaluation.search import page, search
+    from xmodal.evaluation.search import check_page, page, search
     from xmodal.files import write_text
+
+    if options.html is not None:
+        check_page(options.html)
 
     embedded = read_embeddings(options.embeddings)
     encoder = load(options.model)

@@ -4,8 +4,9 @@
     python eval/speech_intent.py runs/demo --test data/mine/test.jsonl --examples data/mine/examples.jsonl --out report
     python eval/speech_intent.py runs/demo --audio clip.wav --intent "turn on the lights" --intent "play some music"
 
-The first form evaluates what the run's config names and writes RUN/report; the second your own manifest; the third
-ranks intents typed on the spot for your own recordings.
+The first form evaluates the spoken intents that the run's config names and writes RUN/report (RUN/speech_intent where
+the config names other tests too); the second your own manifest; the third ranks intents typed on the spot for your own
+recordings. Embeddings of the recordings are kept in RUN/embeddings.
 """
 
 import argparse
@@ -29,32 +30,31 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="report folder (default: RUN/report, RUN/report-prompts, RUN/report-TEST)",
+        help="report folder (default: RUN/report, RUN/speech_intent-TEST)",
     )
+    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
     parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
     parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
     options = parser.parse_args(argv)
-    for_test = (options.examples, options.names, options.synthetic, options.trained, options.max_bad)
-    if options.test is None and any(for_test):
+    for_test = (options.examples, options.names, options.synthetic or None, options.trained or None, options.max_bad)
+    if options.test is None and any(value is not None for value in for_test):
         raise UserError("--examples, --names, --synthetic, --trained and --max-bad go with --test: the run has its own")
     if options.max_bad is not None and not 0 <= options.max_bad <= 1:
         raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
     if bool(options.audio) != bool(options.intent):
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 
-    from xmodal import load
     from xmodal.config.evaluators import SpeechIntentEvaluator
-    from xmodal.config.load import load_config
-    from xmodal.evaluation.run_report import run_report
-    from xmodal.evaluation.speech_intent import SpeechIntent, rank_intents
+    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of
+    from xmodal.evaluation.speech_intent import rank_intents
     from xmodal.prompts import load_templates
 
-    encoder = load(options.run)
-    config = load_config(options.run / "config.yaml")
+    encoder, home, specs = load_for_evaluation(str(options.run), options.dtype, options.embeddings)
+    mine = {name: spec for name, spec in specs.items() if isinstance(spec, SpeechIntentEvaluator)}
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")
-        specs = config.evaluators.values()
-        named = next((spec for spec in specs if isinstance(spec, SpeechIntentEvaluator)), None)
+        named = next(iter(mine.values()), None)
         modalities = {"speech": named.speech, "text": named.text} if named else {}
         for clip, ranking in zip(
             options.audio, rank_intents(encoder, options.audio, options.intent, templates, **modalities), strict=True
@@ -63,22 +63,20 @@ def main(argv: list[str]) -> None:
             for intent, score in ranking:
                 print(f"  {score:+.3f}  {intent}")
         return
+    prompts = {"prompts": options.prompts} if options.prompts else {}
+    label = f"-{Path(options.prompts).stem}" if options.prompts else ""
     if options.test:
-        chosen = {"test": options.test, "examples": options.examples, "names": options.names}
-        given = {"prompts": options.prompts, "max_bad": options.max_bad}
-        chosen |= {name: value for name, value in given.items() if value is not None}
+        chosen = {"test": options.test, "examples": options.examples, "names": options.names, **prompts}
+        chosen |= {} if options.max_bad is None else {"max_bad": options.max_bad}
         spec = SpeechIntentEvaluator(**chosen, synthetic=options.synthetic, trained=options.trained)
-        evaluators = {options.test.stem: SpeechIntent(spec)}
-        out = options.out or options.run / f"report-{options.test.stem}"
+        called = name_of(options.test)
+        mine, name = {called: spec}, f"speech_intent-{called}{label}"
+    elif not mine:
+        raise UserError(f"{options.run}: its config names no speech_intent evaluators; give --test MANIFEST")
     else:
-        if not any(isinstance(spec, SpeechIntentEvaluator) for spec in config.evaluators.values()):
-            raise UserError(f"{options.run}: its config names no speech_intent evaluators; give --test MANIFEST")
-        prompts = {"prompts": options.prompts} if options.prompts else {}
-        mine = {n: spec for n, spec in config.evaluators.items() if isinstance(spec, SpeechIntentEvaluator)}
-        evaluators = {n: SpeechIntent(spec.model_copy(update=prompts)) for n, spec in mine.items()}
-        out = options.out or options.run / ("report-prompts" if prompts else "report")
-    report = run_report(options.run, encoder, evaluators, {})
-    report.write(out)
+        name = "report" if mine == specs and not prompts else f"speech_intent{label}"
+        mine = {called: spec.model_copy(update=prompts) for called, spec in mine.items()}
+    report, out = evaluate_model(encoder, mine, home, options.out or home / name)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")
 

@@ -14,8 +14,11 @@ pickled: tensors are safetensors, the rest is JSON.
 import contextlib
 import importlib.metadata
 import json
+import os
+import platform
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def made_here() -> dict[str, Any]:
+    """Date, machine and versions, for the provenance of a report."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": versions()}
 
 
 def versions() -> dict[str, str]:

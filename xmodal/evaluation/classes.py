@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.data.manifest import made_of
 from xmodal.errors import UserError
 from xmodal.evaluation.imagenet_names import imagenet_classes
 from xmodal.evaluation.labelled import LabelledItems
@@ -32,12 +33,14 @@ def candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, L
         UserError: unknown subset, a label that is no candidate, fewer than two classes.
     """
     found = set(test.labels) if test.several is None else {label for row in test.several for label in row}
-    context: dict[str, Any] = {}
+    told = ("corpus", "classes_from", "classes_sha256", "labels_from", "labels_sha256")  # of the manifest's making
+    context: dict[str, Any] = {key: value for key, value in made_of(spec.test).items() if key in told}
     labels, left_out = in_order(found), 0
     if spec.classes is not None:
         if isinstance(spec.classes, str):
             subset = load_subset(spec.classes)
-            labels, context = subset.labels, {"classes_from": subset.source, "classes_sha256": subset.sha256}
+            labels = subset.labels
+            context |= {"classes_from": subset.source, "classes_sha256": subset.sha256}
         else:
             labels = _distinct(spec.classes, found, spec.test)
         if test.several is None:

@@ -25,6 +25,9 @@ class Evaluator(Protocol):
     def files(self) -> Sequence[Path]:
         """The items under test that are files."""
 
+    def content(self) -> str:
+        """A digest of what is under test: items (by path, size and time of change), labels, texts, templates."""
+
     def metrics(self) -> set[str]:
         """The names `train.best` may choose from, after the evaluator's own."""
 

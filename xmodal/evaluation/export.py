@@ -29,6 +29,7 @@ from xmodal.files import write_json, written_whole
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
 FORMATS = (".parquet", ".npy")
 METADATA = b"xmodal"
+INFO = {"model", "fingerprint", "modality", "kind", "root", "dim"}  # what searching needs
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     try:
         table = pq.read_table(path)
         info = json.loads(table.schema.metadata[METADATA])
+        if not info.keys() >= INFO:
+            raise KeyError(sorted(INFO - info.keys())[0])
         vectors = table["embedding"].combine_chunks()
         z = vectors.flatten().to_numpy().reshape(len(table), info["dim"])
         values = table["text" if info["kind"] == "text" else "path"].to_pylist()
@@ -184,6 +187,9 @@ def read_embeddings(path: Path) -> EmbeddedItems:
 
 def _files(root: Path, files: Sequence[Path]) -> FoundItems:
     names = [file.relative_to(root).as_posix() for file in files]
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # what Python makes of bytes that are not UTF-8
+            raise UserError(f"{root}: {name!r}: the file's name is not UTF-8; rename it")
     return FoundItems(root, names, list(names))
 
 

@@ -4,17 +4,18 @@ Enters: what was typed. Leaves: an encoder and where its results go; a report, w
 """
 
 import math
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from xmodal.checkpoint import versions
-from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.checkpoint import made_here
+from xmodal.config.evaluators import EvaluatorSpec, SpeechIntentEvaluator, ZeroShotEvaluator
 from xmodal.config.load import load_config
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
@@ -61,6 +62,13 @@ def name_of(dataset: Path) -> str:
         return re.sub(r"[^\w.-]+", "_", str(dataset).removeprefix("hub:"))
     place = dataset.resolve()
     return f"{place.parent.name}-{place.stem}" if place.parent.name else place.stem
+
+
+def spec_of(specs: Specs, dataset: Path) -> ZeroShotEvaluator | SpeechIntentEvaluator | None:
+    """The evaluator among `specs` that has prompts for this data set; else the first one that has any."""
+    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShotEvaluator | SpeechIntentEvaluator)]
+    here = [spec for spec in prompted if os.path.realpath(spec.test) == os.path.realpath(dataset)]
+    return next(iter([*here, *prompted]), None)
 
 
 def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShotEvaluator:
@@ -113,6 +121,7 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
     """
     if not specs:
         raise UserError(f"{home}: names no evaluators; give --dataset or --suite")
+    require_writable(out)
     evaluators = {name: build_evaluator(spec, encoder.kinds) for name, spec in specs.items()}
     if not resume and (home / "config.yaml").is_file():
         report = run_report(home, encoder, evaluators, {})
@@ -121,7 +130,7 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
         for name, evaluator in evaluators.items():
             report = report.merge(_one(encoder, name, evaluator, out / "tests" / name if resume else None))
         report.title = encoder.name
-        report.provenance = encoder.provenance | _today()
+        report.provenance = encoder.provenance | made_here()
         report.notes += run_notes(home, report.provenance, tested(evaluators))
         if len(specs) > 1:
             report.records += suite_mean(report.records, list(specs))
@@ -136,29 +145,30 @@ def _one(encoder: Encoder, name: str, evaluator: Evaluator, folder: Path | None)
         "model": encoder.provenance,
         "dtype": str(encoder.dtype),
         "weights": {modality: encoder.fingerprint(modality) for modality in encoder.towers},
-        "files": {key: _stamp(value) for key, value in asked.items() if isinstance(value, str)},
+        "content": evaluator.content(),
     }
     if folder is not None and (folder / "report.json").is_file():
-        done = read_report(folder)
-        if {key: done.provenance.get(key) for key in wanted} == wanted:
-            return done
+        try:
+            done = read_report(folder)
+        except UserError:  # damaged: it is in a folder of the suite's own, and is made again
+            shutil.rmtree(folder)
+        else:
+            if {key: done.provenance.get(key) for key in wanted} == wanted:
+                return done
     report = evaluator.evaluate(encoder, name)
-    report.provenance = wanted | _today()
+    report.provenance = wanted | made_here()
     if folder is not None:
         report.write(folder)
     return report
 
 
-def _stamp(place: str) -> list[int] | None:
-    """Number of files, bytes and last change of a file or folder: what shows that it is another; None for no place."""
-    path = Path(place)
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
-    states = [file.stat() for file in files]
-    return [len(files), sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)] if files else None
-
-
-def _today() -> dict[str, Any]:
-    return {"date": datetime.now(UTC).date().isoformat(), "versions": versions()}
+def require_writable(folder: Path) -> None:
+    """Raise `UserError` where a report cannot go: known before minutes are spent on it."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest}: is a file, and the report goes into a folder; choose another place with --out")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{nearest}: cannot be written to; choose another place with --out")
 
 
 def suite_mean(records: Sequence[Record], names: Sequence[str]) -> list[Record]:

@@ -8,6 +8,7 @@ Axes: n items, m of them found or readable, D embedding.
 """
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -50,6 +51,15 @@ def item_keys(items: Sequence[Any]) -> Keys | None:
             return None
         keys[at] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
     return keys
+
+
+def digest_of(*parts: Any) -> str:
+    """One digest of items (sequences of paths, places, bytes, texts) and of whatever else JSON can hold."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        keys = item_keys(part) if isinstance(part, Sequence) and not isinstance(part, str) else None
+        found.update(json.dumps(part, sort_keys=True, default=str).encode() if keys is None else keys.tobytes())
+    return found.hexdigest()
 
 
 class KeptEmbeddings:

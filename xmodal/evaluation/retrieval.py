@@ -19,9 +19,11 @@ from torch import Tensor
 from xmodal.config.data import as_tested
 from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.data.image import ImageError, read_image
+from xmodal.data.manifest import made_of
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
+from xmodal.evaluation.kept import digest_of
 from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.evaluation.ranking import (
@@ -41,6 +43,7 @@ from xmodal.report.hits import SIDE, Hit, Query, Shown, picture_hits, text_hits
 from xmodal.report.record import Record
 from xmodal.report.report import Report
 
+SHOWN_OF = ("corpus", "split", "split_file", "sha256", "captions_from", "captions_sha256")  # of the manifest's making
 EXAMPLES = 8  # queries on a contact sheet: the best and the worst
 HITS = 5  # of each
 
@@ -69,6 +72,10 @@ class Retrieval:
         self.kind = as_tested(spec.items, kinds or {}).kind
         self.items, self.texts, self.pairs, self.empty, self.renamed = read_both(spec, kinds or {})
         self._fixed: dict[str, tuple[Encoder, tuple[Tensor, list[int], list[tuple[int, str]]]]] = {}
+
+    def content(self) -> str:
+        """A digest of both sides and of who belongs to whom."""
+        return digest_of(self.items.items, self.texts.items, [self.items.names, self.texts.names, self.pairs.tolist()])
 
     def metrics(self) -> set[str]:
         """The names `train.best` may choose from, after the evaluator's own. Ranks are not among them: less is more."""
@@ -149,6 +156,7 @@ class Retrieval:
         digest = hashlib.sha256("\n".join(found.names).encode()).hexdigest()[:12]
         context: dict[str, Any] = {
             "test": str(self.spec.test),
+            **{key: value for key, value in made_of(self.spec.test).items() if key in SHOWN_OF},
             "gallery": m,
             # what a comparison of two runs checks; the names themselves would be thousands
             "candidates": [f"{m} {found.modality} items, sha256 {digest}"],
@@ -201,9 +209,8 @@ class Retrieval:
         return notes
 
     def _pictured(self, encoder: Encoder) -> bool:
-        """Images on one side and texts on the other: what a contact sheet can show."""
-        kinds = [encoder.processors[name].kind for name in (self.spec.items, self.spec.text)]
-        return kinds == ["image", "text"]
+        """Images on one side, and on the other texts or sounds (shown by name): what a contact sheet can show."""
+        return encoder.kinds[self.spec.items] == "image" and encoder.kinds[self.spec.text] != "image"
 
     def _sheet(
         self,

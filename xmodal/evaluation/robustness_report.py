@@ -7,16 +7,13 @@ Axes: n items, T templates, C distinct class names, D embedding.
 """
 
 import itertools
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from xmodal.checkpoint import versions
+from xmodal.checkpoint import made_here
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
@@ -105,9 +102,7 @@ def robustness_report(
     report.provenance |= {
         "seed": seed,
         "runs": {run: encoder.provenance for run, encoder in encoders.items()},
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions(),
+        **made_here(),
     }
     return report
 

@@ -1,14 +1,12 @@
 """A run's report: its evaluators' results, its training curves, and where the numbers come from."""
 
 import os
-import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xmodal.checkpoint import versions
+from xmodal.checkpoint import made_here
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.data.manifest import read_manifest, root_of, strings
@@ -41,9 +39,7 @@ def run_report(
     report.provenance = {
         **encoder.provenance,
         **provenance,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions(),
+        **made_here(),
     }
     report.notes += run_notes(run, report.provenance, tested(evaluators))
     report.figures = training_curves(run) | report.figures

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from xmodal.data.image import ImageError, read_image
@@ -19,6 +18,7 @@ from xmodal.evaluation.export import EmbeddedItems
 from xmodal.evaluation.located import located
 from xmodal.report import render
 
+MARK = b'content="xmodal search"'  # in a page of hits
 THUMBNAIL = (360, 360)  # pixels, the largest picture on the page
 
 
@@ -71,16 +71,18 @@ def require_same_model(embedded: EmbeddedItems, encoder: Encoder) -> None:
         )
 
 
+def check_page(path: Path) -> None:
+    """Raise `UserError` where a page of hits would take the place of another's file."""
+    if path.suffix != ".html":
+        raise UserError(f"--html: {path}: expected a name that ends in .html")
+    if path.exists() and (path.is_dir() or MARK not in path.read_bytes()[:2000]):
+        raise UserError(f"--html: {path}: in the way, and no page of hits; choose another name, or move it")
+
+
 def page(embedded: EmbeddedItems, hits: list[Hit], query: str, query_kind: str = "text") -> str:
     """The hits as one HTML page that needs nothing else; pictures where items (or the query) are images."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(render.__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("search.html.j2").render(
+    return render.page(
+        "search.html.j2",
         query=query,
         query_picture=_picture(Path(query)) if query_kind == "image" else None,
         hits=[_card(embedded, number, hit) for number, hit in enumerate(hits, start=1)],

@@ -21,6 +21,7 @@ from xmodal.data.unusable import Bad, require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.encoder import Encoder, Item
+from xmodal.evaluation.kept import digest_of
 from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import per_class_table
 from xmodal.evaluation.score_sheet import ScoreSheet
@@ -75,6 +76,11 @@ class SpeechIntent:
                         f"{spec.examples}: {sentence!r} (intent {label}) is also a test sentence; "
                         "take it out of the examples, class means must not contain the test"
                     )
+
+    def content(self) -> str:
+        """A digest of recordings, texts, labels, examples and templates."""
+        rows = self.test.astype(str).to_dict("list")
+        return digest_of(self.files, [rows, self.examples, self.templates, dict(self.names)])
 
     def metrics(self) -> set[str]:
         """The names `train.best` may choose from, after the evaluator's own."""

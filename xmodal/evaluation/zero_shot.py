@@ -20,7 +20,7 @@ from xmodal.data.unusable import require_usable
 from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.classes import candidates
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.kept import Embedded
+from xmodal.evaluation.kept import Embedded, digest_of
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
 from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import bootstrap_interval, per_class_table, places_of
@@ -62,6 +62,12 @@ class ZeroShot:
     def files(self) -> Sequence[Path]:
         """The items that are files of their own."""
         return self.test.files
+
+    def content(self) -> str:
+        """A digest of items, labels, candidates and templates."""
+        test = self.test
+        told = [test.names.tolist(), test.labels.tolist(), test.several, test.clusters.tolist(), self.templates]
+        return digest_of(test.sources, [*told, self.classes.labels, self.classes.names])
 
     def metrics(self) -> set[str]:
         """The names `train.best` may choose from."""

@@ -26,9 +26,11 @@ _LONG_TABLE = 24  # rows; a longer table is folded away
 
 
 def number(value: float | None) -> str:
-    """Three decimals, or a dash."""
+    """Three decimals, of a smaller number one digit; or a dash."""
     if value is None or not math.isfinite(value):
         return DASH
+    if 0 < abs(value) < 0.0005:  # a chance among thousands is not 0
+        return f"{value:.1g}"
     return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
@@ -128,14 +130,8 @@ def markdown(report: "Report", figures: Mapping[str, str]) -> str:
 
 def html(report: "Report") -> str:
     """The report as one HTML file: styles and pictures inside, no script, nothing fetched."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.j2").render(
+    return page(
+        "report.html.j2",
         title=report.title,
         notes=report.notes,
         groups=_groups(report.records),
@@ -155,6 +151,18 @@ def html(report: "Report") -> str:
         provenance=_dotted(json_ready(report.provenance)),
         long_text=160,
     )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page of this package's templates; what is put into it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**values)
 
 
 def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -210,7 +218,8 @@ def _numeric(table: pd.DataFrame, column: Any) -> bool:
 
 
 def _flat(value: str) -> str:
-    return " ".join(str(value).split())
+    """On one line, and no HTML: Markdown would hand it on."""
+    return " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
