@@ -4,6 +4,7 @@ Enters: an encoder, a training and a test set. Leaves: a `Report`. The protocols
 Axes: n items or pairs, D embedding.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from xmodal.config.data import ModalitySpec, TextModality, as_tested
 from xmodal.config.objectives import Kernel as KernelSpec
 from xmodal.data.items import Items, read_pairs
 from xmodal.data.manifest import root_of, strings
+from xmodal.data.place import file_of, is_place
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation import diagnostics
@@ -140,7 +142,7 @@ def _few_shots(
         draws = few_shot(*data, shots=shots)
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         hits = np.stack(
-            [sheet.score(f"few_shot_{shots}_draw_{i}", d.scores, d.classes, {}) for i, d in enumerate(draws)]
+            [sheet.answer(f"few_shot_{shots}_draw_{i}", d.scores, d.classes)[0] for i, d in enumerate(draws)]
         )
         each = hits.mean(1)
         low, high = drawn_interval(hits, test.clusters)
@@ -188,11 +190,21 @@ def _notes(
             notes.append(
                 f"{read.path}: {len(read) - len(used)} of {len(read)} items could not be read and are left out."
             )
-    known = set(train.sources)
-    both = sum(source in known for source in test.sources)
+    known = {_one_name(source) for source in train.sources}
+    both = sum(_one_name(source) in known for source in test.sources)
     if both:
         notes.append(f"{name}: {both} of {len(test)} test items are also training items of the probe.")
     return notes
+
+
+def _one_name(source: str | Path | bytes) -> str | bytes:
+    """Texts and bytes are what they hold; a file, and the archive a place lies in, has many names and one real path."""
+    if isinstance(source, Path):
+        return os.path.realpath(source)
+    if isinstance(source, str) and is_place(source):
+        archive = file_of(source)
+        return os.path.realpath(archive) + source.removeprefix(archive)
+    return source
 
 
 # ---------------------------------------------------------------------------------------------------------- diagnostics
@@ -215,7 +227,8 @@ def _diagnosed(encoder: Encoder, plan: ProbePlan, name: str) -> Report:
             sheet.add(f"uniformity_{modality}", diagnostics.uniformity(z))
             drawn = diagnostics.effective_positives(z, kernel)
             guide = encoder.is_fixed(modality)
-            sheet.mean(f"effective_positives_{modality}", drawn, None, {"kernel": str(kernel), "guide": guide})
+            facts = {"kernel": str(kernel), "guide": guide}
+            sheet.mean(f"effective_positives_{modality}", drawn, None, facts, bounds=None)
     if b is not None:
         _compared(sheet, a, b, pairs.named)
     report.figures = _pictures(name, a, b, pairs.labels, (one, two))
@@ -227,9 +240,10 @@ def _compared(sheet: "_Diagnosis", a: Tensor, b: Tensor, named: bool) -> None:
     if a.shape == b.shape:
         sheet.add("modality_gap", diagnostics.modality_gap(a, b))
         sheet.mean("linear_separability", diagnostics.linear_separability(a, b), 0.5)
-        sheet.mean("alignment", diagnostics.alignment(a, b))
+        shuffled = diagnostics.shuffled_alignment(a, b)
+        sheet.mean("alignment", diagnostics.alignment(a, b), shuffled, bounds=(0.0, 4.0))
     if not named:
-        sheet.add("linear_cka", diagnostics.linear_cka(a, b))
+        sheet.add("linear_cka_debiased", diagnostics.debiased_cka(a, b), 0.0)
     if not named and len(a) > NEIGHBOURS:
         chance = NEIGHBOURS / (len(a) - 1)
         sheet.mean("mutual_knn", diagnostics.mutual_knn(a, b, NEIGHBOURS), chance, {"k": NEIGHBOURS})
@@ -250,10 +264,10 @@ class _Diagnosis:
     base: dict[str, Any]
     n: int
 
-    def add(self, metric: str, found: diagnostics.Estimate) -> None:
+    def add(self, metric: str, found: diagnostics.Estimate, chance: float | None = None) -> None:
         context = self.base | {"interval": "jackknife"}
         self.report.records.append(
-            Record(self.dataset, metric, found.value, found.low, found.high, self.n, None, context)
+            Record(self.dataset, metric, found.value, found.low, found.high, self.n, chance, context)
         )
 
     def mean(
@@ -262,8 +276,9 @@ class _Diagnosis:
         values: NDArray[np.float64],
         chance: float | None = None,
         context: dict[str, Any] | None = None,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
-        low, high = bootstrap_interval(values)
+        low, high = bootstrap_interval(values, bounds=bounds)
         context = self.base | {"interval": "bootstrap"} | (context or {})
         self.report.records.append(Record(self.dataset, metric, values.mean(), low, high, len(values), chance, context))
 
