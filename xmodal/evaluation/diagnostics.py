@@ -168,7 +168,7 @@ def debiased_cka(a: Tensor, b: Tensor) -> Estimate:
     1 of equal spaces, 0 on average of unrelated ones, so it may fall below 0. The plain one is above 0 for unrelated
     spaces, the more so the more dimensions there are to an item (0.11 of 500 items in twice 64), and near 1 for any two
     with fewer items than dimensions. `HSIC(A, B) / sqrt(HSIC(A, A) HSIC(B, B))` with the unbiased HSIC of Song et al.
-    (2012, JMLR 13, 1393-1434, equation 5), as Nguyen et al. (2021, 2010.15327) take it for CKA. With the columns of
+    (2012, JMLR 13, 1393-1434), as Nguyen et al. (2021, 2010.15327) take it for CKA. With the columns of
     A [n, D] and B [n, E] centred, and without n x n:
 
         n (n - 3) HSIC = |A^T B|_F^2 - n / (n - 2) sum_i |a_i|^2 |b_i|^2 + |A|_F^2 |B|_F^2 / ((n - 1)(n - 2))

@@ -40,9 +40,9 @@ def resampled(
     """Limits (low [m], high [m]) of m statistics, by resampling G clusters: the engine of every interval here.
 
     Percentiles of the resamples at Phi(-r) and Phi(r), r = sqrt(G / (G - 1)) t(0.975, G - 1): what makes the interval
-    of a mean as wide as Student's (Hesterberg 2015, section 5). Below six clusters no resample leaves the range of the
-    clusters, which holds the truth in 1 - 2 ** (1 - G) of cases only (94% with five, 50% with two); there the limits
-    are value -+ r * (standard deviation of the resamples), which is Student's interval for a mean.
+    of a mean as wide as Student's (Hesterberg's expanded percentiles). Below six clusters no resample leaves the range
+    of the clusters, which holds the truth in 1 - 2 ** (1 - G) of cases only (94% with five, 50% with two); there the
+    limits are value -+ r * (standard deviation of the resamples), which is Student's interval for a mean.
 
     Args:
         statistic: of `times` [b, G], how often each cluster is in each of b resamples, to [b, m]; NaN: not defined.
