@@ -189,8 +189,9 @@ def test_debiased_cka_is_songs_hsic_of_gram_matrices() -> None:
     moved = 7 * A.double() @ rotation(8) + 5
     assert debiased_cka(A, moved).value == pytest.approx(1, abs=1e-9)
     assert math.isnan(debiased_cka(A, torch.ones(53, 3)).value)
-    with pytest.raises(UserError, match="5 items, expected at least 6 for CKA"):
-        debiased_cka(A[:5], B[:5])
+    assert debiased_cka(A[:5], B[:5]).value == pytest.approx(by_gram(A[:5].double().numpy(), B[:5].double().numpy()))
+    with pytest.raises(UserError, match="4 items, expected at least 5 for CKA"):
+        debiased_cka(A[:4], B[:4])
 
 
 def test_the_interval_of_cka_holds_the_truth() -> None:

@@ -258,6 +258,13 @@ def test_neighbours_on_which_both_agree(data: Path, tmp_path: Path) -> None:
     assert 10 / 23 < np.mean(shared) < 1
 
 
+def test_four_pairs_are_too_few_for_cka_and_neighbours_alone(data: Path, tmp_path: Path) -> None:
+    rows = [row | {"image": str(data / row["image"])} for row in rows_of(data / "test.jsonl")[:4]]
+    report = run(data, train=None, test=write(tmp_path / "few.jsonl", rows), what=("diagnostics",))
+    assert "modality_gap" in {r.metric for r in report.records}
+    assert not {"mutual_knn", "linear_cka_debiased"} & {r.metric for r in report.records}
+
+
 def debiased(a: np.ndarray, b: np.ndarray) -> float:
     """Linear CKA from Gram matrices, by the unbiased HSIC of Song et al. 2012."""
     n, one = len(a), np.ones(len(a))

@@ -73,7 +73,7 @@ def _compared(sheet: "_Diagnosis", a: Tensor, b: Tensor, named: bool) -> None:
         sheet.mean("linear_separability", diagnostics.linear_separability(a, b), 0.5)
         shuffled = diagnostics.shuffled_alignment(a, b)
         sheet.mean("alignment", diagnostics.alignment(a, b), shuffled, bounds=(0.0, 4.0))
-    if not named:
+    if not named and len(a) >= diagnostics.FEWEST_OF_CKA:
         sheet.add("linear_cka_debiased", diagnostics.debiased_cka(a, b), 0.0)
     if not named and len(a) > NEIGHBOURS:
         chance = NEIGHBOURS / (len(a) - 1)

@@ -24,6 +24,7 @@ from xmodal.objectives.kernels import Affine, Kernel, row_blocks
 from xmodal.objectives.same_items import SameItems
 
 GROUPS = 20
+FEWEST_OF_CKA = 5  # items: HSIC's estimate needs four, and the jackknife leaves one out
 LEVEL = 0.95
 
 
@@ -173,14 +174,14 @@ def debiased_cka(a: Tensor, b: Tensor) -> Estimate:
 
         n (n - 3) HSIC = |A^T B|_F^2 - n / (n - 2) sum_i |a_i|^2 |b_i|^2 + |A|_F^2 |B|_F^2 / ((n - 1)(n - 2))
 
-    NaN where a space is one point, or varies no more than noise would. At least six items.
+    NaN where a space is one point, or varies no more than noise would. At least five items.
 
     Example:
         debiased_cka(images, texts).value
     """
     _same_count(a, b)
-    if len(a) < 6:
-        raise UserError(f"diagnostics: {len(a)} items, expected at least 6 for CKA")
+    if len(a) < FEWEST_OF_CKA:
+        raise UserError(f"diagnostics: {len(a)} items, expected at least {FEWEST_OF_CKA} for CKA")
     a, b = a.double(), b.double()
     a, b = a - a.mean(0), b - b.mean(0)  # the numbers stay small; a group's absence is centred for below
     total = _moments(a, b)
