@@ -1,6 +1,9 @@
 """Files are whole or not there, and a broken line of JSONL says where it is."""
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +43,8 @@ def test_the_bytes_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: p
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda f: (seen.append(sorted(p.name for p in tmp_path.iterdir())), real(f)))
     write_text(tmp_path / "a.txt", "new")
-    assert seen == [["a.txt.tmp"]]
+    [[name]] = seen
+    assert re.fullmatch(rf"a\.txt\..*-{os.getpid()}\.tmp", name)
     assert (tmp_path / "a.txt").read_text() == "new"
 
 
@@ -82,3 +86,40 @@ def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:
         read_json_lines(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match="is a folder"):
         read_json_lines(tmp_path)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from xmodal.files import write_text
+for _ in range(300):
+    write_text(Path(sys.argv[1]), sys.argv[2] * 20_000)
+"""
+
+
+def test_two_writers_never_leave_a_mixture(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter]) for letter in "xy"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.is_file():
+            seen.add(path.read_text())
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert seen | {path.read_text()} <= {"x" * 20_000, "y" * 20_000}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from xmodal.files import written_whole
+with written_whole(Path(sys.argv[1])) as beside:
+    beside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", killed, tmp_path / "a.txt"], check=False)
+    assert len(list(tmp_path.glob("a.txt.*.tmp"))) == 1
+    (tmp_path / "a.txt.elsewhere-1.tmp").write_text("another machine's")
+    write_text(tmp_path / "a.txt", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "a.txt.elsewhere-1.tmp"]

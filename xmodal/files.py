@@ -1,7 +1,10 @@
 """Files that are there whole or not at all, and JSON lines with the line number in every error."""
 
+import glob
 import json
 import os
+import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,20 +12,24 @@ from typing import Any
 
 from xmodal.errors import UserError
 
+_HOST = re.sub(r"[^\w.]", "_", platform.node()) or "host"
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes `path`'s place when the block ends, and is gone when it fails.
 
-    What is written reaches the disk before the name does, so neither a kill nor a power cut leaves half a file.
-    The folder is made where there is none.
+    What is written reaches the disk before the name does, so neither a kill nor a power cut leaves half a file. Several
+    processes may write one path: each writes beside it on its own, and the last one stands. What a killed process of
+    this machine left beside `path` is taken away. The folder is made where there is none.
 
     Example:
         with written_whole(folder / "rows.npy") as beside:
             np.save(beside, rows)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp")
+    _sweep(path)
+    beside = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
         yield beside
         with beside.open("rb+") as file:
@@ -30,6 +37,24 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that no longer live left beside `path`."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.{glob.escape(_HOST)}-*.tmp"):
+        pid = left.name.removesuffix(".tmp").rpartition("-")[2]
+        if pid.isdecimal() and not _lives(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -43,7 +43,7 @@ from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import all_gather_rows
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluator
-from xmodal.evaluation.loading import during_training
+from xmodal.evaluation.loading import LABELS, during_training
 from xmodal.evaluation.run_report import run_report
 from xmodal.files import write_json
 from xmodal.metrics_file import read_lines, truncate_metrics
@@ -155,7 +155,10 @@ class Trainer:
         self._list_skipped([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
         at_start = dict(self.dataset.skipped)  # a resumed run has listed the others before
         self.undecodable = {name: reason for name, reason in listed.items() if name not in at_start}
-        self.encoder = during_training(self.config, self.aligner, self.processors, self.dataset.named)
+        labels = [] if isinstance(self.dataset, StreamedPairs) else self.dataset.label_names
+        if labels:
+            write_json(folder / LABELS, labels)
+        self.encoder = during_training(self.config, self.aligner, self.processors, self.dataset.named, labels)
 
     def _list_skipped(self, skipped: list[tuple[str, str]]) -> None:
         if not skipped:

@@ -164,3 +164,13 @@ def test_real_recordings(xmodal_data):
 def test_importing_it_needs_no_accelerate_and_no_transformers():
     code = "import sys, xmodal.data.audio; sys.exit('transformers' in sys.modules or 'accelerate' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_days_of_silence_are_not_decoded(tmp_path):
+    path = tmp_path / "long.flac"
+    with soundfile.SoundFile(path, "w", 4_000, 1) as file:
+        for _ in range(61):
+            file.write(np.zeros(60 * 4_000, np.float32))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(AudioError, match=r"3,660 s, more than 3,600 s; cut it into pieces"):
+        read_audio(path, 16_000)

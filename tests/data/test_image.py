@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xmodal.data.image import ImageError, read_image
+from xmodal.data.image import ImageError, read_image, upright
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -90,7 +90,7 @@ def test_the_first_frame_of_an_animation():
     ("data", "message"),
     [
         (b"", "an empty file"),
-        (b"not an image at all", "no image, or of a kind that is not known"),
+        (b"not an image at all", "no image, or of a kind that is not read"),
         (encoded(Image.fromarray(PIXELS).resize((300, 300)), "JPEG")[:2000], "cannot be decoded"),
         (encoded(Image.fromarray(PIXELS))[:60], "cannot be decoded|no image"),
         (huge(30_000, 30_000), "decompression bomb"),
@@ -125,3 +125,30 @@ def test_whatever_a_damaged_file_makes_pillow_raise():
         except ImageError:
             refused += 1
     assert refused > 20
+
+
+def test_a_thin_line_is_refused_before_it_is_resized():
+    line = encoded(Image.new("RGB", (1, 2000)))
+    assert len(line) < 100
+    with pytest.raises(ImageError, match="1 x 2000 pixels, one side over 200 times the other"):
+        read_image(line)
+    assert read_image(encoded(Image.new("RGB", (3, 600)))).size == (3, 600)
+
+
+def test_formats_that_start_other_programs_are_not_opened():
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"
+    with pytest.raises(ImageError, match="no image, or of a kind that is not read"):
+        read_image(script)
+
+
+def test_a_pillow_image_is_what_its_file_is(tmp_path):
+    picture = Image.fromarray(PIXELS)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.png", exif=exif)
+    values = np.arange(0, 65536, 2048, dtype=np.uint16).reshape(4, 8)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    for name in ("turned.png", "deep.png"):
+        with Image.open(tmp_path / name) as opened:
+            np.testing.assert_array_equal(np.asarray(upright(opened)), np.asarray(read_image(tmp_path / name)))
+    assert read_image(tmp_path / "turned.png").size == (6, 9)

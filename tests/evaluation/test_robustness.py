@@ -17,7 +17,7 @@ from xmodal.errors import UserError, run_script
 from xmodal.evaluation import robustness
 from xmodal.evaluation.imagenet_names import imagenet_classes
 from xmodal.evaluation.metrics import paired_interval
-from xmodal.evaluation.perturbations import PERTURBATIONS, perturbed_sets
+from xmodal.evaluation.perturbations import perturbed_sets
 from xmodal.evaluation.robustness import draw_subsets, measure, subset_answers
 from xmodal.evaluation.robustness_report import robustness_report
 from xmodal.evaluation.subsets import load_subset
@@ -139,46 +139,6 @@ def test_interval_of_k_near_the_peak_by_enumeration():
 # ------------------------------------------------------------------------------------------------- words and classes
 
 
-@pytest.mark.parametrize(
-    ("name", "template", "expected"),
-    [
-        ("lower case", "A Photo of {c}.", "a photo of {c}."),
-        ("capital first", "a photo of a {c}.", "A photo of a {c}."),
-        ("capital first", "{c} here", "{c} here"),
-        ("no full stop", "a photo of a {c}.", "a photo of a {c}"),
-        ("full stop", "please {c}", "please {c}."),
-        ("full stop", "look, a {c}!", "look, a {c}!"),
-        ("article an", "a photo of a {c}.", "a photo of an {c}."),
-        ("article the", "a photo of a hard to see {c}.", "a photo of the hard to see {c}."),
-        ("article a", "a photo of the small {c}.", "a photo of a small {c}."),
-        ("no article", "a {c} in a video game.", "{c} in a video game."),
-        ("no article", "a photo of many {c}.", "a photo of many {c}."),
-        ("picture for photo", "a bad photo of {c}", "a bad picture of {c}"),
-        ("image for photo", "a photo of two photos of {c}", "an image of two images of {c}"),
-    ],
-)
-def test_rewordings(name, template, expected):
-    assert PERTURBATIONS[name](template) == expected
-
-
-@pytest.mark.parametrize("prompts", ["cifar", "image", "speech_intent", "imagenet80", "imagenet7"])
-def test_reworded_sets_keep_their_slots_and_change_something(prompts):
-    templates = load_templates(prompts)
-    sets = perturbed_sets(templates)
-    assert sets
-    for changed in sets.values():
-        assert [t.count("{c}") for t in changed] == [t.count("{c}") for t in templates]
-        assert changed != templates
-        assert all(t == " ".join(t.split()) for t in changed)
-
-
-def test_the_cifar_set_and_the_training_set_share_nothing():
-    cifar, image = load_templates("cifar"), load_templates("image")
-    assert len(cifar) == len(set(cifar)) == 18
-    assert [t.replace(" the ", " a ") for t in cifar[9:]] == cifar[:9]
-    assert not {PERTURBATIONS["no full stop"](t) for t in cifar} & {PERTURBATIONS["no full stop"](t) for t in image}
-
-
 def test_open_clip_templates_and_names():
     assert (len(set(load_templates("imagenet80"))), len(set(load_templates("imagenet7")))) == (80, 7)
     assert load_templates("imagenet80")[:1] == ["a bad photo of a {c}."]
@@ -216,7 +176,7 @@ def test_class_subsets(tmp_path):
 class Drawn:
     """An encoder whose embeddings come from what is encoded: the class named in it, and noise of its own."""
 
-    name = "drawn"
+    name, trained_labels = "drawn", frozenset()
 
     def __init__(self, noise: float, unreadable: tuple[str, ...] = ()) -> None:
         self.noise, self.unreadable, self.texts, self.provenance = noise, unreadable, [], {"noise": noise}
@@ -311,10 +271,10 @@ def test_report_of_two_runs(manifest, tmp_path):
     reworded = report.tables["Perturbations: every template reworded, against the original set"]
     assert len(reworded) == 2 * len(perturbed_sets(load_templates("cifar")))
     changed = dict(zip(reworded["perturbation"], reworded["templates changed"], strict=True))
-    assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 18)
+    assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 16)
     assert records["no article - original: blunt"].low <= records["no article - original: blunt"].value
     assert {"Accuracy against the number of templates", "Every template by itself"} == set(report.figures)
-    assert any("1 items could not be read and are not scored in any run" in note for note in report.notes)
+    assert any("1 items could not be read and are not scored" in note for note in report.notes)
     assert any("1 class names belong to several classes (crane)" in note for note in report.notes)
     assert any("prompted classification, not zero-shot" in note for note in report.notes)
 

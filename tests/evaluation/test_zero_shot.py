@@ -13,7 +13,8 @@ from xmodal.errors import UserError
 from xmodal.evaluation.from_scripts import evaluate_model, read_suite
 from xmodal.evaluation.kept import KeptEmbeddings
 from xmodal.evaluation.metrics import places_of
-from xmodal.evaluation.zero_shot import ZeroShot, average_precision, random_average_precision
+from xmodal.evaluation.multilabel import average_precision, random_average_precision
+from xmodal.evaluation.zero_shot import ZeroShot
 from xmodal.files import write_json_lines
 
 
@@ -47,7 +48,7 @@ def test_known_answers(folder):
 
 def test_tables_and_pictures(folder):
     report = evaluate(folder, brief=False)
-    assert set(report.tables) == {"colours: per class"}
+    assert set(report.tables) == {"colours: per class", "colours: the most confused pairs"}
     assert set(report.figures) == {"colours: confusion", "colours: the most confident errors"}
     assert all(png.startswith(b"\x89PNG") for png in report.figures.values())
 
@@ -89,7 +90,7 @@ def test_several_labels_per_item(tmp_path):
         rows.append({"id": str(n), "image": f"{n}.png", "labels": pair})
     write_json_lines(tmp_path / "m.jsonl", rows)
     evaluator = ZeroShot(ZeroShotEvaluator(test=tmp_path / "m.jsonl"))
-    assert evaluator.metrics() == {"mean_average_precision"}
+    assert evaluator.metrics() == {"mean_average_precision", "precision@1"}
     report = evaluator.evaluate(colour_encoder(), "many")
     encoder = colour_encoder()
     z = encoder.encode("image", [tmp_path / f"{n}.png" for n in range(40)])
@@ -130,7 +131,7 @@ def test_parquet_with_other_columns_and_clusters(tmp_path):
         ({"classes": "imagenet_q"}, "no subset or file 'imagenet_q'"),
         ({"classes": "imagenet"}, "none of its 3 labels"),
         ({"prompts": "imagnet80"}, "no template set"),
-        ({"cluster": "film"}, "no column 'film'"),
+        ({"cluster": "film"}, "missing column 'film'; found: id, image, label"),
     ],
 )
 def test_mistakes(folder, spec, message):

@@ -11,8 +11,9 @@ from PIL import Image
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.data.image import read_image
 from xmodal.errors import UserError
+from xmodal.evaluation.classes import in_order
 from xmodal.evaluation.labelled import read_labelled
-from xmodal.evaluation.zero_shot import ZeroShot, in_order
+from xmodal.evaluation.zero_shot import ZeroShot
 
 NAMES = ["red", "green", "blue", "blue"]  # two classes of one name, as ImageNet has
 SHOWN = [2, 0, 0, 1, 3, 1, 2]  # the classes of the samples

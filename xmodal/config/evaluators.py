@@ -31,7 +31,9 @@ class ZeroShotEvaluator(Spec):
     """Zero-shot classification of images (or audio): class vectors from prompts over the class names."""
 
     kind: Literal["zero_shot"] = "zero_shot"
-    test: Path  # anything `data.train` may be, with the item's column and a label
+    test: Path  # anything `data.train` may be
+    column: str | None = None  # of the items; default: the modality's name
+    label: str | None = None  # column of the labels; default: labels (lists: several per item), else label
     prompts: str = "plain"  # a template set's name, or a YAML file
     names: Path | None = None  # JSON: label -> class name; default: underscores become spaces
     # labels; or a subset's name (imagenet_r, ...), or a file of labels, one a line: items of others are left out
@@ -49,6 +51,8 @@ class RetrievalEvaluator(Spec):
 
     kind: Literal["retrieval"] = "retrieval"
     test: Path
+    column: str | None = None  # of the items; default: the modality's name
+    text_column: str | None = None  # of the texts, likewise
     ks: tuple[Count, ...] = (1, 5, 10)  # recall@k
     max_bad: Share = 0.01
     items: str = "image"  # the modalities' names

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from xmodal.distributed import rank
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; anything else is a broken header
+LONGEST = 3_600  # seconds; a small file can hold days of silence
 MOST_CHANNELS = 64  # more "channels" than this is a [T, channels] array
 FINEST_RATIO = 2_000  # a resampling kernel holds ratio x ratio numbers: 16 MB at most
 
@@ -31,8 +32,8 @@ class AudioError(ValueError):
 def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
     """Decode a file: float32 mono [T] at `sample_rate` Hz; channels are averaged.
 
-    Raises `AudioError`: missing, unreadable, truncated or empty file, samples that are not finite, a sample rate
-    outside 4 to 768 kHz.
+    Raises `AudioError`: missing, unreadable, truncated or empty file, over an hour of audio, samples that are not
+    finite, a sample rate outside 4 to 768 kHz.
 
     Example:
         waveform = read_audio("clip.ogg", 16_000)
@@ -40,6 +41,8 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
     try:
         with soundfile.SoundFile(path) as file:
             rate, expected, format_ = file.samplerate, file.frames, file.format
+            if expected > LONGEST * rate:
+                raise AudioError(f"{path}: {expected / rate:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
             samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
     except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:  # TypeError: headerless .raw
         raise AudioError(f"{path}: {_reason(path, error)}") from error

@@ -18,6 +18,8 @@ from xmodal.errors import UserError
 
 MOST_PIXELS: int = ImageModality.model_fields["max_pixels"].default
 LARGEST_FILE = 512 * 2**20  # bytes
+THINNEST = 200  # longer side over shorter: resized to a tower's height, a line of pixels would fill the memory
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow knows more, and starts Ghostscript for one
 
 # Pillow warns of sizes, which are checked here, and of palettes with transparency. Set once: threads share the filters.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -40,7 +42,7 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
         max_pixels: an image with more is refused before it is decoded.
 
     Raises:
-        ImageError: missing, empty, truncated, not an image, or too large.
+        ImageError: missing, empty, truncated, not an image of a known kind, too large, or a thin line.
 
     Example:
         image = read_image("photo.jpg")
@@ -54,20 +56,34 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
     if not data:
         raise ImageError(f"{name}: an empty file")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise ImageError(
                     f"{name}: {image.width} x {image.height} pixels, more than max_pixels ({max_pixels:,})"
                 )
-            return _inside(_rgb(ImageOps.exif_transpose(image)), inset_of(name))
+            return _inside(upright(image), inset_of(name))
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: no image, or of a kind that is not known") from None
+        raise ImageError(f"{name}: no image, or of a kind that is not read ({', '.join(FORMATS)} are)") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}") from error
     except ImageError:
         raise
     except Exception as error:  # of a damaged file Pillow's plugins raise what they please, struct.error among others
         raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A Pillow image of any mode as `read_image` gives it: turned as its EXIF says, RGB, 8 bits a channel.
+
+    Raises:
+        ValueError: pixels outside 0 to 65535; one side over 200 times the other.
+
+    Example:
+        upright(Image.open("photo.jpg"))
+    """
+    if max(image.size) > THINNEST * min(image.size):
+        raise ValueError(f"{image.width} x {image.height} pixels, one side over {THINNEST} times the other")
+    return _rgb(ImageOps.exif_transpose(image))
 
 
 def _bytes(source: str | Path, root: Path | None) -> bytes:

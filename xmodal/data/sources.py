@@ -50,7 +50,7 @@ def read_folder(folder: Path) -> pa.Table:
     Raises:
         UserError: it holds none of them.
     """
-    if any(path.name.endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.t*")):
+    if _holds_tars(folder):
         skipped: list[Bad] = []
         rows = index_tars(folder, skipped=skipped)
         if skipped:
@@ -68,6 +68,15 @@ def read_folder(folder: Path) -> pa.Table:
             ) from error
         return _named_labels(found)
     return _class_folders(folder)
+
+
+def holds_class_folders(folder: Path) -> bool:
+    """Would `read_folder` find class folders there, rather than tars or parquet files?"""
+    return folder.is_dir() and not any(folder.rglob("*.parquet")) and not _holds_tars(folder)
+
+
+def _holds_tars(folder: Path) -> bool:
+    return any(path.name.endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.t*"))
 
 
 def _class_folders(folder: Path) -> pa.Table:

@@ -22,7 +22,7 @@ from xmodal.data.manifest import root_of, strings
 from xmodal.data.unusable import require_usable
 from xmodal.evaluation import diagnostics
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.labelled import located
+from xmodal.evaluation.located import located
 from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.objectives.kernels import Affine, Kernel, build_kernel
 from xmodal.prompts import readable

@@ -7,19 +7,20 @@ knows of a model goes through here.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from xmodal.data.audio import as_waveform, read_audio
-from xmodal.data.image import MOST_PIXELS, ImageError, read_image
+from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.side import UNREADABLE
 from xmodal.embedding import BATCH_SIZE, Features, embed
 from xmodal.errors import UserError
@@ -47,6 +48,7 @@ class Encoder:
         provenance: what a report records of it.
         dtype: what the towers run in (autocast); embeddings are float32 in any case.
         max_pixels: modality -> largest image that is decoded.
+        trained_labels: of the pairs it was trained on, where they had labels.
 
     Example:
         encoder = xmodal.load("runs/demo")
@@ -62,6 +64,7 @@ class Encoder:
         provenance: dict[str, Any] | None = None,
         dtype: torch.dtype = torch.float32,
         max_pixels: Mapping[str, int] | None = None,
+        trained_labels: Collection[str] = (),
     ) -> None:
         self.dtype = dtype
         self.kept: KeptEmbeddings | None = None  # where embeddings of files stay for the next evaluation
@@ -71,6 +74,8 @@ class Encoder:
         self.name = name
         self.provenance = dict(provenance or {})
         self.max_pixels = dict(max_pixels or {})
+        self.trained_labels = frozenset(trained_labels)
+        self._sizes: dict[str, int] = {}  # modality -> items at a time, once memory has shown how many go
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -105,25 +110,50 @@ class Encoder:
         """Do the embeddings of this modality never change: a locked tower without a head?"""
         return modality in self.towers and self.towers[modality].guides
 
+    @overload
     def encode(
-        self, modality: str, items: Sequence[Item], sample_rate: int | None = None, batch_size: int | None = None
-    ) -> Tensor:
-        """Unit-norm embeddings [N, D], float32, on the CPU (`.numpy()` shares their memory).
+        self,
+        modality: str,
+        items: Sequence[Item],
+        sample_rate: int | None = ...,
+        batch_size: int | None = ...,
+        output: Literal["torch"] = ...,
+    ) -> Tensor: ...
+    @overload
+    def encode(
+        self,
+        modality: str,
+        items: Sequence[Item],
+        sample_rate: int | None = ...,
+        batch_size: int | None = ...,
+        *,
+        output: Literal["numpy"],
+    ) -> NDArray[np.float32]: ...
+    def encode(
+        self,
+        modality: str,
+        items: Sequence[Item],
+        sample_rate: int | None = None,
+        batch_size: int | None = None,
+        output: Literal["torch", "numpy"] = "torch",
+    ) -> Tensor | NDArray[np.float32]:
+        """Unit-norm embeddings [N, D], float32, on the CPU.
 
         Args:
             modality: one of `modalities`.
             items: texts; audio as paths or arrays (which need their `sample_rate`, Hz); images as paths, files' bytes,
                 Pillow images, or arrays uint8 [H, W, 3] or [H, W].
             sample_rate: Hz, of audio arrays.
-            batch_size: items at a time; default: as many as go, halved where memory runs out.
+            batch_size: items at a time; default: 256 on a GPU, else 64, halved where memory runs out.
+            output: a torch tensor, or a numpy array.
 
         Raises:
-            UserError: no such modality, or an item that cannot be read.
+            UserError: no such modality, an item that cannot be read, embeddings that are not finite.
         """
         z, _, skipped = self.encode_readable(modality, items, sample_rate, batch_size)
         if skipped:
             raise UserError(f"{modality}: {skipped[0][1]}" + (f" (and {len(skipped) - 1} more)" if skipped[1:] else ""))
-        return z
+        return z.numpy() if output == "numpy" else z
 
     def encode_readable(
         self,
@@ -135,10 +165,11 @@ class Encoder:
     ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
         kind = self.kind(modality)
-        if isinstance(items, str | Path | bytes | np.ndarray | Tensor | Image.Image) and not (
-            isinstance(items, np.ndarray | Tensor) and items.ndim >= 2
-        ):
+        batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
+        if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
             raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"{modality}: batch_size {batch_size}, expected 1 or more")
         if kind == "text":
             for item in items:
                 if not isinstance(item, str):
@@ -205,26 +236,40 @@ class Encoder:
         tower = self.towers[modality]
         if not items:
             return torch.empty(0, tower.dim)
-        size = batch_size or (GPU_BATCH if self._device(modality).type == "cuda" else BATCH_SIZE)
+        device = self._device(modality)
+        size = batch_size or self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
         while True:
             try:
-                with torch.autocast(self._device(modality).type, self.dtype, enabled=self.dtype != torch.float32):
-                    return embed(
+                with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    z = embed(
                         tower,
                         self.processors[modality],
                         items,
                         batch_size=size,
-                        device=self._device(modality),
+                        device=device,
                         what="z",
                         progress=progress,
                     )
-            except torch.OutOfMemoryError:
-                if batch_size is not None or size == 1:
+                break
+            except RuntimeError as error:
+                if batch_size is not None or size == 1 or not _out_of_memory(error):
                     raise
-                size = max(1, size // 2)
+                size = self._sizes[modality] = size // 2
+        bad = int((~torch.isfinite(z).all(dim=1)).sum())
+        if bad:
+            raise UserError(
+                f"{self.name}: {bad} of {len(z)} {modality} embeddings are NaN or infinite: damaged weights, or "
+                f"numbers beyond {self.dtype}'s range; check the weights, or run in fp32"
+            )
+        return z
 
     def _device(self, modality: str) -> torch.device:
         return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """On a GPU, or (where torch has no class for it) on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _tried(read: Callable[[Item], Any]) -> Callable[[Item], Any]:
@@ -251,7 +296,10 @@ def features_or_wave(
         if isinstance(item, str | Path | bytes):
             image = read_image(item, max_pixels=max_pixels)
         elif isinstance(item, Image.Image):
-            image = item.convert("RGB")
+            try:
+                image = upright(item)
+            except (OSError, ValueError) as error:  # a truncated file is opened, and fails when it is decoded
+                raise ImageError(f"{type(item).__name__}: {error}") from error
         else:
             pixels = np.asarray(item)
             if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):

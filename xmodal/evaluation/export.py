@@ -23,7 +23,7 @@ from xmodal.data.sources import AUDIO, IMAGES
 from xmodal.data.unusable import listed
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
-from xmodal.evaluation.labelled import located
+from xmodal.evaluation.located import located
 from xmodal.files import write_json, written_whole
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}

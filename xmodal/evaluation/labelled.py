@@ -3,7 +3,7 @@
 Enters: anything `data.train` may be. Leaves: `LabelledItems`. Axes: n items.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 from xmodal.config.data import as_tested
 from xmodal.data.items import arrow_column, read_pairs
 from xmodal.data.manifest import root_of, strings
-from xmodal.data.place import is_place
+from xmodal.data.sources import holds_class_folders
 from xmodal.errors import UserError
+from xmodal.evaluation.located import Sources
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class LabelledItems:
     path: Path
     kind: str  # of the modality: image, audio, text
     names: np.ndarray  # [n] str, the ids
-    sources: Sequence[str | Path | bytes]  # [n]; texts, or where the items are
+    sources: Sources  # [n]; texts, or where the items are
     labels: np.ndarray  # [n] str objects; empty where `several` is given
     several: list[list[str]] | None
     clusters: np.ndarray  # [n] objects
@@ -35,7 +36,7 @@ class LabelledItems:
     @property
     def files(self) -> list[Path]:
         """The items that are files of their own."""
-        return [source for source in self.sources if isinstance(source, Path)]
+        return self.sources.files()
 
     def part(self, rows: np.ndarray | list[int]) -> "LabelledItems":
         """Some of the items, in the order of `rows`."""
@@ -44,7 +45,7 @@ class LabelledItems:
             self.path,
             self.kind,
             self.names[at],
-            [self.sources[i] for i in at],
+            self.sources.part(at),
             self.labels[at] if len(self.labels) else self.labels,
             None if self.several is None else [self.several[i] for i in at],
             self.clusters[at],
@@ -52,49 +53,53 @@ class LabelledItems:
 
 
 def read_labelled(
-    path: Path, modality: str, cluster: str | None = None, kinds: Mapping[str, str] | None = None
+    path: Path,
+    modality: str,
+    cluster: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    column: str | None = None,
+    label: str | None = None,
 ) -> LabelledItems:
-    """Read a test: columns MODALITY and `label` (or `labels`, lists: several per item), and `cluster` where asked for.
+    """Read a test.
 
-    `kinds` says what a modality of an unusual name is (see `as_tested`).
+    Args:
+        path: anything `data.train` may be.
+        modality: of the items.
+        cluster: column whose equal values belong together; default: every item for itself.
+        kinds: what a modality of an unusual name is (see `as_tested`).
+        column: of the items; default: the modality's name.
+        label: column of the labels; default: `labels` (lists, several per item) where there is one, else `label`.
 
     Raises:
-        UserError: what `read_manifest` raises; no label column.
+        UserError: what `read_manifest` raises; no label column; a null among labels or clusters.
 
     Example:
         test = read_labelled(Path("cifar10/test.parquet"), "image")
     """
     spec = as_tested(modality, kinds or {})
+    if column is None and holds_class_folders(path):  # whose columns are called by what they hold
+        column = spec.kind
+    spec = spec.model_copy(update={"column": column})
     manifest, items = read_pairs(path, {modality: spec})
     found = items[modality]
     columns = manifest.column_names
-    several = None
-    labels = np.array([], dtype=object)
-    if "labels" in columns:
-        column = arrow_column(manifest, "labels")
-        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-            raise UserError(
-                f"{path}: column 'labels' holds {column.type} values, expected lists; one label goes in label"
-            )
-        several = [[str(label) for label in row or []] for row in column.to_pylist()]
-    elif "label" in columns:
-        labels = np.array(strings(manifest, "label").to_pylist(), dtype=object)
-        empty = np.flatnonzero(labels == None)  # noqa: E711
+    label = label or ("labels" if "labels" in columns else "label")
+    for asked in (label, *([] if cluster is None else [cluster])):
+        if asked not in columns:
+            hint = " (or 'labels')" if asked == "label" else ""
+            raise UserError(f"{path}: missing column {asked!r}{hint}; found: {', '.join(columns)}")
+        empty = np.flatnonzero(arrow_column(manifest, asked).is_null().to_numpy(zero_copy_only=False))
         if len(empty):
-            raise UserError(f"{path}: label is null in {len(empty)} rows (row {empty[0] + 1}); fill or remove them")
+            raise UserError(f"{path}: {asked} is null in {len(empty)} rows (row {empty[0] + 1}); fill or remove them")
+    labels, several = np.array([], dtype=object), None
+    given = arrow_column(manifest, label)
+    if pa.types.is_list(given.type) or pa.types.is_large_list(given.type):
+        several = [[str(one) for one in row] for row in given.to_pylist()]
+    elif label == "labels":
+        raise UserError(f"{path}: column 'labels' holds {given.type} values, expected lists; one label goes in label")
     else:
-        raise UserError(f"{path}: missing column 'label' (or 'labels'); found: {', '.join(columns)}")
-    if cluster is not None and cluster not in columns:
-        raise UserError(f"{path}: cluster: no column {cluster!r}; found: {', '.join(columns)}")
+        labels = np.array(strings(manifest, label).to_pylist(), dtype=object)
     names = np.array(strings(manifest, "id").to_pylist(), dtype=object)
     clusters = names if cluster is None else np.array(arrow_column(manifest, cluster).to_pylist(), dtype=object)
-    values = [found.value(int(at)) for at in found.first]
-    sources = values if spec.kind == "text" else [located(value, root_of(path)) for value in values]
+    sources = Sources(found, root_of(path), spec.kind == "text")
     return LabelledItems(path, spec.kind, names, sources, labels, several, clusters)
-
-
-def located(value: str | bytes, root: Path) -> str | Path | bytes:
-    """An item where it is: bytes, a place under `root` (a string), or a file under it (a path)."""
-    if isinstance(value, bytes):
-        return value
-    return str(root / value) if is_place(value) else root / value

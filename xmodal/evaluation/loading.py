@@ -14,11 +14,13 @@ from xmodal.config.data import ImageModality
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import StoreTower
+from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
 from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Processor, Tower
 
+LABELS = "labels.json"  # in a run folder: the labels of its training pairs
 DUAL_ENCODERS = ("open_clip:", "transformers:")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,6 +42,8 @@ def load(
     Raises:
         UserError: neither a run folder nor such a model, no weights yet, or damaged ones.
     """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if str(model).startswith(DUAL_ENCODERS):
         from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
@@ -59,7 +63,8 @@ def load(
     aligner.to(place).eval()
     facts = provenance(config) | _facts(folder)
     pixels = _max_pixels(config)
-    return Encoder(_towers(aligner), processors, None, str(folder), facts, DTYPES[dtype], pixels)
+    labels = _trained_labels(folder)
+    return Encoder(_towers(aligner), processors, None, str(folder), facts, DTYPES[dtype], pixels, labels)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -75,13 +80,25 @@ def _facts(folder: Path) -> dict[str, Any]:
     return {"finished": False}
 
 
+def _trained_labels(folder: Path) -> list[str]:
+    """The labels that a run wrote down, `LABELS`; none of a run that had none."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+        return [label for label in found if isinstance(label, str)] if isinstance(found, list) else []
+    return []
+
+
 def during_training(
-    config: RunConfig, aligner: Aligner, processors: Mapping[str, Processor], named: Collection[str] = ()
+    config: RunConfig,
+    aligner: Aligner,
+    processors: Mapping[str, Processor],
+    named: Collection[str] = (),
+    labels: Collection[str] = (),
 ) -> Encoder:
     """An encoder over the towers as they train: the same modules, live towers in place of stores, heads shared.
 
     A text found in a store is not encoded again, except in modalities `named`: there the store's ids are not those of
-    the texts' content.
+    the texts' content. `labels` are those of the training pairs.
     """
     towers, live_processors, stores = _towers(aligner), dict(processors), {}
     for modality, spec in config.towers.items():
@@ -96,7 +113,7 @@ def during_training(
             if modality not in named:
                 stores[modality] = processor
     facts, pixels = provenance(config), _max_pixels(config)
-    return Encoder(towers, live_processors, stores, str(config.output), facts, max_pixels=pixels)
+    return Encoder(towers, live_processors, stores, str(config.output), facts, torch.float32, pixels, labels)
 
 
 def _towers(aligner: Aligner) -> dict[str, Tower]:

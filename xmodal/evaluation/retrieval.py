@@ -18,11 +18,11 @@ from torch import Tensor
 
 from xmodal.config.data import as_tested
 from xmodal.config.evaluators import RetrievalEvaluator
-from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.image import ImageError, read_image
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
+from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.evaluation.ranking import (
     DEPTH,
@@ -66,7 +66,7 @@ class Retrieval:
     def __init__(self, spec: RetrievalEvaluator, kinds: Mapping[str, str] | None = None) -> None:
         self.spec = spec
         self.modality = spec.items
-        self.is_audio = as_tested(spec.items, kinds or {}).kind == "audio"
+        self.kind = as_tested(spec.items, kinds or {}).kind
         self.items, self.texts, self.pairs, self.empty = read_both(spec, kinds or {})
         self._fixed: dict[str, tuple[Encoder, tuple[Tensor, list[int], list[tuple[int, str]]]]] = {}
 
@@ -81,7 +81,7 @@ class Retrieval:
     @property
     def files(self) -> Sequence[Path]:
         """The items that are files of their own."""
-        return [item for item in self.items.items if isinstance(item, Path)]
+        return self.items.files()
 
     def check(self) -> None:
         """Files must be there, and audio headers readable: what cannot be scored stops a run before it trains.
@@ -89,11 +89,7 @@ class Retrieval:
         Raises:
             UserError: more than `max_bad` of the items cannot be used.
         """
-        files = self.files
-        bad = [(str(file), "no such file") for file in files if not file.is_file()]
-        if not bad and self.is_audio:
-            found = zip(files, scan_headers(files), strict=True)
-            bad = [(str(file), str(error)) for file, error in found if isinstance(error, AudioError)]
+        bad = unusable_files(self.files, self.kind)
         require_usable(self.spec.test, len(self.items.items), bad, self.spec.max_bad, "the evaluator's max_bad")
 
     def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:

@@ -6,7 +6,7 @@ Enters: a manifest. Leaves: two `Side`s and the pairs between them, [P, 2] (item
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.data.items import arrow_column, read_items
 from xmodal.data.manifest import read_manifest, root_of, strings
 from xmodal.errors import UserError
-from xmodal.evaluation.labelled import located
+from xmodal.evaluation.located import Sources, located
 from xmodal.evaluation.ranking import Ints
 
 
@@ -28,12 +28,19 @@ class Side:
     """One modality's items, each once: what is encoded, and its name in reports."""
 
     modality: str
-    items: list[str | Path | bytes]
+    items: Sources | list[str | Path]
     names: list[str]
 
     def kept(self, places: Sequence[int]) -> "Side":
         """The items at `places`."""
-        return Side(self.modality, [self.items[i] for i in places], [self.names[i] for i in places])
+        items = self.items.part(places) if isinstance(self.items, Sources) else [self.items[i] for i in places]
+        return Side(self.modality, items, [self.names[i] for i in places])
+
+    def files(self) -> list[Path]:
+        """The items that are files of their own."""
+        if isinstance(self.items, Sources):
+            return self.items.files()
+        return [item for item in self.items if isinstance(item, Path)]
 
 
 def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> tuple[Side, Side, Ints, int]:
@@ -47,14 +54,15 @@ def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> tuple[Side,
     Example:
         items, texts, pairs, empty = read_both(RetrievalEvaluator(test="data/coco/test.jsonl"), {})
     """
-    manifest = read_manifest(spec.test, (spec.items,), media=(spec.items, spec.text))
-    if spec.text not in manifest.column_names:
+    column, captions = spec.column or spec.items, spec.text_column or spec.text
+    manifest = read_manifest(spec.test, (column,), media=(column, captions))
+    if captions not in manifest.column_names:
         found = ", ".join(manifest.column_names)
-        raise UserError(f"{spec.test}: missing column {spec.text!r}; found: {found}")
+        raise UserError(f"{spec.test}: missing column {captions!r}; found: {found}")
     items, of_row = _read_items(spec, manifest, kinds)
     texts, rows, numbers, empty = _read_texts(spec, manifest, kinds)
     if not len(rows):
-        raise UserError(f"{spec.test}: column {spec.text!r} holds no caption at all; expected texts")
+        raise UserError(f"{spec.test}: column {captions!r} holds no caption at all; expected texts")
     return items, texts, np.unique(np.stack([of_row[rows], numbers], axis=1), axis=0), empty
 
 
@@ -91,28 +99,29 @@ def first_positives(found: Side, positives: Ints, counts: Ints) -> list[str]:
 
 def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints]:
     """The items of a manifest (a `datasets.Dataset`), each once, and which of them each row is about."""
-    read_as = as_tested(spec.items, kinds)
+    read_as = as_tested(spec.items, kinds).model_copy(update={"column": spec.column})
     found = read_items(spec.test, manifest, spec.items, read_as)
     _, first, of_row = np.unique(found.ids, return_index=True, return_inverse=True)
     order = np.argsort(first)  # as they come in the manifest: the first of equal scores wins
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     firsts = first[order].tolist()
-    values = [found.value(row) for row in firsts]
-    root = root_of(spec.test)
-    items = [str(v) if read_as.kind == "text" else located(v, root) for v in values]
+    items = Sources(found, root_of(spec.test), read_as.kind == "text", found.first[firsts])
     named = f"{spec.items}_id"
     if named in manifest.column_names:
         column = strings(manifest, named)
         names = [str(column[row].as_py()) for row in firsts]
+    elif pa.types.is_large_string(found.values.type):
+        names = [str(found.value(row)) for row in firsts]
     else:
-        names = [v if isinstance(v, str) else str(manifest[at]["id"]) for v, at in zip(values, firsts, strict=True)]
+        ids = strings(manifest, "id")
+        names = [str(ids[row].as_py()) for row in firsts]
     return Side(spec.items, items, names), place[of_row].astype(np.int64)
 
 
 def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int]:
     """The texts, each once; the row and the text of every caption; and how many captions are missing or empty."""
-    column, named = arrow_column(manifest, spec.text), f"{spec.text}_id"
+    column, named = arrow_column(manifest, spec.text_column or spec.text), f"{spec.text}_id"
     ids = strings(manifest, named).to_pylist() if named in manifest.column_names else None
     if ids is not None and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise UserError(
@@ -122,7 +131,7 @@ def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
     is_text = as_tested(spec.text, kinds, other="text").kind == "text"
     root = root_of(spec.test)
     place: dict[str, int] = {}
-    texts: list[str | Path | bytes] = []
+    texts: list[str | Path] = []
     rows, numbers, empty = [], [], 0
     for row, value in enumerate(column.to_pylist()):
         captions = value if isinstance(value, list) else [value]
@@ -135,7 +144,7 @@ def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
             name = text if ids is None or ids[row] is None else ids[row]
             if name not in place:
                 place[name] = len(texts)
-                texts.append(text if is_text else located(text, root))
+                texts.append(text if is_text else cast(str | Path, located(text, root)))
             rows.append(row)
             numbers.append(place[name])
     return Side(spec.text, texts, list(place)), np.array(rows, np.int64), np.array(numbers, np.int64), empty

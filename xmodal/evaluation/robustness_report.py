@@ -82,7 +82,14 @@ def robustness_report(
         spec.test, len(items), [(str(items.names[row]), bad[row]) for row in sorted(bad)], spec.max_bad, "--max-bad"
     )
     rows = [row for row in range(len(items)) if row not in bad]
-    question = Question(name, items.part(rows), test.classes, test.templates, spec, _notes(test, name, bad))
+    question = Question(
+        name,
+        items.part(rows),
+        test.classes,
+        test.templates,
+        spec,
+        test.notes(name, sorted(bad.items()), *encoders.values()),
+    )
     sets = perturbed_sets(test.templates) if perturb else {}
     found = {}
     for run, encoder in encoders.items():
@@ -103,20 +110,6 @@ def robustness_report(
         "versions": versions(),
     }
     return report
-
-
-def _notes(test: ZeroShot, name: str, bad: Mapping[int, str]) -> list[str]:
-    spec, notes = test.spec, []
-    if spec.synthetic:
-        notes.append(f"{name}: the items are synthetic.")
-    if spec.trained:
-        notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
-    if test.left_out:
-        notes.append(f"{name}: {test.left_out} items of classes outside {spec.classes} are left out.")
-    if bad:
-        first = bad[min(bad)]
-        notes.append(f"{name}: {len(bad)} items could not be read and are not scored in any run, first: {first}")
-    return notes
 
 
 class _Prompts:

@@ -14,11 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.evaluation.classes import Classes
 from xmodal.evaluation.labelled import LabelledItems
 from xmodal.evaluation.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
 from xmodal.evaluation.perturbations import perturbed_sets
 from xmodal.evaluation.robustness import NEAR_PEAK, Robustness
-from xmodal.evaluation.zero_shot import Classes
 from xmodal.report.report import Record, Report
 from xmodal.report.robustness_figures import CurvePoint, template_curve, template_ranking
 

@@ -16,7 +16,7 @@ from xmodal.data.image import ImageError, read_image
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
 from xmodal.evaluation.export import EmbeddedItems
-from xmodal.evaluation.labelled import located
+from xmodal.evaluation.located import located
 from xmodal.report import render
 
 THUMBNAIL = (360, 360)  # pixels, the largest picture on the page

@@ -16,12 +16,12 @@ import pandas as pd
 from torch import Tensor
 
 from xmodal.config.evaluators import SpeechIntentEvaluator
-from xmodal.data.audio import AudioError, scan_headers
-from xmodal.data.manifest import read_manifest
-from xmodal.data.unusable import require_usable
+from xmodal.data.manifest import read_manifest, root_of
+from xmodal.data.unusable import Bad, require_usable
 from xmodal.errors import UserError
 from xmodal.evaluation.class_vectors import class_vectors
 from xmodal.evaluation.encoder import Encoder, Item
+from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import per_class_table
 from xmodal.evaluation.score_sheet import ScoreSheet
 from xmodal.prompts import fill, load_templates, read_names, readable
@@ -58,7 +58,7 @@ class SpeechIntent:
         columns = (spec.text, spec.speech, "label", *((spec.cluster,) if spec.cluster else ()))
         self.test = read_manifest(spec.test, columns).to_pandas()
         self.modality = spec.speech
-        self.files = [spec.test.parent / path for path in self.test[spec.speech]]
+        self.files = [root_of(spec.test) / path for path in self.test[spec.speech]]
         self.synthetic = spec.synthetic or set(self.test.columns) >= SYNTHESIZED
         self.examples = _read_examples(spec.examples) if spec.examples else {}
         self.names = read_names(spec.names)
@@ -84,11 +84,9 @@ class SpeechIntent:
         Raises:
             UserError: more than `max_bad` of the files are missing or are no audio.
         """
-        found = enumerate(scan_headers(self.files))
-        self._require_usable([(row, str(error)) for row, error in found if isinstance(error, AudioError)])
+        self._require_usable(unusable_files(self.files, "audio"))
 
-    def _require_usable(self, skipped: Sequence[tuple[int, str]]) -> None:
-        bad = [(str(self.test["id"][row]), reason) for row, reason in skipped]
+    def _require_usable(self, bad: Sequence[Bad]) -> None:
         require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
 
     def candidates(self, encoder: Encoder) -> Candidates:
@@ -110,10 +108,11 @@ class SpeechIntent:
             if encoder.is_fixed(spec.text):
                 self.text_side = encoder, candidates, texts
         speech, kept, skipped = encoder.encode_readable(spec.speech, self.files, progress=None if brief else name)
-        self._require_usable(skipped)
+        self._require_usable([(str(self.test["id"][row]), reason) for row, reason in skipped])
         test = self.test.iloc[kept].reset_index(drop=True)
         texts = texts[kept]
-        report = self._scores(name, test, speech, texts, candidates, tables=not brief)
+        seen = sorted(set(self.test["label"]) & encoder.trained_labels)
+        report = self._scores(name, test, speech, texts, candidates, seen, tables=not brief)
         if skipped:
             report.notes.append(
                 f"{name}: {len(skipped)} of {len(self.test)} recordings could not be read and are not scored, "
@@ -124,7 +123,14 @@ class SpeechIntent:
         return report
 
     def _scores(
-        self, name: str, test: pd.DataFrame, speech: Tensor, texts: Tensor, c: Candidates, tables: bool
+        self,
+        name: str,
+        test: pd.DataFrame,
+        speech: Tensor,
+        texts: Tensor,
+        c: Candidates,
+        seen: Sequence[str],
+        tables: bool,
     ) -> Report:
         true = test["label"].to_numpy(dtype=object)
         clusters = test[self.spec.cluster or self.spec.text].to_numpy(dtype=object)
@@ -132,8 +138,8 @@ class SpeechIntent:
         among = tuple(label for label in c.labels if label in set(true))
         subsets = {"": c.labels} | ({"_among_test": among} if 1 < len(among) < len(c.labels) else {})
         for suffix, labels in subsets.items():
-            self._score_among(sheet, speech, texts, c, suffix, labels)
-        notes = self._notes(name, sorted(set(true) - set(c.labels)))
+            self._score_among(sheet, speech, texts, c, suffix, labels, zero_shot=not (self.spec.trained or seen))
+        notes = self._notes(name, sorted(set(true) - set(c.labels)), seen)
         title = f"Spoken intents: {name}"
         report = Report(title=title, records=sheet.records, predictions=sheet.predictions(), notes=notes)
         for suffix in subsets if tables else ():
@@ -142,13 +148,20 @@ class SpeechIntent:
         return report
 
     def _score_among(
-        self, sheet: ScoreSheet, speech: Tensor, texts: Tensor, c: Candidates, suffix: str, labels: tuple[str, ...]
+        self,
+        sheet: ScoreSheet,
+        speech: Tensor,
+        texts: Tensor,
+        c: Candidates,
+        suffix: str,
+        labels: tuple[str, ...],
+        zero_shot: bool,
     ) -> None:
         """Speech and its oracle, the true text, among the candidates `labels`; then one over the other."""
         context: dict[str, Any] = {
             "candidates": list(labels),
             "templates": len(self.templates),
-            "zero_shot": not self.spec.trained,
+            "zero_shot": zero_shot,
             "tts": self.synthetic,
             "clusters": self.spec.cluster or "sentence",
         }
@@ -182,13 +195,19 @@ class SpeechIntent:
             frame.insert(2, "examples", frame["intent"].map(c.examples).fillna(0).astype(int))
         return frame
 
-    def _notes(self, name: str, outside: Sequence[str]) -> list[str]:
+    def _notes(self, name: str, outside: Sequence[str], seen: Sequence[str]) -> list[str]:
         spec = self.spec
         notes = []
         if self.synthetic:
             notes.append(f"{name}: the speech is synthetic (TTS); it says nothing yet about human speech.")
         if spec.trained:
             notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
+        elif seen:
+            shown = ", ".join(seen[:3]) + (", ..." if seen[3:] else "")
+            notes.append(
+                f"{name}: {len(seen)} of its classes occur in training ({shown}): prompted classification, not "
+                "zero-shot."
+            )
         if outside:
             notes.append(f"{name}: not among the candidates, so always wrong: {', '.join(outside)}.")
         return notes

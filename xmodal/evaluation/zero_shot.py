@@ -6,50 +6,40 @@ cosine. Radford et al. 2021 (2103.00020), section 3.1; equal to CLIP_benchmark's
 Axes: n items, C classes, D embedding.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from xmodal.config.evaluators import ZeroShotEvaluator
-from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.unusable import require_usable
-from xmodal.errors import UserError
 from xmodal.evaluation.class_vectors import class_vectors
+from xmodal.evaluation.classes import candidates
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.imagenet_names import imagenet_classes
 from xmodal.evaluation.kept import Embedded
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
+from xmodal.evaluation.located import unusable_files
 from xmodal.evaluation.metrics import bootstrap_interval, per_class_table, places_of
+from xmodal.evaluation.multilabel import multilabel_report
 from xmodal.evaluation.score_sheet import ScoreSheet
-from xmodal.evaluation.subsets import load_subset
 from xmodal.evaluation.worst_errors import worst_errors
-from xmodal.prompts import fill, load_templates, read_names, readable
+from xmodal.prompts import fill, load_templates
 from xmodal.report.figures import confusion
 from xmodal.report.report import Record, Report
 
-MOST_PICTURED = 60  # classes in a confusion picture
+PAIRS = 20  # most confused ones, in a table
 TOP = 5
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The candidates: labels, what they are called, and their order's source."""
-
-    labels: tuple[str, ...]
-    names: tuple[str, ...]
-    context: dict[str, Any]
 
 
 class ZeroShot:
     """The evaluator: an encoder in, a report out; the same object runs during training and from `eval/`.
 
     Metrics: acc1, acc5 (no value below 5 classes), mean_per_class_recall; for several labels per item
-    mean_average_precision.
+    mean_average_precision and precision@1 (see `multilabel.py`).
 
     Args:
         spec: the evaluator's part of the config.
@@ -63,9 +53,10 @@ class ZeroShot:
         self.spec = spec
         self.modality = spec.items
         self.templates = load_templates(spec.prompts)
-        self._fixed: tuple[Encoder, Embedded] | None = None  # the items' embeddings, where they never change
-        test = read_labelled(spec.test, spec.items, spec.cluster, kinds)
-        self.classes, self.test, self.left_out = _candidates(spec, test)
+        self._items: tuple[Encoder, Embedded] | None = None  # their embeddings, where they never change
+        self._vectors: tuple[Encoder, Tensor] | None = None  # the classes', likewise
+        test = read_labelled(spec.test, spec.items, spec.cluster, kinds, spec.column, spec.label)
+        self.classes, self.test, self.left_out = candidates(spec, test)
 
     @property
     def files(self) -> Sequence[Path]:
@@ -75,52 +66,70 @@ class ZeroShot:
     def metrics(self) -> set[str]:
         """The names `train.best` may choose from."""
         if self.test.several is not None:
-            return {"mean_average_precision"}
+            return {"mean_average_precision", "precision@1"}
         return {"acc1", "mean_per_class_recall"} | ({"acc5"} if len(self.classes.labels) >= TOP else set())
 
     def check(self) -> None:
         """Audio headers are read, files must be there; `UserError` where more than `max_bad` cannot be used."""
-        missing = [(str(file), "no such file") for file in self.files if not file.is_file()]
-        if self.test.kind == "audio" and not missing:
-            found = zip(self.files, scan_headers(self.files), strict=True)
-            missing = [(str(file), str(error)) for file, error in found if isinstance(error, AudioError)]
-        require_usable(self.spec.test, len(self.test), missing, self.spec.max_bad, "the evaluator's max_bad")
+        bad = unusable_files(self.files, self.test.kind)
+        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
 
     def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:
         """Score the test; `name` is the dataset's name in the report; `brief` leaves tables and pictures out."""
-        spec, classes = self.spec, self.classes
-        vectors = class_vectors(encoder, spec.text, [fill(self.templates, n) for n in classes.names])
-        title = None if brief else name
-        if self._fixed is None or self._fixed[0] is not encoder:
-            self._fixed = (encoder, encoder.encode_readable(spec.items, self.test.sources, progress=title))
-        z, kept, skipped = self._fixed[1]
-        if not encoder.is_fixed(spec.items):
-            self._fixed = None
+        spec = self.spec
+        vectors = self._class_vectors(encoder)
+        z, kept, skipped = self._embedded(encoder, None if brief else name)
         bad = [(str(self.test.names[row]), reason) for row, reason in skipped]
         require_usable(spec.test, len(self.test), bad, spec.max_bad, "the evaluator's max_bad")
         test = self.test.part(kept)
         scores = 100.0 * (z @ vectors.T).numpy()
-        report = self._multilabel(name, test, scores) if test.several is not None else self._score(name, test, scores)
+        context = self._context(encoder)
+        if test.several is not None:
+            report = multilabel_report(name, test, scores, self.classes.labels, context)
+        else:
+            report = self._score(name, test, scores, context)
         report.title = f"Zero-shot classification: {name}"
-        report.notes += self._notes(name, skipped)
-        if not brief and test.several is None:
+        report.notes += self.notes(name, skipped, encoder)
+        if not brief:
             self._show(report, name, test)
         return report
 
-    def _context(self) -> dict[str, Any]:
+    def _class_vectors(self, encoder: Encoder) -> Tensor:
+        if self._vectors is None or self._vectors[0] is not encoder:
+            prompts = [fill(self.templates, name) for name in self.classes.names]
+            self._vectors = encoder, class_vectors(encoder, self.spec.text, prompts)
+        vectors = self._vectors[1]
+        if not encoder.is_fixed(self.spec.text):
+            self._vectors = None
+        return vectors
+
+    def _embedded(self, encoder: Encoder, title: str | None) -> Embedded:
+        if self._items is None or self._items[0] is not encoder:
+            self._items = encoder, encoder.encode_readable(self.spec.items, self.test.sources, progress=title)
+        embedded = self._items[1]
+        if not encoder.is_fixed(self.spec.items):
+            self._items = None
+        return embedded
+
+    def _trained(self, encoder: Encoder) -> list[str]:
+        """Classes of the test that occur in training, as far as the run's own labels tell."""
+        found = self.test.labels if self.test.several is None else [label for row in self.test.several for label in row]
+        return sorted(set(found) & encoder.trained_labels)
+
+    def _context(self, encoder: Encoder) -> dict[str, Any]:
         return {
             "candidates": list(self.classes.labels),
             "names": list(self.classes.names),
             "prompts": self.spec.prompts,
             "templates": self.templates,
-            "zero_shot": not self.spec.trained,
+            "zero_shot": not (self.spec.trained or self._trained(encoder)),
             "clusters": self.spec.cluster or "every item for itself",
             "left_out": self.left_out,
             **self.classes.context,
         }
 
-    def _score(self, name: str, test: LabelledItems, scores: np.ndarray) -> Report:
-        labels, context = self.classes.labels, self._context()
+    def _score(self, name: str, test: LabelledItems, scores: np.ndarray, context: dict[str, Any]) -> Report:
+        labels = self.classes.labels
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         hits = sheet.score("acc1", scores, labels, context)
         number = {label: at for at, label in enumerate(labels)}
@@ -134,47 +143,43 @@ class ZeroShot:
         recall = float(recalls[counts > 0].mean())
         # each item's pull on the mean recall, classes' sizes being random too: their spread is that of the mean
         pulls = recall + len(true) / (present * counts[true]) * (hits - recalls[true])
-        low, high = bootstrap_interval(hits if hits.all() or not hits.any() else pulls, test.clusters)
+        even = np.ptp(pulls) == 0  # every class all right or all wrong: the pulls say nothing
+        low, high = bootstrap_interval(hits if even else pulls, test.clusters)
         chance = 1 / len(labels)
-        sheet.records.append(
-            Record(name, "mean_per_class_recall", recall, max(0.0, low), min(1.0, high), len(true), chance, context)
-        )
+        low, high = np.clip([low, high], 0.0, 1.0).tolist()  # of one cluster they are NaN, and stay it
+        sheet.records.append(Record(name, "mean_per_class_recall", recall, low, high, len(true), chance, context))
         sheet.majority("majority", len(labels), context)
         return Report(records=sheet.records, predictions=sheet.predictions())
 
-    def _multilabel(self, name: str, test: LabelledItems, scores: np.ndarray) -> Report:
-        assert test.several is not None
-        labels = self.classes.labels
-        truth = np.array([[label in found for label in labels] for found in map(set, test.several)])
-        values = np.array([average_precision(scores[:, c], truth[:, c]) for c in range(len(labels))])
-        low, high = bootstrap_interval(values)  # over classes: that is what is averaged
-        chance = float(np.mean([random_average_precision(len(test), int(p)) for p in truth.sum(axis=0)]))
-        context = self._context() | {"clusters": "classes"}
-        record = Record(name, "mean_average_precision", float(values.mean()), low, high, len(test), chance, context)
-        table = pd.DataFrame({"label": labels, "n": truth.sum(axis=0), "average precision": values})
-        return Report(records=[record], tables={f"{name}: per class": table})
-
     def _show(self, report: Report, name: str, test: LabelledItems) -> None:
-        rows = report.predictions
-        table = per_class_table(rows["true"].to_numpy(), rows["predicted"].to_numpy(), rows["cluster"].to_numpy())
-        names = dict(zip(self.classes.labels, self.classes.names, strict=True))
+        rows, names = report.predictions, dict(zip(self.classes.labels, self.classes.names, strict=True))
+        if test.several is None:
+            true, predicted = rows["true"].to_numpy(), rows["predicted"].to_numpy()
+            report.tables[f"{name}: per class"] = per_class_table(true, predicted, rows["cluster"].to_numpy())
+            report.tables[f"{name}: the most confused pairs"] = confused_pairs(true, predicted)
+            report.figures[f"{name}: confusion"] = confusion(true, predicted, list(self.classes.labels))
+        table = report.tables[f"{name}: per class"]
         table.insert(1, "name", table["label"].map(names))
-        report.tables[f"{name}: per class"] = table
-        if len(self.classes.labels) <= MOST_PICTURED:
-            report.figures[f"{name}: confusion"] = confusion(
-                rows["true"].to_numpy(), rows["predicted"].to_numpy(), list(self.classes.labels)
-            )
         if self.test.kind == "image":
             sheet = worst_errors(rows, test.sources)
             if sheet is not None:
                 report.figures[f"{name}: the most confident errors"] = sheet
 
-    def _notes(self, name: str, skipped: Sequence[tuple[int, str]]) -> list[str]:
+    def notes(self, name: str, skipped: Sequence[tuple[int, str]], *encoders: Encoder) -> list[str]:
+        """What a reader must know of the test, and of what could not be read of it (positions and reasons)."""
         spec, notes = self.spec, []
         if spec.synthetic:
             notes.append(f"{name}: the items are synthetic.")
         if spec.trained:
             notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
+        else:
+            seen = {encoder.name: self._trained(encoder) for encoder in encoders}
+            notes += [
+                f"{name}: {len(labels)} of its classes occur in the training of {run} ({', '.join(labels[:3])}"
+                f"{', ...' if labels[3:] else ''}): prompted classification, not zero-shot."
+                for run, labels in seen.items()
+                if labels
+            ]
         if self.left_out:
             notes.append(f"{name}: {self.left_out} items of classes outside {spec.classes} are left out.")
         repeated = len(self.classes.names) - len(set(self.classes.names))
@@ -185,75 +190,10 @@ class ZeroShot:
         return notes
 
 
-def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the positives of the precision at their place, best score first, ties in order; 0 without positives.
-
-    Example:
-        average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))  # (1 + 2/3) / 2
-    """
-    right = truth[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
-    return float(precision[right].sum() / max(1, right.sum()))
-
-
-def random_average_precision(n: int, positives: int) -> float:
-    """What a random order of n items scores on average: (H_n (1 - q) + n q) / n with q = (P - 1) / (n - 1).
-
-    Example:
-        random_average_precision(20, 2)  # 0.222
-    """
-    if positives == 0 or n < 2:
-        return float(positives > 0)
-    q = (positives - 1) / (n - 1)
-    return float((np.sum(1 / np.arange(1, n + 1)) * (1 - q) + n * q) / n)
-
-
-def _candidates(spec: ZeroShotEvaluator, test: LabelledItems) -> tuple[Classes, LabelledItems, int]:
-    """The classes to choose among, the items that are of them, and how many others are left out."""
-    found = set(test.labels) if test.several is None else {label for row in test.several for label in row}
-    context: dict[str, Any] = {}
-    labels, left_out = in_order(found), 0
-    if spec.classes is not None:
-        if isinstance(spec.classes, str):
-            subset = load_subset(spec.classes)
-            labels, context = subset.labels, {"classes_from": subset.source, "classes_sha256": subset.sha256}
-        else:
-            labels = _distinct(spec.classes, found, spec.test)
-        if test.several is None:
-            wanted = set(labels)
-            rows = np.flatnonzero([label in wanted for label in test.labels])
-            left_out = len(test) - len(rows)
-            test = test.part(rows)
-            if not len(test):
-                raise UserError(
-                    f"{spec.test}: none of its {len(found)} labels (first {sorted(found)[0]!r}) is among the classes"
-                )
-    if len(labels) < 2:
-        raise UserError(f"{spec.test}: {len(labels)} class ({', '.join(labels)}), expected two or more to choose among")
-    if spec.names is not None and str(spec.names) == "imagenet":
-        given: Any = imagenet_classes()
-    else:
-        given = read_names(spec.names)
-    names = [given.get(label, readable(label)) for label in labels]
-    return Classes(tuple(labels), tuple(names), context), test, left_out
-
-
-def in_order(labels: Iterable[str]) -> list[str]:
-    """Labels sorted; class numbers by their size, so that the first of two equal names is the one of the lower number.
-
-    Example:
-        in_order({"10", "9"})  # ["9", "10"]
-    """
-    found = list(labels)
-    return sorted(found, key=int) if all(label.isdecimal() for label in found) else sorted(found)
-
-
-def _distinct(classes: Sequence[str], found: set[str], path: Path) -> list[str]:
-    unknown = [label for label in classes if label not in found]
-    if unknown:
-        near = get_close_matches(unknown[0], found, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(found)[:8])}"
-        raise UserError(f"classes: {unknown[0]!r} is no label of {path}{hint}")
-    if len(set(classes)) < len(classes):
-        raise UserError(f"classes: {', '.join(classes)}: a label is named twice; name each once")
-    return list(classes)
+def confused_pairs(true: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """The pairs of classes most often confused: true, predicted, how many items, their share of the true class."""
+    totals = Counter(true)
+    pairs = Counter((t, p) for t, p in zip(true, predicted, strict=True) if t != p)
+    rows = [(t, p, n, n / totals[t]) for (t, p), n in pairs.items()]
+    rows.sort(key=lambda row: (-row[2], -row[3], str(row[0]), str(row[1])))
+    return pd.DataFrame(rows[:PAIRS], columns=["true", "predicted", "n", "share"])

@@ -25,6 +25,7 @@ _COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#c99700", "#0b7285", "#
 _MOST_TICKS = 40  # class names beside a similarity matrix
 _MOST_BOUNDARIES = 40  # classes, above which lines between the blocks would hide the blocks
 _MOST_NUMBERS = 14  # classes, above which cells of a confusion matrix are too small for a number
+_MOST_CLASSES = 60  # that are all named in a confusion picture
 _LONGEST_NAME = 28  # characters
 
 
@@ -95,8 +96,8 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, ylab
 def confusion(true: Labels, predicted: Labels, class_names: Sequence[str], title: str = "Confusion") -> bytes:
     """Row-normalised confusion: of the items of each true class (row), the share given to each class (column).
 
-    `class_names` gives the classes and their order; rows of classes that do not occur stay empty. Raises ValueError
-    where a label is not among them.
+    `class_names` gives the classes and their order; rows of classes that do not occur stay empty. Of more than 60
+    classes some are named. Raises ValueError where a label is not among them.
     """
     place = {name: i for i, name in enumerate(class_names)}
     unknown = sorted((set(true) | set(predicted)) - place.keys())
@@ -113,12 +114,14 @@ def confusion(true: Labels, predicted: Labels, class_names: Sequence[str], title
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     fontsize = float(np.clip(200 / max(n, 1), 6.5, 8.5))
-    texts = [_short(name) for name in class_names]
-    axes.set_xticks(range(n), texts, rotation=90, fontsize=fontsize)
-    axes.set_yticks(range(n), texts, fontsize=fontsize)
-    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=_GRID, linewidth=0.4)
+    ticks = range(0, n, max(1, math.ceil(n / _MOST_CLASSES)))
+    texts = [_short(class_names[i]) for i in ticks]
+    axes.set_xticks(ticks, texts, rotation=90, fontsize=fontsize)
+    axes.set_yticks(ticks, texts, fontsize=fontsize)
+    if n <= _MOST_CLASSES:
+        axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=_GRID, linewidth=0.4)
     axes.tick_params(which="both", length=0)
     if n <= _MOST_NUMBERS:
         for i, j in zip(*np.nonzero(counts), strict=True):

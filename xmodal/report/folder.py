@@ -2,14 +2,19 @@
 
 Enters: a folder and a function that writes the new files somewhere. Leaves: the folder with the new files. The new
 files are made in `.report.tmp`; one rename to `.report.ready` is the moment the new report counts; after it the files
-only have to be moved into place, and whoever comes next finishes that if this process is killed meanwhile.
+only have to be moved into place, and whoever comes next finishes that if this process is killed meanwhile. One process
+at a time does any of it: the folder is locked.
 """
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from xmodal.errors import UserError
 
 INDEX = "report.json"  # moved last; lists the figures, so that an older report's pictures can be taken away
 
@@ -18,32 +23,69 @@ def replace_files(folder: Path, make: Callable[[Path], None]) -> None:
     """Call `make(stage)` on an empty folder, then move what it wrote into `folder`.
 
     If `make` raises, `folder` is what it was.
+
+    Raises:
+        UserError: a file of that name is there, and no report that it could belong to.
     """
     fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    finish(folder)
-    stage = folder / ".report.tmp"
-    shutil.rmtree(stage, ignore_errors=True)  # left by a process that was killed
-    try:
-        stage.mkdir()
-        make(stage)
-        stage.rename(folder / ".report.ready")
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        if fresh:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-    finish(folder)
+    with _locked(folder):
+        _move(folder)
+        stage = folder / ".report.tmp"
+        shutil.rmtree(stage, ignore_errors=True)  # left by a process that was killed
+        try:
+            stage.mkdir()
+            make(stage)
+            _refuse_anothers(folder, stage)
+            stage.rename(folder / ".report.ready")
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            if fresh:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+        _move(folder)
 
 
 def finish(folder: Path) -> None:
     """Move a complete new report into place, if one lies ready. Any number of calls has the effect of one."""
+    if (folder / ".report.ready").is_dir():
+        with _locked(folder):
+            _move(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _refuse_anothers(folder: Path, stage: Path) -> None:
+    if _is_index(folder / INDEX):
+        return
+    for file in sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file()):
+        if (folder / file).exists():
+            raise UserError(f"{folder / file}: in the way, and no part of a report; choose another folder, or move it")
+
+
+def _is_index(path: Path) -> bool:
+    try:
+        return {"records", "provenance", "figures"} <= json.loads(path.read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _move(folder: Path) -> None:
     ready = folder / ".report.ready"
     if not ready.is_dir():
         return
     if (ready / INDEX).is_file():
-        for outdated in _figures(folder / INDEX) - _figures(ready / INDEX):
+        for outdated in set(figures_of(folder / INDEX).values()) - set(figures_of(ready / INDEX).values()):
             (folder / outdated).unlink(missing_ok=True)
     files = sorted((p for p in ready.rglob("*") if p.is_file()), key=lambda p: (p.name == INDEX, str(p)))
     for file in files:
@@ -53,10 +95,10 @@ def finish(folder: Path) -> None:
     shutil.rmtree(ready)
 
 
-def _figures(index: Path) -> set[str]:
+def figures_of(index: Path) -> dict[str, str]:
+    """Title -> path of a report's figures; only such as a report writes: an edited index must not reach other files."""
     try:
-        paths = json.loads(index.read_text(encoding="utf-8"))["figures"].values()
+        found = json.loads(index.read_text(encoding="utf-8"))["figures"].items()
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return set()
-    # only what a report writes: a hand-edited index must not reach other files
-    return {p for p in paths if isinstance(p, str) and p.startswith("figures/") and ".." not in p}
+        return {}
+    return {k: p for k, p in found if isinstance(p, str) and p.startswith("figures/") and ".." not in p}

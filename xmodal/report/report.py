@@ -16,7 +16,7 @@ import pandas as pd
 
 from xmodal.errors import UserError
 from xmodal.report import render
-from xmodal.report.folder import INDEX, finish, replace_files
+from xmodal.report.folder import INDEX, figures_of, finish, replace_files
 from xmodal.report.record import Record, json_ready
 
 __all__ = ["PREDICTION_COLUMNS", "Record", "Report", "find_report", "read_report"]
@@ -152,7 +152,7 @@ def read_report(folder: Path) -> Report:
             provenance=content["provenance"],
             predictions=pd.read_parquet(folder / _PREDICTIONS),
             tables={k: pd.DataFrame(t["rows"], columns=t["columns"]) for k, t in content.get("tables", {}).items()},
-            figures={k: (folder / path).read_bytes() for k, path in content.get("figures", {}).items()},
+            figures={k: (folder / path).read_bytes() for k, path in figures_of(folder / INDEX).items()},
             notes=content["notes"],
             title=content.get("title", "xmodal report"),
         )

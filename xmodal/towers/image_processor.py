@@ -98,7 +98,7 @@ def resized_size(size: tuple[int, int], resize: Resize, scale: tuple[int, int]) 
         return int(scale[0] * height / width), scale[0]
     ratios = height / scale[0], width / scale[1]
     ratio = max(ratios) if resize == "longest" else min(ratios)
-    return round(height / ratio), round(width / ratio)
+    return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
 def centred(

@@ -196,16 +196,30 @@ def read_tokenizer(source: Source, config: Any) -> Any:
     """The model's tokenizer.
 
     Raises:
-        UserError: it has none that can be read.
+        UserError: it has none that can be read, or one of another model.
     """
     try:
-        return transformers.AutoTokenizer.from_pretrained(source.location, **source.options())
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.location, **source.options())
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"tower {source.name!r}: an encoder of neither text, speech nor images: type {config.model_type!r} is none "
             "of the speech and image encoders known here, and has no tokenizer "
             f"({' '.join(str(error).split())[:200]})"
         ) from error
+    # without its files transformers makes one that knows no word, and every text becomes the same
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise UserError(
+            f"tower {source.name!r}: its tokenizer knows no word: {source.location} lacks the tokenizer's files; save "
+            "them with tokenizer.save_pretrained"
+        )
+    known = getattr(config.get_text_config(), "vocab_size", None)
+    highest = max(tokenizer("a photo of a dog", return_attention_mask=False)["input_ids"], default=0)
+    if known is not None and highest >= known:
+        raise UserError(
+            f"tower {source.name!r}: its tokenizer gives token {highest}, and the model knows {known}: they are of two "
+            "models; put the model's own tokenizer files into the folder"
+        )
+    return tokenizer
 
 
 @contextlib.contextmanager
