@@ -179,8 +179,8 @@ class Retrieval:
             frames.append(pd.DataFrame(columns))
         median = median_rank_interval(ranks.best, clusters)
         record("median_rank", median_rank(ranks.best), median, chance_median_rank(counts, m))
-        low, high = bootstrap_interval((ranks.best - 1) / m, clusters)  # of shares: there all first is not certainty
-        record("mean_rank", ranks.best.mean(), (1 + m * low, 1 + m * high), chance_mean_rank(counts, m))
+        ranked = bootstrap_interval(ranks.best, clusters, bounds=(1, m))
+        record("mean_rank", ranks.best.mean(), ranked, chance_mean_rank(counts, m))
         precision = bootstrap_interval(ranks.precision, clusters)
         record(f"map@{DEPTH}", ranks.precision.mean(), precision, chance_precision(counts, m))
         return Report(records, predictions=pd.concat(frames, ignore_index=True))
