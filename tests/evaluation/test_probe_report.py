@@ -309,3 +309,5 @@ def test_images_as_bytes(data: Path, tmp_path: Path) -> None:
         frame.to_parquet(tmp_path / f"{split}.parquet")
     report = run(data, train=tmp_path / "train.parquet", test=tmp_path / "test.parquet", shots=(1,))
     assert record(report, "linear").value == record(run(data, what=("linear",)), "linear").value
+    report = run(data, train=tmp_path / "test.parquet", test=tmp_path / "test.parquet", what=("knn",), k=1)
+    assert "test: 48 of 48 test items are also training items of the probe." in report.notes

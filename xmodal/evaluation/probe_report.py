@@ -4,6 +4,7 @@ Enters: an encoder, a training and a test set. Leaves: a `Report`. The protocols
 Axes: n items, D embedding.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -187,6 +188,8 @@ def _notes(
 
 def _one_name(source: str | Path | bytes) -> str | bytes:
     """Texts and bytes are what they hold; a file, and the archive a place lies in, has many names and one real path."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()  # all of a training set's bytes would be too much to hold
     if isinstance(source, Path):
         return os.path.realpath(source)
     if isinstance(source, str) and is_place(source):
