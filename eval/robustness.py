@@ -53,6 +53,8 @@ def main(argv: list[str]) -> None:
     from xmodal.evaluation.zero_shot import ZeroShot
     from xmodal.prompts import load_templates
 
+    if options.prompts:
+        check_ks(options.k, load_templates(options.prompts), options.prompts)
     short = [Path(run).name for run in options.run]
     names = short if len(set(short)) == len(short) else options.run
     found = [load_for_evaluation(run, options.dtype, options.embeddings) for run in options.run]

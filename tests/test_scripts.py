@@ -26,7 +26,7 @@ BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py"))
 MISTAKES = {
     "eval/compare.py": (["{here}", "{here}/nowhere"], "{here}: no report there"),
     "eval/embed.py": (["{here}", "{here}", "--out", "x.csv"], "x.csv: expected a name that ends in .parquet or .npy"),
-    "eval/probe.py": (["nowhere", "--test", "a.jsonl"], "nowhere: no run folder to put the report in; give --out"),
+    "eval/probe.py": (["nowhere", "--test", "a.jsonl"], "nowhere: not a run folder (no config.yaml)"),
     "eval/retrieval.py": (["{here}", "--test", "{here}/texts.jsonl"], "{here}: no weights"),
     "eval/robustness.py": (
         ["{here}", "--dataset", "{here}/texts.jsonl", "--prompts", "plain", "--max-bad", "2"],
@@ -35,16 +35,24 @@ MISTAKES = {
     "eval/search.py": (["{here}/e.parquet", "{here}", "red"], "{here}/e.parquet: no such file; make it with eval/emb"),
     "eval/speech_intent.py": (["{here}", "--audio", "a.wav"], "--audio and --intent go together"),
     "eval/sweep.py": (["{here}/nothing.yaml"], "{here}/nothing.yaml: cannot be read"),
-    "eval/zero_shot.py": (["{here}", "--prompts", "cifar"], "--prompts, --names, --classes, --cluster, --items, "),
+    "eval/zero_shot.py": (
+        ["{here}", "--prompts", "cifar"],
+        "--max-bad, --items, --trained go with --dataset",
+    ),
     "data_prep/embed_frozen.py": (["{here}/config.yaml"], "{here}/config.yaml: no tower of kind store"),
     "data_prep/make_demo.py": (["{here}/texts.jsonl"], "{here}/texts.jsonl: "),
     "data_prep/prepare.py": (["fsdd", "{here}", "{here}/out"], "{here}/recordings: no such folder"),
+    "data_prep/verify.py": (["cifar10", "{here}/nowhere"], "{here}/nowhere: "),
     "data_prep/synthesize_speech.py": (["{here}/nothing.jsonl", "{here}/out"], "{here}/nothing.jsonl: no such file"),
     "xmodal/train.py": (["{here}/config.yaml", "train.setps=5"], "train.setps: unknown key; did you mean train.steps?"),
 }
 MORE_MISTAKES = [
     ("eval/retrieval.py", ["{here}", "--k", "0"], "--k: 0 must be at least 1"),
-    ("eval/retrieval.py", ["{here}", "--k", "5"], "--items, --text, --k and --max-bad go with --test"),
+    (
+        "eval/retrieval.py",
+        ["{here}", "--k", "5"],
+        "--text-column, --k, --max-bad go with --test",
+    ),
     ("eval/robustness.py", ["a", "a", "--dataset", "x", "--prompts", "plain"], "a run is given twice"),
     ("eval/search.py", ["e.parquet", "{here}", "red", "--html", "x.txt"], "x.txt: expected a name that ends in .html"),
     ("eval/zero_shot.py", ["{here}/nowhere"], "{here}/nowhere: "),
@@ -148,9 +156,9 @@ def test_eval_speech_intent(tiny_config: Path, tiny_pairs: Path, tmp_path: Path)
     (mine / "names.json").write_text('{"play": "play some music"}')
     options = ["--test", "mine/kitchen.jsonl", "--names", "mine/names.json", "--synthetic", "--prompts", "plain"]
     printed = works("eval/speech_intent.py", run, *options, cwd=tmp_path)
-    assert printed[-1] == f"report: {run}/report-kitchen/report.html"
-    report = read_report(run / "report-kitchen")
-    record = next(r for r in report.records if r.name == "kitchen/accuracy_prompt")
+    assert printed[-1] == f"report: {run}/speech_intent-mine-kitchen-plain/report.html"
+    report = read_report(run / "speech_intent-mine-kitchen-plain")
+    record = next(r for r in report.records if r.name == "mine-kitchen/accuracy_prompt")
     assert (record.n, record.chance, record.context["candidates"]) == (6, 0.5, ["play", "stop"])
     assert any("synthetic" in line for line in printed)
 
@@ -263,3 +271,13 @@ def test_benchmark_mistake(tmp_path: Path) -> None:
     wrong = script("benchmarks/bench_store.py", "--quik", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
+
+
+def test_data_prep_verify(tmp_path: Path) -> None:
+    printed = works("data_prep/verify.py", "imagenet_v2", tmp_path, cwd=tmp_path)
+    assert printed == [f"{tmp_path}/imagenetv2-matched-frequency.tar.gz: not there"]
+    (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"broken")
+    done = script("data_prep/verify.py", "imagenet", tmp_path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[2].startswith(f"{tmp_path}/ILSVRC2012_devkit_t12.tar.gz: differs: md5 ")
+    assert done.stderr == f"error: {tmp_path}: not as published: ILSVRC2012_devkit_t12.tar.gz; download again\n"

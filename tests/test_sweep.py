@@ -1,6 +1,7 @@
 """Sweeps: the plan, mistakes found before anything trains, and a real one whose table is computed again by hand."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -132,7 +133,6 @@ def test_a_real_sweep_and_its_table_by_hand(tiny_config: Path, tmp_path: Path) -
         for setting in ("CL", "CWCL (ours)"):
             record = _record(report, setting, metric)
             assert record.value == pytest.approx((means[setting, "0"] + means[setting, "1"]) / 2)
-            assert record.low <= record.value <= record.high
             assert (record.n, record.context["repeats"]) == (24, 2)
             worst = "0" if means[setting, "0"] <= means[setting, "1"] else "1"
             assert record.context["worst"] == f"{worst} ({means[setting, worst]:.3f})"
@@ -177,20 +177,45 @@ AXES = {"loss": {"CL": [], "CWCL": []}, "speaker": {"ann": [], "bob": []}}
 T, F = True, False
 
 
+SIX = ["ann", "bob", "cid", "dan", "eve", "fay"]
+
+
 def test_resampling_repeats_or_sentences(tmp_path: Path) -> None:
-    sweep = sweep_of(AXES, "speaker").model_copy(update={"output": tmp_path, "baseline": "CL"})
-    # ann: all right, bob: all wrong; the two speakers are all the spread there is
-    given = {"cl-ann": [F] * 4, "cl-bob": [F] * 4, "cwcl-ann": [T] * 4, "cwcl-bob": [F] * 4}
+    axes = {"loss": {"CL": [], "CWCL": []}, "speaker": {name: [] for name in SIX}}
+    sweep = sweep_of(axes, "speaker").model_copy(update={"output": tmp_path, "baseline": "CL"})
+    # three speakers all right, three all wrong: they are all the spread there is, and every sentence is half right
+    given = {f"cl-{name}": [F] * 4 for name in SIX} | {f"cwcl-{name}": [i % 2 == 0] * 4 for i, name in enumerate(SIX)}
     report = gather(finished(sweep, given))
     record = _record(report, "CWCL", METRIC)
-    assert (record.value, record.low, record.high) == (0.5, 0.5, 0.5)  # every sentence is half right
+    alike = math.sqrt(0.025)  # two sentences alike: up to 1 - alike of others may be otherwise
+    assert (record.value, record.low, record.high) == pytest.approx((0.5, alike / 2, alike / 2 + 1 - alike))
     assert record.context["worst"] == "bob (0.000)"
     assert record.context["best"] == "ann (1.000)"
     assert report.notes == ["TTS"]
-    record = _record(gather(sweep.model_copy(update={"resample": True})), "CWCL", METRIC)
-    assert (record.value, record.low, record.high) == (0.5, 0, 1)  # a resample may hold one speaker twice
-    difference = _record(gather(sweep.model_copy(update={"resample": True})), "CWCL", f"{METRIC} minus CL")
+    report = gather(sweep.model_copy(update={"resample": True}))
+    # right speakers among six drawn: none with 1/64 = 0.016, one or none with 7/64; the limit is at 0.0024
+    record = _record(report, "CWCL", METRIC)
+    assert (record.value, record.low, record.high) == (0.5, 0, 1)
+    difference = _record(report, "CWCL", f"{METRIC} minus CL")
     assert (difference.value, difference.low, difference.high) == (0.5, 0, 1)
+
+
+def test_folds_of_unequal_size_weigh_by_their_items(tmp_path: Path) -> None:
+    """Value, interval and difference mean the same: every item counts alike."""
+    axes = {"loss": {"CL": [], "CWCL": []}, "speaker": {name: [] for name in SIX}}
+    sweep = sweep_of(axes, "speaker").model_copy(update={"output": tmp_path, "baseline": "CL", "resample": True})
+    sizes = [40, 2, 2, 2, 2, 2]
+    right = [T, F, F, F, F, F]  # by items 40 of 50, by speakers 1 of 6
+    given = {f"cwcl-{name}": [hit] * n for name, hit, n in zip(SIX, right, sizes, strict=True)}
+    given |= {f"cl-{name}": [F] * n for name, n in zip(SIX, sizes, strict=True)}
+    report = gather(finished(sweep, given))
+    record, difference = _record(report, "CWCL", METRIC), _record(report, "CWCL", f"{METRIC} minus CL")
+    assert record.value == difference.value == 0.8
+    assert (record.low, record.high) == pytest.approx((difference.low, difference.high))
+    # a resample holds ann j times of six: 40 j of 40 j + 2 (6 - j) are right; never with (5/6)^6 = 0.33; j = 5 and
+    # more with 31/6^6 = 0.0007, j = 4 and more with 0.0087, so that the limit at 0.0024 is j = 4
+    assert (record.low, record.high) == pytest.approx((0, 160 / 164))
+    assert record.context["worst"] == "bob (0.000)"
 
 
 def test_runs_over_other_items_are_not_subtracted(tmp_path: Path) -> None:

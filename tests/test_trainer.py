@@ -268,3 +268,60 @@ def test_the_last_evaluation_is_on_the_curve(tiny_config: Path, monkeypatch: pyt
     monkeypatch.setattr("xmodal.evaluation.run_report.curves", remember)
     Trainer(load_config(tiny_config, ["train.eval_every=4"])).fit()
     assert [step for step, _ in drawn["accuracy during training"]["held/accuracy_mean"]] == [4, 8, 12]
+
+
+DIES = """
+import os, sys
+from xmodal.config.load import load_config
+from xmodal.trainer import Trainer
+
+class Dies(Trainer):
+    def _evaluate(self):
+        if self.state.step == int(sys.argv[2]):
+            os._exit(9)  # as a kill would: nothing is cleaned up
+        super()._evaluate()
+
+Dies(load_config(sys.argv[1], sys.argv[3:])).fit()
+"""
+
+
+def test_an_evaluation_that_was_killed_is_made_up_for(tiny_config: Path, tmp_path: Path) -> None:
+    options = ["train.steps=12", "train.save_every=4", "train.eval_every=4", "train.best=held/accuracy_mean"]
+    options += ["optim.lr=1e-2", "objective.kind=infonce"]
+    Trainer(load_config(tiny_config, [*options, f"output={tmp_path / 'whole'}"])).fit()
+    run = tmp_path / "killed"
+    for step, resume in ((8, "false"), (12, "true")):
+        arguments = [str(tiny_config), str(step), *options, f"output={run}", f"train.resume={resume}"]
+        assert subprocess.run([sys.executable, "-c", DIES, *arguments], check=False).returncode == 9
+    Trainer(load_config(tiny_config, [*options, f"output={run}", "train.resume=true"])).fit()
+
+    def evaluations(folder: Path) -> list[tuple[int, float]]:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [(r["step"], r["eval/held/accuracy_mean"]) for r in rows if "eval/held/accuracy_mean" in r]
+
+    assert evaluations(run) == evaluations(tmp_path / "whole")
+    kept, whole = load_file(run / "model.safetensors"), load_file(tmp_path / "whole" / "model.safetensors")
+    for name in whole:
+        assert torch.equal(kept[name], whole[name]), name
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    rows = (tiny_pairs / "train.jsonl").read_text().replace('"speech": "', f'"speech": "{tiny_pairs}/').splitlines()
+    data.write_text("\n".join(rows))
+    Trainer(load_config(tiny_config, [f"data.train={data}"])).fit()
+    (tmp_path / "run" / "report" / "report.json").unlink()
+    data.write_text("\n".join(rows[:-1]))
+    with pytest.raises(UserError, match=r"train\.jsonl has changed since .*run began with it; put the data back"):
+        Trainer(load_config(tiny_config, [f"data.train={data}", "train.resume=true"]))
+
+
+def test_another_programs_folder_is_left_alone(tiny_config: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "towers").mkdir(parents=True)
+    (theirs / "config.yaml").write_text("my: config\n")
+    (theirs / "towers" / "data.txt").write_text("precious")
+    with pytest.raises(UserError, match="exists and is not a run of xmodal"):
+        Trainer(load_config(tiny_config, [f"output={theirs}"]))
+    assert (theirs / "config.yaml").read_text() == "my: config\n"
+    assert (theirs / "towers" / "data.txt").read_text() == "precious"

@@ -1,7 +1,7 @@
 """Many runs, one table: the same config under several settings, each repeated over seeds, folds or speakers.
 
 Enters: a sweep file (below). Leaves: a run folder for every combination, and a report whose records are means over
-the repeats, with intervals, the worst repeat, and paired differences from a baseline.
+the items of all repeats, with intervals, the worst repeat, and paired differences from a baseline.
 
     config: ../fsdd_cwcl.yaml           # relative to the sweep file
     output: runs/fsdd_sweep
@@ -165,7 +165,7 @@ def _config(sweep: Sweep, run: Planned, threads: int) -> RunConfig:
 
 
 def gather(sweep: Sweep) -> Report:
-    """The table of a finished sweep: means over the repeats, and differences from the baseline."""
+    """The table of a finished sweep: means over the items of all repeats, and differences from the baseline."""
     predictions: dict[tuple[str, str], pd.DataFrame] = {}
     notes: list[str] = []
     rows: list[dict[str, object]] = []
@@ -203,14 +203,16 @@ def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str],
     records = []
     for (setting, metric), frame in predictions.items():
         values = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(sweep.over)["value"]
-        low, high = bootstrap_interval(frame["correct"].to_numpy(), frame["cluster"].to_numpy())
+        correct = frame["correct"].to_numpy()
+        low, high = bootstrap_interval(correct, frame["cluster"].to_numpy())
         context = {
             "repeats": len(values),
             "worst": f"{values.idxmin()} ({values.min():.3f})",
             "best": f"{values.idxmax()} ({values.max():.3f})",
             "intervals_resample": sweep.over if sweep.resample else "the test's clusters",
         }
-        records.append(Record(setting, metric, float(values.mean()), low, high, len(frame), None, context))
+        # over items, as the interval and the difference are: a fold of more items counts for more
+        records.append(Record(setting, metric, float(correct.mean()), low, high, len(frame), None, context))
         if sweep.baseline in (None, setting):
             continue
         base = predictions[(str(sweep.baseline), metric)]
@@ -219,7 +221,7 @@ def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str],
             raise UserError(f"{setting} and {sweep.baseline} were not tested on the same items ({metric})")
         ours, theirs = both["correct"].to_numpy(), both["correct_base"].to_numpy()
         low, high = paired_interval(ours, theirs, both["cluster"].to_numpy())
-        value = float(np.mean(ours.astype(float) - theirs.astype(float)))  # over items, as the interval is
+        value = float(np.mean(ours.astype(float) - theirs.astype(float)))
         name = f"{metric} minus {sweep.baseline}"
         records.append(Record(setting, name, value, low, high, len(both), 0.0, context))
     return records

@@ -148,3 +148,39 @@ def test_speech_encoder_that_makes_no_sense(settings: dict[str, Any], line: str)
 def test_store_of_a_tower_that_moves(tower: Any, line: str) -> None:
     with pytest.raises(ValidationError, match=line):
         StoreTower(path=Path("s"), tower=tower)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "message"),
+    [
+        (
+            {"kind": "zero_shot", "test": "t"},
+            r"items: 'image' is not one of the towers \(text, speech\)",
+        ),
+        (
+            {"kind": "retrieval", "test": "t", "items": "speech", "text": "words"},
+            r"e\.text: 'words' is not",
+        ),
+        ({"kind": "speech_intent", "test": "t", "speech": "audio"}, r"evaluators\.e\.speech: 'audio' is not one of"),
+        ({"kind": "retrieval", "test": "t", "items": "speech", "ks": []}, "at least 1 item"),
+    ],
+)
+def test_evaluators_ask_for_towers_that_are_there(evaluator: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        run({"text": TEXT, "speech": SPEECH}, evaluators={"e": evaluator})
+
+
+@pytest.mark.parametrize("name", ["a.b", "", "train", "keys", "../../evil", "1st"])
+def test_names_of_towers(name: str) -> None:
+    modalities = {name: {"kind": "audio"}}
+    with pytest.raises(ValidationError, match="expected the name of a modality, such as speech"):
+        run({"text": TEXT, name: SPEECH}, data={"train": "t.jsonl", "modalities": modalities})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_classes": 5}, "num_classes is not for setting"), ({"global_pool": ""}, "leaves features unpooled")],
+)
+def test_options_of_timm_that_break_a_tower(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        towers.TimmTower(name="resnet18", options=options)

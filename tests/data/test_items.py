@@ -3,6 +3,7 @@
 import io
 import json
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -154,3 +155,34 @@ def test_csv_class_folders_and_parquet_folders(tmp_path):
     assert read_manifest(f"hub:{tmp_path / 'parts'}", ["text"])["id"][:] == ["0", "1", "2", "3"]
     with pytest.raises(UserError, match="hub:"):
         read_manifest(f"hub:{tmp_path / 'nothing'}", ["text"])
+
+
+def test_names_of_class_numbers_in_one_parquet_file(tmp_path):
+    features = datasets.Features(
+        {
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "labels": datasets.List(datasets.ClassLabel(names=["a", "b", "c"])),
+            "text": datasets.Value("string"),
+        }
+    )
+    rows = {"label": [1, 0, -1], "labels": [[2, 0], [], [1]], "text": ["x", "y", "z"]}
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "one.parquet")
+    (tmp_path / "folder[1]").mkdir()
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "folder[1]" / "one.parquet")
+    for path in (tmp_path / "one.parquet", tmp_path / "folder[1]"):
+        manifest = read_manifest(path, ["text"])
+        assert manifest["label"][:] == ["dog", "cat", None]
+        assert manifest["labels"][:] == [["c", "a"], [], ["b"]]
+
+
+def test_splits_are_no_classes_and_other_files_are_counted(tmp_path, caplog):
+    for split in ("train", "val"):
+        (tmp_path / "sets" / split / "cat").mkdir(parents=True)
+        (tmp_path / "sets" / split / "cat" / "0.png").write_bytes(png("red"))
+    with pytest.raises(UserError, match=r"sets: holds train, val, which are splits; name one of them"):
+        read_manifest(tmp_path / "sets")
+    (tmp_path / "sets" / "train" / "cat" / "1.ppm").write_bytes(b"P6 1 1 255 abc")
+    (tmp_path / "sets" / "train" / "dog").mkdir()
+    (tmp_path / "sets" / "train" / "dog" / "1.jfif").write_bytes(png("blue"))
+    assert read_manifest(tmp_path / "sets" / "train")["id"][:] == ["cat/0.png", "dog/1.jfif"]
+    assert "1 files are left out: neither image nor audio by their endings" in caplog.text

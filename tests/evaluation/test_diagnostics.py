@@ -13,12 +13,13 @@ from xmodal.errors import UserError
 from xmodal.evaluation import diagnostics
 from xmodal.evaluation.diagnostics import (
     alignment,
+    debiased_cka,
     effective_positives,
-    linear_cka,
     linear_separability,
     modality_gap,
     mutual_knn,
     nearest,
+    shuffled_alignment,
     uniformity,
 )
 from xmodal.objectives import kernels
@@ -48,8 +49,6 @@ A, B = points(53, 8, 0), normalize(points(53, 8, 0) + 0.8 * points(53, 8, 1), di
 def test_uniformity_is_scipys_mean_over_pairs(small_blocks: None) -> None:
     expected = math.log(np.exp(-2 * pdist(A.numpy().astype(float), "sqeuclidean")).mean())
     assert uniformity(A).value == pytest.approx(expected, abs=1e-6)
-    expected = math.log(np.exp(-0.5 * pdist(A.numpy().astype(float), "sqeuclidean")).mean())
-    assert uniformity(A, t=0.5).value == pytest.approx(expected, abs=1e-6)
 
 
 def test_uniformity_of_one_point_and_of_opposite_points() -> None:
@@ -89,19 +88,36 @@ def test_effective_positives_are_those_of_the_kernels_rows(small_blocks: None) -
 # ----------------------------------------------------------------------------------------------------------- two spaces
 
 
+def squared_gap(a: np.ndarray, b: np.ndarray) -> float:
+    """The mean over pairs i != j of d_i . d_j, as a loop: unbiased, as no difference meets itself."""
+    d = a - b
+    return float(np.mean([d[i] @ d[j] for i in range(len(d)) for j in range(len(d)) if i != j]))
+
+
 def test_modality_gap() -> None:
     shift = torch.tensor([3.0, 4, 0, 0, 0, 0, 0, 0])
-    assert modality_gap(A, A + shift).value == pytest.approx(5)
+    moved = modality_gap(A, A + shift)
+    assert (moved.value, moved.low, moved.high) == pytest.approx((5, 5, 5), rel=1e-6)
     assert modality_gap(A, A).value == 0
-    found = modality_gap(A, B)
-    expected = np.linalg.norm(A.double().numpy().mean(0) - B.double().numpy().mean(0))
-    assert found.value == pytest.approx(expected)
-    values = []
-    for group in range(20):
-        kept = np.arange(53) % 20 != group
-        values.append(np.linalg.norm(A.double().numpy()[kept].mean(0) - B.double().numpy()[kept].mean(0)))
+    b = (B.double() + shift.double() / 20).numpy()
+    found, a = modality_gap(A, torch.from_numpy(b)), A.double().numpy()
+    square = squared_gap(a, b)
+    assert found.value == pytest.approx(math.sqrt(square))
+    values = [squared_gap(a[kept], b[kept]) for kept in (np.arange(53) % 20 != group for group in range(20))]
     error = math.sqrt(19 / 20 * ((np.array(values) - np.mean(values)) ** 2).sum())
-    assert found.high - found.value == pytest.approx(2.093024 * error, rel=1e-5)
+    assert found.high == pytest.approx(math.sqrt(square + 2.093024 * error), rel=1e-5)
+    assert found.low == pytest.approx(math.sqrt(max(0, square - 2.093024 * error)), rel=1e-5)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05, 0.2])
+def test_the_interval_of_the_gap_holds_the_truth(gap: float) -> None:
+    """Two samples of one distribution in 64 dimensions, one of them moved; the distance of means is 0.06 at no gap."""
+    shift = torch.zeros(64)
+    shift[0] = gap
+    found = [modality_gap(points(500, 64, 2 * seed) + shift, points(500, 64, 2 * seed + 1)) for seed in range(100)]
+    assert sum(e.low <= gap <= e.high for e in found) >= 90
+    assert np.mean([e.value**2 for e in found]) == pytest.approx(gap**2, abs=5e-4)  # not 0.0039 more
+    assert all(e.low > 0 for e in found) == (gap == 0.2)
 
 
 def test_alignment() -> None:
@@ -111,7 +127,13 @@ def test_alignment() -> None:
         sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in zip(A.tolist(), B.tolist(), strict=True)
     ]
     assert alignment(A, B) == pytest.approx(expected)
-    assert alignment(A, B, alpha=1) == pytest.approx(np.sqrt(expected))
+    every = [sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a in A.tolist() for b in B.tolist()]
+    assert shuffled_alignment(A, B) == pytest.approx(
+        np.mean(every), rel=1e-6
+    )  # in a shuffle each meets each alike often
+    means = A.double().mean(0), B.double().mean(0)
+    assert shuffled_alignment(A, B) == pytest.approx(2 - 2 * float(means[0] @ means[1]), rel=1e-6)
+    assert np.mean(expected) < 0.5 * shuffled_alignment(A, B)
 
 
 def test_separability_is_chance_without_a_gap_and_one_with() -> None:
@@ -143,31 +165,47 @@ def test_mutual_knn_where_the_answer_is_known() -> None:
     assert mutual_knn(A[:11], B[:11]) == pytest.approx(1)  # all the others are neighbours
 
 
-def test_linear_cka() -> None:
+def unbiased_hsic(K: np.ndarray, L: np.ndarray) -> float:
+    """Song et al. 2012, by n x n Gram matrices without their diagonals."""
+    n, one = len(K), np.ones(len(K))
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    pairs = np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
+    return float((pairs - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3)))
+
+
+def test_debiased_cka_is_songs_hsic_of_gram_matrices() -> None:
     a, b = A.double().numpy(), B.double().numpy()[:, :5]
-    H = np.eye(53) - 1 / 53
-    K, L = H @ a @ a.T @ H, H @ b @ b.T @ H  # the definition by n x n Gram matrices: HSIC
-    expected = np.trace(K @ L) / math.sqrt(np.trace(K @ K) * np.trace(L @ L))
-    assert linear_cka(A, B[:, :5]).value == pytest.approx(expected, rel=1e-9)
-    moved = 7 * A.double() @ rotation(8) + 5
-    assert linear_cka(A, moved).value == pytest.approx(1, abs=1e-9)
-    assert linear_cka(A, A).value == pytest.approx(1)
-    apart = torch.zeros(40, 4)
-    apart[::2, 0], apart[1::2, 0] = 1, -1
-    other = torch.zeros(40, 4)
-    other[:20, 1], other[20:, 1] = 1, -1
-    assert linear_cka(apart, other).value == pytest.approx(0, abs=1e-12)
-    assert math.isnan(linear_cka(A, torch.ones(53, 3)).value)
 
+    def by_gram(a: np.ndarray, b: np.ndarray) -> float:
+        K, L = a @ a.T, b @ b.T
+        return unbiased_hsic(K, L) / math.sqrt(unbiased_hsic(K, K) * unbiased_hsic(L, L))
 
-def test_jackknife_of_cka_leaves_groups_out() -> None:
-    whole = linear_cka(A, B)
-    values = []
-    for group in range(20):
-        kept = torch.arange(53) % 20 != group
-        values.append(linear_cka(A[kept], B[kept]).value)
+    found = debiased_cka(A, B[:, :5])
+    assert found.value == pytest.approx(by_gram(a, b), rel=1e-9)
+    values = [by_gram(a[kept], b[kept]) for kept in (np.arange(53) % 20 != group for group in range(20))]
     error = math.sqrt(19 / 20 * ((np.array(values) - np.mean(values)) ** 2).sum())
-    assert whole.high - whole.value == pytest.approx(2.093024 * error, rel=1e-5)
+    assert found.high - found.value == pytest.approx(2.093024 * error, rel=1e-6)
+    assert found.low == pytest.approx(2 * found.value - found.high)
+    moved = 7 * A.double() @ rotation(8) + 5
+    assert debiased_cka(A, moved).value == pytest.approx(1, abs=1e-9)
+    assert math.isnan(debiased_cka(A, torch.ones(53, 3)).value)
+    assert debiased_cka(A[:5], B[:5]).value == pytest.approx(by_gram(A[:5].double().numpy(), B[:5].double().numpy()))
+    with pytest.raises(UserError, match="4 items, expected at least 5 for CKA"):
+        debiased_cka(A[:4], B[:4])
+
+
+def test_the_interval_of_cka_holds_the_truth() -> None:
+    """Of unrelated spaces the truth is 0, where plain linear CKA says 0.11. A space beside a turned copy with as much
+    noise: cross-covariance R / 64, covariances I / 64 and 2 I / 64, so |R|^2 / (|I| |2 I|) = 64 / (8 * 16) = 1/2."""
+    unrelated, turned = [], []
+    for seed in range(60):
+        a, noise = points(500, 64, 2 * seed), points(500, 64, 2 * seed + 1)
+        unrelated.append(debiased_cka(a, noise))
+        turned.append(debiased_cka(a, a @ rotation(64).float() + noise))
+    for found, truth in ((unrelated, 0.0), (turned, 0.5)):
+        assert sum(e.low <= truth <= e.high for e in found) >= 54
+        assert np.mean([e.value for e in found]) == pytest.approx(truth, abs=0.003)
+        assert np.mean([e.high - e.low for e in found]) < 0.05
 
 
 # -------------------------------------------------------------------------------------------------------------- nearest
@@ -187,7 +225,7 @@ def test_nearest_takes_the_earlier_of_equals() -> None:
 
 
 def test_mistakes() -> None:
-    for function in (modality_gap, alignment, linear_separability, mutual_knn, linear_cka):
+    for function in (modality_gap, alignment, linear_separability, mutual_knn, debiased_cka):
         with pytest.raises(UserError, match="53 and 52 embeddings"):
             function(A, B[:52])
     for function in (modality_gap, alignment, linear_separability):

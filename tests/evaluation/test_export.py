@@ -23,7 +23,7 @@ from xmodal.evaluation.export import (
     read_embeddings,
     write_embeddings,
 )
-from xmodal.evaluation.search import page, search
+from xmodal.evaluation.search import check_page, page, search
 
 NAMES = ["a/deep/blue one.PNG", "green.jpg", "red.png", "yellow.webp", "Ünïcode.bmp"]
 COLOURS = ["blue", "green", "red", "yellow", "white"]
@@ -243,3 +243,14 @@ def test_page_shows_the_pictures(photos: Path) -> None:
     )
     assert 'class="query"' in by_image
     assert "The 1 nearest of 5 items" in by_image
+
+
+def test_a_page_takes_the_place_of_a_page_alone(photos: Path, tmp_path: Path) -> None:
+    encoder, target = colour_encoder(), tmp_path / "hits.html"
+    items = embed_items(encoder, "image", find_items(photos, "image", "image"))
+    check_page(target)
+    target.write_text(page(items, search(items, encoder, "red", k=1), "red"))
+    check_page(target)
+    target.write_text("<html>my homepage</html>")
+    with pytest.raises(UserError, match=r"hits\.html: in the way, and no page of hits"):
+        check_page(target)

@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score
 
 from xmodal.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
+    bootstrap_intervals,
     first_argmax,
     majority,
-    mean_recall,
     paired_interval,
     per_class_table,
     ratio_interval,
@@ -39,9 +38,13 @@ def _totals(values, clusters):
 
 
 def _scipy(statistic, *columns):
+    """Its percentile bootstrap at the level that Hesterberg's expansion asks for."""
+    n = len(columns[0])
+    level = 1 - 2 * stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
     found = stats.bootstrap(
-        columns, statistic, paired=True, vectorized=True, n_resamples=20000, method="percentile", rng=1
-    ).confidence_interval
+        columns, statistic, confidence_level=level, paired=True, vectorized=True, n_resamples=20000,
+        method="percentile", rng=1,
+    ).confidence_interval  # fmt: skip
     return found.low, found.high
 
 
@@ -81,13 +84,6 @@ def test_ratio_interval_is_scipys(clustered):
     assert ratio_interval(a, b, clusters, samples=20000) == pytest.approx(expected, abs=0.012)
 
 
-def test_two_clusters_enumerated():
-    """Two clusters have four equally likely resamples: means 1, 2/3, 2/3, 1/2, by hand."""
-    correct, clusters = [1, 1, 0], ["x", "y", "y"]
-    assert bootstrap_interval(correct, clusters, level=0.9) == pytest.approx((1 / 2, 1.0))
-    assert bootstrap_interval(correct, clusters, level=0.4) == pytest.approx((2 / 3, 2 / 3))
-
-
 def test_order_and_names_of_clusters_do_not_matter_beyond_the_draw(clustered):
     a, _, clusters = clustered
     names = np.array([f"sentence {c}" for c in clusters], dtype=object)
@@ -123,9 +119,65 @@ def test_one_cluster_or_none_has_no_interval():
         assert all(math.isnan(v) for v in found)
 
 
-def test_equal_runs_do_not_differ():
-    a = np.random.default_rng(0).random(50) < 0.5
-    assert paired_interval(a, a) == (0.0, 0.0)
+def test_runs_that_differ_alike_on_every_item_are_not_certain_to():
+    """Clopper and Pearson's bound e: of items not seen up to 1 - e may go the other way."""
+    e = stats.binomtest(8, 8).proportion_ci(0.95, method="exact").low
+    hits = np.array([1, 0, 1, 1, 0, 0, 1, 0])
+    assert paired_interval(hits, hits) == pytest.approx((-(1 - e), 1 - e))
+    assert paired_interval(np.ones(8), np.zeros(8)) == pytest.approx((2 * e - 1, 1))
+    assert paired_interval(np.zeros(8), np.ones(8)) == pytest.approx((-1, 1 - 2 * e))
+    assert paired_interval([1, 1], [0, 0]) == pytest.approx((2 * math.sqrt(0.025) - 1, 1))  # two items exclude nothing
+    twice = np.repeat(np.arange(8), 2)
+    assert paired_interval(np.ones(16), np.zeros(16), twice) == pytest.approx((2 * e - 1, 1))
+
+
+def test_ratios_that_are_alike_in_every_cluster():
+    """In the share 1 - e not seen one of the two may be all right and the other all wrong."""
+    e = 0.025 ** (1 / 3)
+    assert ratio_interval([1] * 3, [1] * 3) == pytest.approx((e / (e + 1 - e), (e + 1 - e) / e))
+    assert ratio_interval([0] * 3, [1, 1, 0]) == pytest.approx((0, (1 - e) / (e * 2 / 3)))
+    e = 0.025 ** (1 / 4)  # half right in both, and everywhere the same items
+    low, high = ratio_interval([1, 0, 1, 0], [1, 0, 1, 0])
+    assert (low, high) == pytest.approx((0.5 * e / (0.5 * e + 1 - e), (0.5 * e + 1 - e) / (0.5 * e)))
+
+
+def test_what_is_no_share_has_its_own_bounds():
+    e = 0.025 ** (1 / 10)
+    assert bootstrap_interval(np.ones(10), bounds=(1, 5)) == pytest.approx((1, e + 5 * (1 - e)))
+    assert bootstrap_interval(np.full(10, 2.0), bounds=(0, 4)) == pytest.approx((2 * e, 2 * e + 4 * (1 - e)))
+    assert all(
+        math.isnan(v) for v in bootstrap_interval(np.ones(10), bounds=None)
+    )  # nothing says how far 1 is from far
+    values = np.random.default_rng(0).normal(7, 1, 40)
+    low, high = bootstrap_interval(values, bounds=None)
+    assert 6 < low < values.mean() < high < 8
+    with pytest.raises(ValueError, match=r"a mean of 2.0 is outside the bounds \(0.0, 1.0\)"):
+        bootstrap_interval([1, 3, 2])
+
+
+def test_clusters_alike_though_not_items():
+    """Every cluster is half right: no resample differs, and still two clusters say little."""
+    e = math.sqrt(0.025)
+    assert bootstrap_interval([1, 0, 0, 1], ["a", "a", "b", "b"]) == pytest.approx((e / 2, e / 2 + 1 - e))
+    thirds = [0.1, 0.1, 0.1, 0.3, 0.0, 0.0]  # sums that differ in the last bit are alike too
+    assert bootstrap_interval(thirds, ["a"] * 3 + ["b"] * 3) == pytest.approx((0.1 * e, 0.1 * e + 1 - e))
+
+
+def test_columns_share_their_resamples():
+    rng = np.random.default_rng(3)
+    hits = (rng.random((40, 5)) < 0.6).astype(float)
+    hits[:, 1], hits[:, 2] = 1, 0
+    sentences = np.array([f"sentence {i // 3}" for i in range(40)], dtype=object)
+    for clusters in (None, sentences):
+        found = bootstrap_intervals(hits, clusters, samples=20000)
+        e = 0.025 ** (1 / len(set(range(40) if clusters is None else clusters)))
+        assert found[1] == pytest.approx((e, 1))
+        assert found[2] == pytest.approx((0, 1 - e))
+        for column in (0, 3, 4):
+            totals = _totals(hits[:, column], range(40) if clusters is None else clusters)
+            expected = _scipy(lambda s, c, axis: s.sum(axis) / c.sum(axis), *totals)
+            assert found[column] == pytest.approx(expected, abs=0.026)  # one item of 40
+    assert np.isnan(bootstrap_intervals(hits, np.zeros(40))).all()
 
 
 def test_interval_covers_as_often_as_it_says():
@@ -158,15 +210,6 @@ def test_first_argmax_counts_ties():
     assert ties == 2
     with pytest.raises(ValueError, match="1 of 2 rows"):
         first_argmax([[0.0, math.nan], [0.0, 1.0]])
-
-
-def test_mean_recall_is_scikit_learns():
-    rng = np.random.default_rng(0)
-    names = np.array(["play", "stop", "lights", "weather"], dtype=object)
-    true, predicted = names[rng.integers(0, 3, 200)], names[rng.integers(0, 4, 200)]  # "weather" never occurs
-    with pytest.warns(UserWarning, match="not in y_true"):
-        expected = balanced_accuracy_score(true, predicted)
-    assert mean_recall(true, predicted) == pytest.approx(expected)
 
 
 def test_per_class_table():

@@ -156,17 +156,21 @@ def test_median_rank_is_where_recall_reaches_half() -> None:
 
 
 def test_median_rank_interval_resamples_clusters() -> None:
-    """Against every resample of four clusters: 4^4 of them."""
-    groups = [[1, 9], [2, 3, 30], [5], [8, 12]]
+    """Against every resample of six clusters: 6^6 of them, at the level 0.00243 of the expanded percentiles."""
+    groups = [[1, 9], [2, 3, 30], [5], [8, 12], [4, 4, 7], [20]]
     best = np.array([b for group in groups for b in group])
     clusters = np.array([i for i, group in enumerate(groups) for _ in group])
     medians = sorted(
-        median_rank(np.array([b for i in drawn for b in groups[i]])) for drawn in itertools.product(range(4), repeat=4)
+        median_rank(np.array([b for i in drawn for b in groups[i]])) for drawn in itertools.product(range(6), repeat=6)
     )
     low, high = median_rank_interval(best, clusters, samples=20000)
-    assert medians[int(0.015 * 256)] <= low <= medians[int(0.035 * 256)]
-    assert medians[int(0.965 * 256)] <= high <= medians[int(0.985 * 256)]
-    assert np.isnan(median_rank_interval(best, np.zeros(8))).all()
+    assert medians[int(0.0016 * 6**6)] <= low <= medians[int(0.0034 * 6**6)]
+    assert medians[int(0.9966 * 6**6)] <= high <= medians[int(0.9984 * 6**6)]
+    assert {low, high} <= set(best.tolist())
+    for few in (np.zeros(12), np.arange(12) % 5):  # the range of five holds the median in 1 - 2 / 2^5 of cases
+        assert np.isnan(median_rank_interval(best, few)).all()
+    with pytest.raises(ValueError, match="null"):
+        median_rank_interval(best, np.array([*"abcdefghijk", None], dtype=object))
 
 
 def test_memory_does_not_grow_with_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:

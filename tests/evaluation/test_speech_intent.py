@@ -15,6 +15,7 @@ from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder, Item
 from xmodal.evaluation.speech_intent import SpeechIntent, class_vectors, rank_intents
+from xmodal.files import write_json_lines
 from xmodal.report.report import Report
 
 PLAY, ALARM, STOP, WEATHER = torch.eye(4)
@@ -177,9 +178,14 @@ def test_without_examples_the_tests_labels_are_the_candidates(table: ByTable, tm
 def test_intervals_resample_sentences(table: ByTable, tmp_path: Path) -> None:
     hits = {"play a tune": [1, 0], "wake me up": [0, 0], "be quiet": [1, 1], "order pizza": [0]}
     low, high = _record(evaluate(table, tmp_path), "accuracy_prompt")
-    _check_quantiles(list(hits.values()), low, high)
+    # four sentences: Student's, 3 degrees of freedom, from the spread of the 4^4 resamples, and cut at 0 and 1
+    reach = math.sqrt(4 / 3) * 3.182446 * np.std(_means(list(hits.values())))
+    assert (low, high) == pytest.approx((max(0, 3 / 7 - reach), min(1, 3 / 7 + reach)), abs=0.03)
     low, high = _record(evaluate(table, tmp_path, cluster="id"), "accuracy_prompt")
-    _check_quantiles([[h] for group in hits.values() for h in group], low, high)
+    # seven recordings: sqrt(7/6) t(0.975, 6) = 2.643, beyond which 0.0041 of the normal lie
+    means = _means([[h] for group in hits.values() for h in group])
+    assert np.quantile(means, 0.0025) - 1e-9 <= low <= np.quantile(means, 0.0065) + 1e-9
+    assert np.quantile(means, 0.9935) - 1e-9 <= high <= np.quantile(means, 0.9975) + 1e-9
 
 
 def _record(report: Report, metric: str) -> tuple[float, float]:
@@ -187,8 +193,8 @@ def _record(report: Report, metric: str) -> tuple[float, float]:
     return record.low, record.high
 
 
-def _check_quantiles(groups: list[list[int]], low: float, high: float) -> None:
-    """The bounds against every possible resample of the groups, give or take the noise of 2000 drawn ones."""
+def _means(groups: list[list[int]]) -> list[float]:
+    """The mean of every possible resample of the groups."""
     means = []
     for drawn in itertools.combinations_with_replacement(range(len(groups)), len(groups)):
         ways = math.factorial(len(groups))
@@ -197,8 +203,7 @@ def _check_quantiles(groups: list[list[int]], low: float, high: float) -> None:
         hits = [h for i in drawn for h in groups[i]]
         means += [sum(hits) / len(hits)] * ways
     assert len(means) == len(groups) ** len(groups)
-    assert np.quantile(means, 0.015) - 1e-9 <= low <= np.quantile(means, 0.035) + 1e-9
-    assert np.quantile(means, 0.965) - 1e-9 <= high <= np.quantile(means, 0.985) + 1e-9
+    return means
 
 
 def test_a_class_vector_is_the_normalised_mean_over_templates() -> None:
@@ -302,3 +307,9 @@ def test_intents_are_ranked_best_first(table: ByTable) -> None:
         rank_intents(table, ["s2.wav"], [], ["{c}"])
     with pytest.raises(UserError, match=r"speech: nothing\.wav: unreadable"):
         rank_intents(table, ["nothing.wav"], intents, ["{c}"])
+
+
+def test_one_intent_is_no_choice(tmp_path):
+    write_json_lines(tmp_path / "t.jsonl", [{"id": "1", "speech": "a.wav", "text": "go", "label": "go"}])
+    with pytest.raises(UserError, match=r"t\.jsonl: one intent \(go\), expected two or more"):
+        SpeechIntent(SpeechIntentEvaluator(test=tmp_path / "t.jsonl"))

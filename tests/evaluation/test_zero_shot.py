@@ -1,8 +1,11 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from colours import COLOURS, colour_encoder, save_image
 from pydantic import TypeAdapter
@@ -14,7 +17,7 @@ from xmodal.evaluation.from_scripts import evaluate_model, read_suite
 from xmodal.evaluation.kept import KeptEmbeddings
 from xmodal.evaluation.metrics import places_of
 from xmodal.evaluation.multilabel import average_precision, random_average_precision
-from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.evaluation.zero_shot import ZeroShot, confused_pairs
 from xmodal.files import write_json_lines
 
 
@@ -100,6 +103,91 @@ def test_several_labels_per_item(tmp_path):
         for at, c in enumerate(sorted(COLOURS))
     ]
     assert report.value("mean_average_precision") == pytest.approx(np.mean(want), abs=1e-6)
+
+
+def test_precision_at_1_by_hand(tmp_path):
+    for name, colour in {"r": "red", "b": "blue", "w": "white"}.items():
+        save_image(tmp_path / f"{name}.png", colour)
+    labels = {"r": ["red", "white"], "b": ["red"], "w": ["green"]}
+    rows = [{"id": name, "image": f"{name}.png", "labels": found} for name, found in labels.items()]
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    report = ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl")).evaluate(colour_encoder(), "t")
+    record = next(r for r in report.records if r.metric == "precision@1")
+    assert (record.value, record.chance, record.n) == (1 / 3, 4 / 9, 3)  # blue is nearest to white
+    found = report.predictions.set_index("item")
+    assert (found.loc["r", "true"], found.loc["r", "predicted"], found["correct"].sum()) == ("red; white", "red", 1)
+    assert "t: the most confident errors" in report.figures
+    rows[0]["labels"] = ["red", None]
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    with pytest.raises(UserError, match="column 'labels' holds lists with null in them"):
+        ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl"))
+
+
+def test_classes_of_training_are_told_without_a_flag(folder):
+    encoder = colour_encoder()
+    encoder.trained_labels = frozenset({"red", "yellow"})
+    report = ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True)
+    assert not report.records[0].context["zero_shot"]
+    assert "x: 1 of its classes occur in the training of colours (red): prompted classification, not zero-shot." in (
+        report.notes
+    )
+    others = ZeroShot(ZeroShotEvaluator(test=folder, classes=("green", "blue"))).evaluate(encoder, "x", brief=True)
+    assert others.records[0].context["zero_shot"]
+    assert not any("occur in" in note for note in others.notes)
+
+
+def test_columns_of_other_names_and_sounds_of_any_modality(tmp_path):
+    save_image(tmp_path / "a.png", "red")
+    save_image(tmp_path / "b.png", "blue")
+    rows = [{"id": n, "img": f"{n}.png", "fine": c} for n, c in (("a", "red"), ("b", "blue"))]
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    spec = ZeroShotEvaluator(test=tmp_path / "t.jsonl", column="img", label="fine")
+    assert ZeroShot(spec).evaluate(colour_encoder(), "t", brief=True).value("acc1") == 1
+    for label in ("up", "down"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "sounds" / label / "1.wav", np.zeros(800), 8000)
+    test = ZeroShot(ZeroShotEvaluator(test=tmp_path / "sounds", items="speech"))
+    assert [file.name for file in test.files] == ["1.wav", "1.wav"]
+    assert test.test.kind == "audio"
+    named = ZeroShot(ZeroShotEvaluator(test=tmp_path / "sounds", items="bark"), {"bark": "audio"})
+    assert named.test.kind == "audio"
+
+
+def test_names_that_name_nothing(folder, tmp_path):
+    (tmp_path / "names.json").write_text(json.dumps({"rouge": "red"}))
+    with pytest.raises(UserError, match=r"names: none of the 1 names of .* is for one of its labels"):
+        ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.json"))
+    (tmp_path / "names.json").write_text(json.dumps({"red": " "}))
+    with pytest.raises(UserError, match="the class 'red' has an empty name"):
+        ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.json"))
+
+
+def test_the_most_confused_pairs_by_hand():
+    true, predicted = np.array(list("aaabbbbc")), np.array(list("abbbaabc"))
+    rows = confused_pairs(true, predicted).to_dict("records")
+    assert rows == [
+        {"true": "a", "predicted": "b", "n": 2, "share": 2 / 3},
+        {"true": "b", "predicted": "a", "n": 2, "share": 0.5},
+    ]
+    assert len(confused_pairs(true, true)) == 0
+
+
+def test_a_suite_notices_a_head_labels_and_damage(folder, tmp_path):
+    def run(encoder):
+        specs = {"x": ZeroShotEvaluator(test=folder)}
+        report, _ = evaluate_model(encoder, specs, tmp_path / "home", tmp_path / "out", resume=True)
+        return report.value("acc1", "x"), encoder.towers["image"].backbone.seen
+
+    assert run(colour_encoder()) == (8 / 9, 9)
+    assert run(colour_encoder()) == (8 / 9, 0)
+    turned = colour_encoder()
+    turned.towers["image"].head.weight.data = torch.eye(3)[[2, 1, 0]].contiguous()  # red and blue change places
+    assert run(turned) == (1 / 9, 9)
+    (folder / "blue" / "0.png").rename(folder / "red" / "b.png")  # mislabelled; no file is new, nor larger
+    assert run(colour_encoder()) == (7 / 9, 9)
+    (tmp_path / "out" / "tests" / "x" / "predictions.parquet").unlink()
+    assert run(colour_encoder()) == (7 / 9, 9)
+    assert run(colour_encoder()) == (7 / 9, 0)
 
 
 def test_average_precision_and_places_by_hand():

@@ -77,3 +77,11 @@ def test_curves_take_gaps_and_nothing():
         assert pixels(curves(series, "Loss", "loss")).std() > 0
     many = {f"run {i}": [(0, i), (1, i + 1)] for i in range(10)}
     assert pixels(curves(many, "Accuracy", "accuracy")).std() > 0
+
+
+def test_a_thousand_classes_have_a_picture_too():
+    names = [f"class {n}" for n in range(1000)]
+    true, predicted = names * 2, names + names[::-1]
+    with Image.open(io.BytesIO(confusion(true, predicted, names))) as picture:
+        assert picture.width > 800
+        assert len(picture.convert("RGB").getcolors(100_000)) > 3

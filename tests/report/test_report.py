@@ -5,7 +5,10 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -252,3 +255,52 @@ def test_a_damaged_report_says_so_in_one_line(tmp_path, damage):
     with pytest.raises(UserError, match="the report is damaged") as caught:
         read_report(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.json", "predictions.parquet", "figures/other.png", "figures"])
+def test_another_programs_files_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    report = Report([Record("new", "accuracy", 1.0)], figures={"other": png()})
+    with pytest.raises(UserError, match=rf"{name.partition('/')[0]}.*: in the way, and no part of a report"):
+        report.write(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [Path(name).name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from xmodal.report.report import Record, Report
+for n in range(40):
+    Report([Record(sys.argv[2], "accuracy", 0.5)], title=sys.argv[2]).write(Path(sys.argv[1]))
+"""
+
+
+def test_two_writers_leave_one_whole_report(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, name]) for name in ("one", "two")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    found = read_report(tmp_path)
+    assert found.records[0].dataset == found.title
+    assert f"<title>{found.title}</title>" in (tmp_path / "report.html").read_text()
+    assert not list(tmp_path.glob(".report*"))
+
+
+def test_figures_of_an_edited_index_reach_nothing_else(tmp_path: Path) -> None:
+    Report([Record("new", "accuracy", 1.0)], figures={"other": png()}).write(tmp_path / "r")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    index = json.loads((tmp_path / "r" / "report.json").read_text())
+    index["figures"] = {"a": "../secret.png", "b": str(tmp_path / "secret.png"), "other": "figures/other.png"}
+    (tmp_path / "r" / "report.json").write_text(json.dumps(index))
+    assert read_report(tmp_path / "r").figures == {"other": png()}
+
+
+def test_small_numbers_and_labels_that_look_like_html(tmp_path: Path) -> None:
+    table = pd.DataFrame({"label": ["<script>alert(1)</script>", "a & b"]})
+    record = Record("<b>", "recall@1", 0.0123, chance=1 / 5000)
+    Report([record], tables={"t": table}, notes=["<i>note</i>"]).write(tmp_path)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "0.0002" in markdown
+    assert "<script" not in markdown
+    assert "<i>" not in markdown
+    assert "a &amp; b" in markdown

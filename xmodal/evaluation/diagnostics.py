@@ -24,6 +24,7 @@ from xmodal.objectives.kernels import Affine, Kernel, row_blocks
 from xmodal.objectives.same_items import SameItems
 
 GROUPS = 20
+FEWEST_OF_CKA = 5  # items: HSIC's estimate needs four, and the jackknife leaves one out
 LEVEL = 0.95
 
 
@@ -37,7 +38,11 @@ class Estimate:
 
 
 def modality_gap(a: Tensor, b: Tensor) -> Estimate:
-    """Distance between the means of two modalities, `|mean a - mean b|` (Liang et al. 2022, 2203.02053).
+    """Distance between the means of two modalities, `|E a - E b|` (Liang et al. 2022, 2203.02053), without their noise.
+
+    The distance of n items' means is never 0: it holds their noise, about sqrt(E |a - b|^2 / n) where there is no gap.
+    So its square is estimated without a pair's product with itself, `(|sum d|^2 - sum |d_i|^2) / (n (n - 1))` with
+    d_i = a_i - b_i (a U-statistic: its expectation is the square of the gap), and a negative one counts as 0.
 
     Args:
         a, b: [n, D] in one space; row i of both is one pair.
@@ -46,14 +51,16 @@ def modality_gap(a: Tensor, b: Tensor) -> Estimate:
         modality_gap(images, texts).value
     """
     _same_shape(a, b)
-    a, b = a.double(), b.double()
-    total = (a - b).sum(0)
+    d = a.double() - b.double()
+    total, squares = d.sum(0), d.square().sum(1)
 
-    def gap(left_out: Tensor) -> float:
-        kept = len(a) - len(left_out)
-        return float(((total - (a[left_out] - b[left_out]).sum(0)) / kept).norm())
+    def squared(left_out: Tensor) -> float:
+        kept = len(d) - len(left_out)
+        alone = float(squares.sum() - squares[left_out].sum())
+        return (float((total - d[left_out].sum(0)).square().sum()) - alone) / (kept * (kept - 1))
 
-    return _jackknife(gap, len(a))
+    found = _jackknife(squared, len(d))
+    return Estimate(*(math.sqrt(max(0.0, x)) for x in (found.value, found.low, found.high)))
 
 
 def linear_separability(a: Tensor, b: Tensor, seed: int = 0) -> NDArray[np.float64]:
@@ -74,8 +81,8 @@ def linear_separability(a: Tensor, b: Tensor, seed: int = 0) -> NDArray[np.float
     return right.reshape(2, -1).mean(0)
 
 
-def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> NDArray[np.float64]:
-    """How far apart the two of each pair are, `|a_i - b_i| ** alpha` [n] (Wang and Isola 2020, 2005.10242).
+def alignment(a: Tensor, b: Tensor) -> NDArray[np.float64]:
+    """How far apart the two of each pair are, `|a_i - b_i|^2` [n] (Wang and Isola 2020, 2005.10242, alpha = 2).
 
     Its mean is the paper's alignment loss: 0 where every pair coincides, 2 where pairs are orthogonal.
 
@@ -83,17 +90,27 @@ def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> NDArray[np.float64]:
         alignment(images, texts).mean()
     """
     _same_shape(a, b)
-    return (a.double() - b.double()).norm(dim=1).pow(alpha).numpy()
+    return (a.double() - b.double()).square().sum(1).numpy()
 
 
-def uniformity(z: Tensor, t: float = 2.0) -> Estimate:
-    """How evenly z fills the sphere, `log mean_{i<j} exp(-t |z_i - z_j|^2)` (Wang and Isola 2020, 2005.10242).
+def shuffled_alignment(a: Tensor, b: Tensor) -> float:
+    """What the mean of `alignment` would be of shuffled pairs, over all shuffles: 2 - 2 mean(a).mean(b) at unit norm.
 
-    0 where all items are one point; about -2t, its floor, where they are spread evenly over many dimensions.
+    Example:
+        alignment(images, texts).mean() / shuffled_alignment(images, texts)
+    """
+    _same_shape(a, b)
+    a, b = a.double(), b.double()
+    return float(a.square().sum(1).mean() + b.square().sum(1).mean() - 2 * a.mean(0) @ b.mean(0))
+
+
+def uniformity(z: Tensor) -> Estimate:
+    """How evenly z fills the sphere, `log mean_{i<j} exp(-2 |z_i - z_j|^2)` (Wang and Isola 2020, 2005.10242, t = 2).
+
+    0 where all items are one point; about -4, its floor, where they are spread evenly over many dimensions.
 
     Args:
         z: [n, D] unit norm.
-        t: the paper's 2.
 
     Example:
         uniformity(images).value
@@ -103,7 +120,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> Estimate:
     group = torch.arange(len(z)) % J
     sums = torch.zeros(J, J, dtype=torch.float64)  # over ordered pairs, by the groups of both
     for at in row_blocks(len(z), len(z)):
-        block = torch.mm(z[at], z.T).sub_(1).mul_(2 * t).exp_()  # |z_i - z_j|^2 = 2 - 2 cos
+        block = torch.mm(z[at], z.T).sub_(1).mul_(4).exp_()  # |z_i - z_j|^2 = 2 - 2 cos
         block[torch.arange(len(block)), torch.arange(at.start, at.stop)] = 0
         by_column = torch.zeros(J, len(block), dtype=torch.float64).index_add_(0, group, block.T.double())
         sums.index_add_(0, group[at], by_column.T)
@@ -146,16 +163,25 @@ def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> NDArray[np.float64]:
     return shared
 
 
-def linear_cka(a: Tensor, b: Tensor) -> Estimate:
-    """Likeness of two spaces up to rotation and scale, 0 to 1 (Kornblith et al. 2019, 1905.00414).
+def debiased_cka(a: Tensor, b: Tensor) -> Estimate:
+    """Likeness of two spaces up to rotation and scale: linear CKA (Kornblith et al. 2019, 1905.00414), debiased.
 
-    `|A^T B|_F^2 / (|A^T A|_F |B^T B|_F)` with the columns of A [n, D] and B [n, E] centred: O(n D E), no n x n.
-    With fewer items than dimensions it is high for any two spaces. NaN where a space is one point.
+    1 of equal spaces, 0 on average of unrelated ones, so it may fall below 0. The plain one is above 0 for unrelated
+    spaces, the more so the more dimensions there are to an item (0.11 of 500 items in twice 64), and near 1 for any two
+    with fewer items than dimensions. `HSIC(A, B) / sqrt(HSIC(A, A) HSIC(B, B))` with the unbiased HSIC of Song et al.
+    (2012, JMLR 13, 1393-1434), as Nguyen et al. (2021, 2010.15327) take it for CKA. With the columns of
+    A [n, D] and B [n, E] centred, and without n x n:
+
+        n (n - 3) HSIC = |A^T B|_F^2 - n / (n - 2) sum_i |a_i|^2 |b_i|^2 + |A|_F^2 |B|_F^2 / ((n - 1)(n - 2))
+
+    NaN where a space is one point, or varies no more than noise would. At least five items.
 
     Example:
-        linear_cka(images, texts).value
+        debiased_cka(images, texts).value
     """
     _same_count(a, b)
+    if len(a) < FEWEST_OF_CKA:
+        raise UserError(f"diagnostics: {len(a)} items, expected at least {FEWEST_OF_CKA} for CKA")
     a, b = a.double(), b.double()
     a, b = a - a.mean(0), b - b.mean(0)  # the numbers stay small; a group's absence is centred for below
     total = _moments(a, b)
@@ -164,10 +190,18 @@ def linear_cka(a: Tensor, b: Tensor) -> Estimate:
         gone = _moments(a[left_out], b[left_out])
         aa, bb, ab, sum_a, sum_b = (x - y for x, y in zip(total, gone, strict=True))
         n = len(a) - len(left_out)
+        kept = torch.ones(len(a), dtype=torch.bool)
+        kept[left_out] = False
+        norms_a, norms_b = ((z - s / n).square().sum(1)[kept] for z, s in ((a, sum_a), (b, sum_b)))
+
+        def hsic(cross: Tensor, x: Tensor, y: Tensor) -> float:
+            whole = x.sum() * y.sum() / ((n - 1) * (n - 2))
+            return float(cross.square().sum() - n / (n - 2) * (x @ y) + whole)
+
         aa, bb = aa - torch.outer(sum_a, sum_a) / n, bb - torch.outer(sum_b, sum_b) / n
         ab = ab - torch.outer(sum_a, sum_b) / n
-        scale = float(aa.norm() * bb.norm())
-        return float(ab.norm() ** 2) / scale if scale > 0 else math.nan
+        own = hsic(aa, norms_a, norms_a), hsic(bb, norms_b, norms_b)
+        return hsic(ab, norms_a, norms_b) / math.sqrt(own[0] * own[1]) if min(own) > 0 else math.nan
 
     return _jackknife(cka, len(a))
 
@@ -263,5 +297,5 @@ def _same_shape(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise UserError(
             f"diagnostics: {a.shape[1]} and {b.shape[1]} dimensions, expected two modalities in one space; "
-            "mutual_knn and linear_cka compare spaces of any kind"
+            "mutual_knn and debiased_cka compare spaces of any kind"
         )

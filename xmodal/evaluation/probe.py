@@ -5,6 +5,7 @@ test item and class, for `ScoreSheet.score`. What is chosen (C, k) is chosen on 
 never has a say. Axes: n training items, m test items, C classes of the training labels (sorted), D embedding, S draws.
 """
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
@@ -22,16 +22,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 from xmodal.errors import UserError
 from xmodal.evaluation.diagnostics import nearest
 from xmodal.evaluation.metrics import bootstrap_interval
+from xmodal.evaluation.resampling import SAMPLES, Floats, cluster_numbers, per_cluster, resampled
 from xmodal.objectives.kernels import row_blocks
 
 STRENGTHS = tuple(10.0**e for e in range(-3, 6))  # C of the linear probe; unit-norm features need large ones
 FEW_SHOT_C = 1.0  # a handful of examples cannot choose one
+DRAWS = 5  # of the examples
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURE = 0.07  # of the neighbours' votes
 HELD_OUT = 5  # one training item in so many decides
 ITERATIONS = 1000
 
-Floats = NDArray[np.float64]
 Labels = Sequence[str] | NDArray[Any]
 
 
@@ -96,10 +97,9 @@ def knn_probe(
     test: ArrayLike,
     k: int | None = None,
     groups: Labels | None = None,
-    temperature: float = TEMPERATURE,
     seed: int = 0,
 ) -> ClassScores:
-    """The k nearest training items by cosine vote with weight `exp(cosine / temperature)`; scores are vote shares.
+    """The k nearest training items by cosine vote with weight `exp(cosine / 0.07)`; scores are vote shares.
 
     Wu et al. (2018, 1805.01978), as in DINO (2104.14294). Of equally near items the earlier one counts. Without `k`,
     the one of `NEIGHBOURS` with the best accuracy on the held-out part of the training items, the smallest of equals.
@@ -110,7 +110,6 @@ def knn_probe(
         test: [m, D].
         k: neighbours.
         groups: [n] what must not be on both sides of the choice.
-        temperature: small ones let the nearest decide.
         seed: of the split.
 
     Raises:
@@ -123,22 +122,22 @@ def knn_probe(
     x, y, queries = _checked(train, labels, test)
     if k is not None and not 1 <= k <= len(x):
         raise UserError(f"kNN: k is {k}, expected 1 to {len(x)}, the number of training items")
-    context: dict[str, Any] = {"temperature": temperature, "training_items": len(y)}
+    context: dict[str, Any] = {"temperature": TEMPERATURE, "training_items": len(y)}
     classes = tuple(sorted(set(y)))
     if k is None:
         held = validation_split(y, groups, seed)
         possible = [n for n in NEIGHBOURS if n <= int((~held).sum())]
-        votes = _votes(x[~held], y[~held], x[held], possible, classes, temperature)
+        votes = _votes(x[~held], y[~held], x[held], possible, classes)
         names = np.array(classes, dtype=object)
         accuracies = {n: float((names[v.argmax(1)] == y[held]).mean()) for n, v in zip(possible, votes, strict=True)}
         k = max(possible, key=lambda n: (accuracies[n], -n))
         context |= {"validation_accuracy": accuracies[k], "validation_items": int(held.sum())}
-    [scores] = _votes(x, y, queries, [k], classes, temperature)
+    [scores] = _votes(x, y, queries, [k], classes)
     return ClassScores(classes, scores, {"k": k} | context)
 
 
-def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int, draws: int = 5) -> list[ClassScores]:
-    """A linear probe on `shots` examples of each class, drawn anew `draws` times: one `ClassScores` per draw.
+def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int) -> list[ClassScores]:
+    """A linear probe on `shots` examples of each class, drawn anew `DRAWS` times: one `ClassScores` per draw.
 
     C is `FEW_SHOT_C`. Draw number s holds the same first examples at every number of shots.
 
@@ -147,7 +146,6 @@ def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int, draw
         labels: [n].
         test: [m, D].
         shots: examples per class.
-        draws: how often; the seeds are 0 to draws - 1.
 
     Raises:
         UserError: sizes that do not fit, one class only, a class with fewer examples than shots.
@@ -161,7 +159,7 @@ def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int, draw
     if not 1 <= shots <= fewest:
         raise UserError(f"few-shot: {shots} shots, but {label!r} has {fewest} training items; give 1 to {fewest}")
     found = []
-    for seed in range(draws):
+    for seed in range(DRAWS):
         order = np.random.default_rng(seed).permutation(len(y))
         drawn = np.concatenate([order[y[order] == name][:shots] for name in sorted(set(y))])
         model = _regression(FEW_SHOT_C)
@@ -172,29 +170,35 @@ def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int, draw
 
 
 def drawn_interval(
-    hits: ArrayLike, clusters: ArrayLike | None = None, samples: int = 2000, seed: int = 0, level: float = 0.95
+    hits: ArrayLike, clusters: ArrayLike | None = None, samples: int = SAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `hits` [S, m] over draws and items, where both are a matter of chance.
+    """Interval of the mean of `hits` [S, m] over draws and items, where both are a matter of chance.
 
     Draws and clusters of items are resampled independently (the pigeonhole bootstrap, Owen 2007), which is on the
-    safe side. With one draw, or all hits alike, it is `bootstrap_interval` over the items.
+    safe side. Five draws say little of their own spread, so the interval is widened by the number of clusters and of
+    draws together: Satterthwaite's degrees of freedom (1946) of the two variances, plus one. With one draw, or all hits
+    alike, it is `bootstrap_interval` over the items.
     """
     values = np.asarray(hits, dtype=np.float64)
     if len(values) < 2 or values.min() == values.max():
-        return bootstrap_interval(values.mean(0), clusters, samples, seed, level)
-    names = np.arange(values.shape[1]) if clusters is None else pd.factorize(np.asarray(clusters))[0]
-    sums = np.stack([np.bincount(names, weights=row) for row in values])  # [S, clusters]
-    counts, rng = np.bincount(names), np.random.default_rng(seed)
-    if len(counts) < 2:
-        return float("nan"), float("nan")
-    means = np.empty(samples)
-    for i in range(samples):
-        drawn = rng.integers(0, len(counts), len(counts))
-        draws = rng.integers(0, len(values), len(values))
-        times = np.bincount(drawn, minlength=len(counts))
-        means[i] = (sums @ times)[draws].mean() / (counts @ times)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        return bootstrap_interval(values.mean(0), clusters, samples, seed)
+    sums, counts = per_cluster(clusters, values.T)  # [G, S], [G]
+    draws, groups = len(values), len(counts)
+    if groups < 2:
+        return math.nan, math.nan
+    rng = np.random.default_rng([seed, 1])
+
+    def means(times: Floats) -> Floats:
+        drawn = rng.multinomial(draws, np.full(draws, 1 / draws), size=len(times))
+        return (times @ sums / (times @ counts)[:, None] * drawn).sum(1, keepdims=True) / draws
+
+    mean = values.mean()
+    of_draws = values.mean(1).var(ddof=1) / draws
+    apart = sums.mean(1) - mean * counts
+    of_items = groups / (groups - 1) * (apart**2).sum() / counts.sum() ** 2
+    freedom = (of_draws + of_items) ** 2 / (of_draws**2 / (draws - 1) + of_items**2 / (groups - 1))
+    [low], [high] = resampled(means, np.array([mean]), groups, samples, seed, effective=1 + freedom)
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def validation_split(labels: Labels, groups: Labels | None = None, seed: int = 0) -> NDArray[np.bool_]:
@@ -205,15 +209,13 @@ def validation_split(labels: Labels, groups: Labels | None = None, seed: int = 0
 
     Raises:
         UserError: fewer than two groups, or no class with two items.
+        ValueError: a null group, or another number of them than of items.
     """
     y = np.asarray(labels, dtype=object)
     if groups is not None:
-        _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-        if len(group) != len(y) or len(set(group)) < 2:
-            raise UserError(
-                f"validation split: {len(set(group))} groups over {len(group)} of {len(y)} items; "
-                "expected a group for each item and at least two of them"
-            )
+        group = cluster_numbers(groups, len(y))
+        if len(set(group)) < 2:
+            raise UserError(f"validation split: {len(set(group))} group over {len(y)} items, expected two or more")
         folds = min(HELD_OUT, len(set(group)), max(Counter(y).values()))
         if folds < 2:
             raise UserError("validation split: every class has one item; expected classes with two or more")
@@ -239,7 +241,6 @@ def _votes(
     queries: NDArray[Any],
     ks: Sequence[int],
     classes: tuple[str, ...],
-    temperature: float,
 ) -> list[Floats]:
     """For each number of neighbours the classes' shares of the vote, [m, C]."""
     keys, asked = (torch.nn.functional.normalize(torch.from_numpy(z), dim=1) for z in (x, queries))
@@ -247,7 +248,7 @@ def _votes(
     found = [torch.zeros(len(asked), len(classes), dtype=asked.dtype) for _ in ks]
     for at in row_blocks(len(asked), len(keys)):
         places, cosines = nearest(asked[at], keys, max(ks))
-        weights = ((cosines - cosines[:, :1]) / temperature).exp()  # beside the nearest's: no overflow
+        weights = ((cosines - cosines[:, :1]) / TEMPERATURE).exp()  # beside the nearest's: no overflow
         for k, votes in zip(ks, found, strict=True):
             votes[at].scatter_add_(1, number[places[:, :k]], weights[:, :k])
     return [(votes / votes.sum(1, keepdim=True)).numpy() for votes in found]

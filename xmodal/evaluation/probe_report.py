@@ -1,45 +1,34 @@
 """The report behind `eval/probe.py`: probes of one modality's embeddings, and diagnostics of the space they lie in.
 
 Enters: an encoder, a training and a test set. Leaves: a `Report`. The protocols: `probe.py` and `diagnostics.py`.
-Axes: n items or pairs, D embedding.
+Axes: n items, D embedding.
 """
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
-from xmodal.checkpoint import versions
-from xmodal.config.data import ModalitySpec, TextModality, as_tested
-from xmodal.config.objectives import Kernel as KernelSpec
-from xmodal.data.items import Items, read_pairs
-from xmodal.data.manifest import root_of, strings
+from xmodal.checkpoint import made_here
+from xmodal.data.place import file_of, is_place
 from xmodal.data.unusable import require_usable
 from xmodal.errors import UserError
-from xmodal.evaluation import diagnostics
+from xmodal.evaluation.diagnosis import diagnosed
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
-from xmodal.evaluation.located import located
-from xmodal.evaluation.metrics import bootstrap_interval
 from xmodal.evaluation.probe import ClassScores, drawn_interval, few_shot, knn_probe, linear_probe
 from xmodal.evaluation.run_report import Tested, run_notes
 from xmodal.evaluation.score_sheet import ScoreSheet
-from xmodal.objectives.kernels import Affine, Kernel, build_kernel
-from xmodal.prompts import readable
-from xmodal.report.figures import similarity_matrix
 from xmodal.report.report import Record, Report
 
 PROBES = ("linear", "knn", "few_shot")
-DIAGNOSED = 10_000  # pairs; what is quadratic in them takes some ten seconds
-PICTURED = 240  # items in a similarity matrix
-NEIGHBOURS = 10  # of mutual kNN, as in its paper
 
 
 @dataclass(frozen=True)
@@ -79,15 +68,14 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
             raise UserError(f"{', '.join(probes)}: need training items; give --train FILE, or --what diagnostics")
         report = report.merge(_probed(encoder, plan, plan.train, probes, name))
     if "diagnostics" in plan.what:
-        report = report.merge(_diagnosed(encoder, plan, name))
+        report = report.merge(diagnosed(encoder, plan.test, plan.modality, plan.text, plan.max_bad))
     files = read_labelled(plan.test, plan.modality, None, encoder.kinds).files if probes else []
     report.notes += run_notes(Path(encoder.name), encoder.provenance, {name: Tested(plan.test, plan.modality, files)})
     report.provenance = {
         **encoder.provenance,
         "train": None if plan.train is None else str(plan.train),
         "test": str(plan.test),
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": versions(),
+        **made_here(),
     }
     return report
 
@@ -141,7 +129,7 @@ def _few_shots(
         draws = few_shot(*data, shots=shots)
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         hits = np.stack(
-            [sheet.score(f"few_shot_{shots}_draw_{i}", d.scores, d.classes, {}) for i, d in enumerate(draws)]
+            [sheet.answer(f"few_shot_{shots}_draw_{i}", d.scores, d.classes)[0] for i, d in enumerate(draws)]
         )
         each = hits.mean(1)
         low, high = drawn_interval(hits, test.clusters)
@@ -189,150 +177,20 @@ def _notes(
             notes.append(
                 f"{read.path}: {len(read) - len(used)} of {len(read)} items could not be read and are left out."
             )
-    known = set(train.sources)
-    both = sum(source in known for source in test.sources)
+    known = {_one_name(source) for source in train.sources}
+    both = sum(_one_name(source) in known for source in test.sources)
     if both:
         notes.append(f"{name}: {both} of {len(test)} test items are also training items of the probe.")
     return notes
 
 
-# ---------------------------------------------------------------------------------------------------------- diagnostics
-
-
-def _diagnosed(encoder: Encoder, plan: ProbePlan, name: str) -> Report:
-    pairs = _pairs(encoder, plan)
-    a, b = pairs.a, pairs.b
-    one, two = plan.modality, plan.text
-    report = Report()
-    context = {"modalities": [one] if b is None else [one, two], "texts": "class names" if pairs.named else "captions"}
-    sheet = _Diagnosis(report, name, context if b is not None else {"modalities": [one]}, len(a))
-    if pairs.bad:
-        report.notes.append(f"{name}: {pairs.bad} items could not be read and are left out of the diagnostics.")
-    if b is None:
-        report.notes.append(f"{name}: no texts (a column {two!r}, or label) that the model encodes: {one} alone.")
-    kernel = kernel_of(encoder)
-    for modality, z in ((one, a), (two, None if pairs.named else b)):
-        if z is not None:
-            sheet.add(f"uniformity_{modality}", diagnostics.uniformity(z))
-            drawn = diagnostics.effective_positives(z, kernel)
-            guide = encoder.is_fixed(modality)
-            sheet.mean(f"effective_positives_{modality}", drawn, None, {"kernel": str(kernel), "guide": guide})
-    if b is not None:
-        _compared(sheet, a, b, pairs.named)
-    report.figures = _pictures(name, a, b, pairs.labels, (one, two))
-    return report
-
-
-def _compared(sheet: "_Diagnosis", a: Tensor, b: Tensor, named: bool) -> None:
-    """Two modalities beside each other. Of class names many are equal, which says nothing of neighbours."""
-    if a.shape == b.shape:
-        sheet.add("modality_gap", diagnostics.modality_gap(a, b))
-        sheet.mean("linear_separability", diagnostics.linear_separability(a, b), 0.5)
-        sheet.mean("alignment", diagnostics.alignment(a, b))
-    if not named:
-        sheet.add("linear_cka", diagnostics.linear_cka(a, b))
-    if not named and len(a) > NEIGHBOURS:
-        chance = NEIGHBOURS / (len(a) - 1)
-        sheet.mean("mutual_knn", diagnostics.mutual_knn(a, b, NEIGHBOURS), chance, {"k": NEIGHBOURS})
-
-
-def kernel_of(encoder: Encoder) -> Kernel:
-    """The kernel the model was trained with; CWCL's own where it had none."""
-    spec = (encoder.provenance.get("objective") or {}).get("kernel")
-    return Affine() if spec is None else build_kernel(TypeAdapter(KernelSpec).validate_python(spec))
-
-
-@dataclass
-class _Diagnosis:
-    """Writes records."""
-
-    report: Report
-    dataset: str
-    base: dict[str, Any]
-    n: int
-
-    def add(self, metric: str, found: diagnostics.Estimate) -> None:
-        context = self.base | {"interval": "jackknife"}
-        self.report.records.append(
-            Record(self.dataset, metric, found.value, found.low, found.high, self.n, None, context)
-        )
-
-    def mean(
-        self,
-        metric: str,
-        values: NDArray[np.float64],
-        chance: float | None = None,
-        context: dict[str, Any] | None = None,
-    ) -> None:
-        low, high = bootstrap_interval(values)
-        context = self.base | {"interval": "bootstrap"} | (context or {})
-        self.report.records.append(Record(self.dataset, metric, values.mean(), low, high, len(values), chance, context))
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    a: Tensor  # [n, D]
-    b: Tensor | None  # [n, D'] the texts
-    labels: list[str]  # [n]
-    named: bool  # the texts are class names, for want of captions
-    bad: int  # items that could not be read
-
-
-def _pairs(encoder: Encoder, plan: ProbePlan) -> _Pairs:
-    """At most `DIAGNOSED` pairs; each item once, and each caption: repeats would be each other's neighbours."""
-    kind = encoder.kind(plan.modality)
-    sides: dict[str, ModalitySpec] = {plan.modality: as_tested(plan.modality, encoder.kinds)}
-    manifest, items = read_pairs(plan.test, sides)
-    has_text = plan.text in encoder.towers and plan.text != plan.modality
-    if has_text and plan.text in manifest.column_names:
-        manifest, items = read_pairs(plan.test, sides | {plan.text: TextModality()})
-    labelled = "label" in manifest.column_names
-    rows = _distinct(list(items.values()))
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(DIAGNOSED, len(rows))).astype(int))]
-
-    def values(modality: str) -> list[str | bytes]:
-        side = items[modality]
-        return [side.value(int(side.first[row])) for row in rows]
-
-    sources = values(plan.modality)
-    a, kept, skipped = encoder.encode_readable(
-        plan.modality,
-        sources if kind == "text" else [located(value, root_of(plan.test)) for value in sources],
-        progress=f"{plan.modality} of {plan.test}",
-    )
-    names = strings(manifest, "id").to_pylist()
-    bad = [(names[rows[at]], reason) for at, reason in skipped]
-    require_usable(plan.test, len(rows), bad, plan.max_bad, "--max-bad")
-    all_labels = strings(manifest, "label").to_pylist() if labelled else [""] * len(manifest)
-    labels = [str(all_labels[row]) for row in rows[kept]]
-    b, named = None, has_text and labelled and plan.text not in items
-    if named:
-        classes = sorted(set(labels))
-        z = encoder.encode(plan.text, [readable(label) for label in classes])
-        b = z[[classes.index(label) for label in labels]]
-    elif plan.text in items:
-        texts = values(plan.text)
-        b = encoder.encode(plan.text, [str(texts[at]) for at in kept])
-    return _Pairs(a, b, labels, named, len(bad))
-
-
-def _distinct(sides: Sequence[Items]) -> NDArray[np.int64]:
-    """Rows whose items, on every side, no earlier row holds."""
-    repeated = [pd.Series(side.ids[side.first]).duplicated().to_numpy() for side in sides]
-    return np.flatnonzero(~np.logical_or.reduce(repeated))
-
-
-def _pictures(name: str, a: Tensor, b: Tensor | None, labels: list[str], names: tuple[str, str]) -> dict[str, bytes]:
-    order = np.argsort(np.array(labels, dtype=str), kind="stable")
-    picked = order[np.linspace(0, len(order) - 1, min(PICTURED, len(order))).astype(int)]
-    shown = [labels[i] for i in picked]
-    one, two = names
-    sides = [(one, a, one, a)]
-    if b is not None:
-        sides += [(two, b, two, b)] + ([(one, a, two, b)] if a.shape == b.shape else [])
-    return {
-        f"{name}: {row}-{column} similarity": similarity_matrix(
-            (x[picked] @ y[picked].T).numpy(), shown, f"{row} and {column}", row, column
-        )
-        for row, x, column, y in sides
-    }
+def _one_name(source: str | Path | bytes) -> str | bytes:
+    """Texts and bytes are what they hold; a file, and the archive a place lies in, has many names and one real path."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()  # all of a training set's bytes would be too much to hold
+    if isinstance(source, Path):
+        return os.path.realpath(source)
+    if isinstance(source, str) and is_place(source):
+        archive = file_of(source)
+        return os.path.realpath(archive) + source.removeprefix(archive)
+    return source

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xmodal.evaluation.resampling import SAMPLES, cluster_numbers, resampled
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -140,25 +142,26 @@ def median_rank(best: Ints) -> int:
     return int(np.sort(best)[(len(best) - 1) // 2])
 
 
-def median_rank_interval(
-    best: Ints, clusters: NDArray, samples: int = 2000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the median rank, by resampling whole clusters; (nan, nan) with one cluster.
+def median_rank_interval(best: Ints, clusters: NDArray, samples: int = SAMPLES, seed: int = 0) -> tuple[float, float]:
+    """Interval of the median rank, by resampling whole clusters: two ranks that occur.
 
-    Every resample draws as many clusters as there are, with replacement, as `metrics.bootstrap_interval` does.
+    (nan, nan) below six clusters: no interval of a median without further assumptions exists there.
     """
     order = np.argsort(best, kind="stable")
-    ranks = best[order]
-    names, members = np.unique(np.asarray(clusters).astype(str)[order], return_inverse=True)
-    if len(names) < 2:
+    ranks, members = best[order], cluster_numbers(clusters, len(best))[order]
+    groups = int(members.max()) + 1
+
+    def medians(times: Floats) -> Floats:
+        found = np.empty((len(times), 1))
+        for row, drawn in enumerate(times):
+            reached = drawn[members].cumsum()
+            found[row] = ranks[np.searchsorted(reached, (reached[-1] + 1) // 2)]
+        return found
+
+    if groups < 2:
         return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    medians = np.empty(samples)
-    for i in range(samples):
-        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
-        reached = drawn[members].cumsum()
-        medians[i] = ranks[np.searchsorted(reached, (reached[-1] + 1) // 2)]
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    value = np.array([float(median_rank(best))])
+    [low], [high] = resampled(medians, value, groups, samples, seed, whole=True)
     return float(low), float(high)
 
 

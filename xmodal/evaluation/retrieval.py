@@ -187,8 +187,8 @@ class Retrieval:
             frames.append(pd.DataFrame(columns))
         median = median_rank_interval(ranks.best, clusters)
         record("median_rank", median_rank(ranks.best), median, chance_median_rank(counts, m))
-        low, high = bootstrap_interval((ranks.best - 1) / m, clusters)  # of shares: there all first is not certainty
-        record("mean_rank", ranks.best.mean(), (1 + m * low, 1 + m * high), chance_mean_rank(counts, m))
+        ranked = bootstrap_interval(ranks.best, clusters, bounds=(1, m))
+        record("mean_rank", ranks.best.mean(), ranked, chance_mean_rank(counts, m))
         precision = bootstrap_interval(ranks.precision, clusters)
         record(f"map@{DEPTH}", ranks.precision.mean(), precision, chance_precision(counts, m))
         return Report(records, predictions=pd.concat(frames, ignore_index=True))
@@ -210,7 +210,8 @@ class Retrieval:
 
     def _pictured(self, encoder: Encoder) -> bool:
         """Images on one side, and on the other texts or sounds (shown by name): what a contact sheet can show."""
-        return encoder.kinds[self.spec.items] == "image" and encoder.kinds[self.spec.text] != "image"
+        items, texts = (encoder.processors[name].kind for name in (self.spec.items, self.spec.text))
+        return items == "image" and texts != "image"
 
     def _sheet(
         self,

@@ -15,20 +15,17 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from xmodal.evaluation.metrics import bootstrap_interval, first_argmax
+from xmodal.evaluation.metrics import first_argmax
+from xmodal.evaluation.resampling import Floats, Ints, per_cluster, resampled
 
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 SUBSETS = 200  # subsets of one size that are drawn; all of them where there are no more
 NEAR_PEAK = 0.99
@@ -119,6 +116,21 @@ class Robustness:
         """The smallest k of `ks` whose mean accuracy reaches `share` of the highest mean."""
         means = [self.hits[k].mean() for k in self.ks]
         return next(k for k, mean in zip(self.ks, means, strict=True) if mean >= share * max(means))
+
+    def enough_interval(self, clusters: ArrayLike | None = None) -> tuple[float, float]:
+        """Interval of `enough()` over clusters of items: two of `ks`; (nan, nan) below six clusters."""
+        sums, counts = per_cluster(clusters, np.stack([self.item_means(k) for k in self.ks], axis=1))
+        if len(counts) < 2:
+            return math.nan, math.nan
+
+        def enough(times: Floats) -> Floats:
+            totals = times @ sums  # as of the means: a resample's size is the same for every k
+            near = totals >= NEAR_PEAK * totals.max(axis=1, keepdims=True)
+            return np.array(self.ks, dtype=np.float64)[near.argmax(axis=1)][:, None]
+
+        value = np.array([float(self.enough())])
+        [low], [high] = resampled(enough, value, len(counts), whole=True)
+        return float(low), float(high)
 
 
 def measure(
@@ -243,35 +255,9 @@ def subset_answers(z: Tensor, prompts: Tensor, members: NDArray[np.float32]) -> 
             predicted[row] = seen.argmax(axis=1)
 
     threads = torch.get_num_threads()
-    # a block of items per thread: sharing each small product among threads makes them wait for one another
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(score, range(0, len(z), size)))
-    torch.set_num_threads(threads)  # what the pool set is also what threads made later would start with
+    try:  # a block of items per thread: sharing each small product among threads makes them wait for one another
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(score, range(0, len(z), size)))
+    finally:
+        torch.set_num_threads(threads)  # what the pool set is also what threads made later would start with
     return predicted
-
-
-def column_intervals(
-    hits: NDArray[Any], clusters: ArrayLike | None = None, samples: int = 2000, seed: int = 0
-) -> list[tuple[float, float]]:
-    """`metrics.bootstrap_interval` of every column of [n, m], over one set of resamples for all: much faster.
-
-    Example:
-        column_intervals(found.hits[1], sentences)[0]  # the first template's (low, high)
-    """
-    names = np.arange(len(hits)) if clusters is None else pd.factorize(np.asarray(clusters))[0]
-    sums = np.stack([np.bincount(names, weights=column) for column in hits.T], axis=1)
-    counts, groups = np.bincount(names).astype(np.float64), len(sums)
-    flat = (hits == hits[0]).all(axis=0)  # all right or all wrong: no resample differs
-    generator = np.random.default_rng(seed)
-    block, means = max(1, _TABLE // groups), []
-    for start in range(0, samples if groups > 1 else 0, block):
-        draws = generator.integers(0, groups, size=(min(block, samples - start), groups))
-        times = np.stack([np.bincount(draw, minlength=groups) for draw in draws]).astype(np.float64)
-        means.append(times @ sums / (times @ counts)[:, None])
-    spans = (
-        np.quantile(np.concatenate(means), [0.025, 0.975], axis=0).T if means else np.full((hits.shape[1], 2), np.nan)
-    )
-    return [
-        bootstrap_interval(column, clusters, 0, seed) if same else (float(low), float(high))
-        for column, same, (low, high) in zip(hits.T, flat, spans, strict=True)
-    ]

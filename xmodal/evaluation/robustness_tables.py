@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.evaluation.classes import Classes
 from xmodal.evaluation.labelled import LabelledItems
-from xmodal.evaluation.metrics import bootstrap_interval, paired_interval
+from xmodal.evaluation.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
 from xmodal.evaluation.perturbations import perturbed_sets
-from xmodal.evaluation.robustness import NEAR_PEAK, Robustness, column_intervals
+from xmodal.evaluation.robustness import NEAR_PEAK, Robustness
 from xmodal.report.report import Record, Report
 from xmodal.report.robustness_figures import CurvePoint, template_curve, template_ranking
 
@@ -85,7 +85,7 @@ class _WriteUp:
 
     def report(self) -> Report:
         first = next(iter(self.found.values()))
-        singles = {run: column_intervals(r.hits[1], self.clusters) for run, r in self.found.items()}
+        singles = {run: bootstrap_intervals(r.hits[1], self.clusters) for run, r in self.found.items()}
         tables = {
             "Accuracy against the number of templates": self._curve_table(),
             "Templates, ranked": self._ranking_table(singles),
@@ -204,7 +204,8 @@ class _WriteUp:
         # no interval: a resample's spread holds its own sampling noise, so the bootstrap's would sit too high
         self._record("sensitivity" + self._of(run), r.sensitivity, what="sd of accuracy over single templates")
         what = f"smallest k with {NEAR_PEAK:.0%} of the highest mean"
-        self._record("k_near_peak" + self._of(run), r.enough(), what=what, ks=list(r.ks))
+        interval = r.enough_interval(self.clusters)
+        self._record("k_near_peak" + self._of(run), r.enough(), interval, what=what, ks=list(r.ks))
 
     def _predictions(self, run: str, r: Robustness) -> pd.DataFrame:
         test = self.question.test

@@ -35,14 +35,19 @@ class ScoreSheet:
 
     def score(self, metric: str, scores: NDArray, classes: tuple[str, ...], context: dict[str, Any]) -> NDArray:
         """Top-1 accuracy of `scores` [n, C]; returns which items are right, [n] bool. Ties go to the first class."""
+        hits, ties = self.answer(metric, scores, classes)
+        interval = bootstrap_interval(hits, self.clusters)
+        self._record(metric, float(hits.mean()), interval, 1 / len(classes), context | {"ties": ties})
+        return hits
+
+    def answer(self, protocol: str, scores: NDArray, classes: tuple[str, ...]) -> tuple[NDArray, int]:
+        """Per-item outcomes of `scores` [n, C] without a record: which items are right, [n] bool, and how many ties."""
         best, ties = first_argmax(scores)
         predicted = np.array(classes, dtype=object)[best]
         hits = predicted == self.true
-        interval = bootstrap_interval(hits, self.clusters)
-        self._record(metric, float(hits.mean()), interval, 1 / len(classes), context | {"ties": ties})
         columns = {
             "dataset": self.dataset,
-            "protocol": metric,
+            "protocol": protocol,
             "item": self.items.astype(str),
             "cluster": self.clusters.astype(str),
             "true": self.true,
@@ -51,7 +56,7 @@ class ScoreSheet:
             "correct": hits,
         }
         self._frames.append(pd.DataFrame(columns))
-        return hits
+        return hits, ties
 
     def add(self, metric: str, hits: NDArray | None, chance: float | None, context: dict[str, Any]) -> None:
         """A further number over the items: the mean of `hits` [n]; none, where it has no meaning."""
