@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xmodal.data.place import is_place
-from xmodal.data.tar_index import MAX_TEXT, index_tars, read_member, scan_tars
+from xmodal.data.place import is_place, member_of, read_member
+from xmodal.data.tar_index import MAX_TEXT, index_tars, scan_tars
 from xmodal.errors import UserError
 
 
@@ -217,12 +218,18 @@ def test_a_place_is_checked(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", [*sample("a", 1, "one"), *sample("b", 250, "two")])
     [row, _] = index_tars(path)
     place = row["image"]
-    tar, _, numbers = place.partition("@")
-    offset, size = map(int, numbers.split("+"))
+    found = member_of(place)
+    assert found is not None
+    tar, offset, size, check = found
+    assert place == str(found) == f"{tar}@{offset}+{size}+{zlib.crc32(path.read_bytes()[offset - 512 : offset]):08x}"
+    assert read_member(tmp_path, f"{tar}@{offset}+{size}") == picture(1)  # of an earlier version's manifest
     again = "changed since it was indexed; index it again"
     for wrong, line in {
         "a.jpg": "not a place inside a tar; expected SHARD.tar@OFFSET",
         f"{tar}@-5+3": "not a place",
+        f"{place}0": "not a place",
+        f"{tar}@{offset}+{size}+0123abcd": f"another member of {size} bytes at byte {offset}; the tar has {again}",
+        f"{tar}@{offset}+{size + 1}+{check}": f"no member of {size + 1} bytes",
         f"{tar}@{offset}+{size + 1}": f"no member of {size + 1} bytes at byte {offset}; the tar has {again}",
         f"{tar}@{offset + 1}+{size}": again,
         f"{tar}@0+{size}": again,
@@ -240,3 +247,27 @@ def test_a_place_is_checked(tmp_path: Path) -> None:
     write_tar(path, [*sample("new", 77, "one member more, before it"), *sample("a", 1, "one")])
     with pytest.raises(UserError, match=again):
         read_member(tmp_path, place)
+
+
+def test_members_of_one_size_in_another_order_are_found_out(tmp_path: Path) -> None:
+    pairs = []
+    for n in range(8):
+        made = io.BytesIO()
+        Image.new("RGB", (4, 4), (30 * n, 0, 0)).save(made, "BMP")
+        pairs.append([(f"{n}.bmp", made.getvalue()), (f"{n}.txt", b"text %d" % n)])
+    path = write_tar(tmp_path / "s.tar", [member for pair in pairs for member in pair])
+    rows = index_tars(path)
+    length = path.stat().st_size
+    write_tar(path, [member for pair in reversed(pairs) for member in pair])
+    assert path.stat().st_size == length
+    for row in rows:
+        with pytest.raises(UserError, match=r"another member of 102 bytes at byte \d+; the tar has changed since"):
+            read_member(tmp_path, row["image"])
+
+
+def test_a_tar_by_any_case_of_its_ending_is_read(tmp_path: Path) -> None:
+    for name in ("a.TAR", "b.Tar"):
+        write_tar(tmp_path / name, sample("x", 3, "text"))
+    for row in index_tars(tmp_path):
+        assert is_place(row["image"])
+        assert read_member(tmp_path, row["image"]) == picture(3)

@@ -14,10 +14,12 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from xmodal.data.place import Member as Place
+from xmodal.data.place import check_of
 from xmodal.data.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad
 
-Member = tuple[str, str]  # an image's name, and its place with the tar's own name: SHARD.tar@OFFSET+SIZE
+Member = tuple[str, str]  # an image's name, and its place with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK
 
 
 def members(tar: Path, skipped: list[Bad]) -> list[Member]:
@@ -27,7 +29,7 @@ def members(tar: Path, skipped: list[Bad]) -> list[Member]:
     kept.
 
     Example:
-        members(Path("data/imagenet/train/n01440764.tar"), [])[0]  # ("n01440764_10026.JPEG", "n01440764.tar@512+13697")
+        members(Path("train/n01440764.tar"), [])[0]  # ("n01440764_10026.JPEG", "n01440764.tar@512+13697+0c0ffee0")
     """
     with tar.open("rb") as file:
         return _images(tar, file, 0, tar.stat().st_size, str(tar), skipped)
@@ -59,7 +61,8 @@ def _images(tar: Path, file: BinaryIO, start: int, end: int, where: str, skipped
         if reason:
             skipped.append((f"{where}: {name}", reason))
         else:
-            found.append((name, f"{tar.name}@{offset}+{size}"))
+            file.seek(offset - tarfile.BLOCKSIZE)  # tarfile goes back to where it was by itself
+            found.append((name, str(Place(tar.name, offset, size, check_of(file.read(tarfile.BLOCKSIZE))))))
     return found
 
 

@@ -16,13 +16,13 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import reference
-from xmodal.data.tar_index import scan_tars
+from xmodal.data.tar_index import scan_tar
 from xmodal.data.unusable import Bad
 from xmodal.files import write_text
 
 PART = "*-????????????????.json*"  # what the kept files are called, and what is left of one in the writing
 
-_FORM = 1  # of a kept file, and of what is read out of a tar; another one is not read
+_FORM = 2  # of a kept file, and of what is read out of a tar; another one is not read
 
 
 class Row(NamedTuple):
@@ -42,7 +42,7 @@ class Part:
 
 
 def indexed(tars: Sequence[Path], base: Path, folder: Path) -> Iterator[Part]:
-    """What each tar holds, in the order given; see `scan_tars`. A tar is read when its turn comes.
+    """What each tar holds, in the order given; see `scan_tar`. A tar is read when its turn comes.
 
     Args:
         tars: inside `base`, from which ids are named.
@@ -79,7 +79,5 @@ def _read(file: Path) -> Part | None:
 
 
 def _index(tar: Path, base: Path, home: Path) -> Part:
-    index = next(scan_tars(tar, home))
-    inside = "" if tar.parent == base else f"{tar.parent.relative_to(base)}/"
-    rows = [Row(inside + row["id"], row["image"], row["text"]) for row in index.rows]
-    return Part(rows, [(item if item == str(tar) else inside + item, reason) for item, reason in index.skipped])
+    index = scan_tar(tar, base, home)
+    return Part([Row(row["id"], row["image"], row["text"]) for row in index.rows], index.skipped)

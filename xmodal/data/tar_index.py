@@ -1,9 +1,8 @@
 """Images inside tars, read where they are. Enters: uncompressed tars as img2dataset and webdataset write them.
 
-Leaves: a row for every image with a caption or a class, and an image's bytes by its place, `SHARD.tar@OFFSET+SIZE`:
-where in the tar the image begins, and its length. With places a data set of tars is read in any order, so the shuffle
-is exact and so is resuming; a shuffle buffer over a stream gives neither. Nothing is extracted: a member's name can do
-no harm.
+Leaves: a row for every image with a caption or a class. It names the image's place (`place.py`): where in the tar it
+begins, its length, and a check of its header. With places a data set of tars is read in any order, so the shuffle is
+exact. Nothing is extracted: a member's name can do no harm.
 """
 
 import glob
@@ -17,12 +16,11 @@ from typing import BinaryIO, TypedDict
 
 from tqdm import tqdm
 
-from xmodal.data.place import member_of
+from xmodal.data.place import Member, check_of
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-MAX_IMAGE = 64 * 2**20  # bytes
 MAX_TEXT = 2**20  # bytes of one .txt or .json
 
 _BLOCK = tarfile.BLOCKSIZE  # bytes of a header; a member's bytes follow it at once
@@ -54,7 +52,7 @@ class TarIndex:
 class _Members:
     """The members of one tar by key; captions are read on the way, while their part of the file is at hand."""
 
-    images: dict[str, _Span] = field(default_factory=dict)
+    images: dict[str, tuple[int, int, str]] = field(default_factory=dict)  # a span, and the check of the header
     texts: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     json_files: dict[str, _Span] = field(default_factory=dict)
@@ -68,7 +66,7 @@ def index_tars(source: Path | str, folder: Path | None = None, skipped: list[Bad
     `folder`, the manifest's, is by default the folder that was given, or the one that holds the tars given.
 
     Example:
-        index_tars(Path("data/cc12m"))[0]["image"]  # "00000.tar@1536+20481"
+        index_tars(Path("data/cc12m"))[0]["image"]  # "00000.tar@1536+20481+0c0ffee0"
     """
     rows: list[TarRow] = []
     for index in scan_tars(source, folder):
@@ -97,73 +95,30 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
         for index in scan_tars(Path("data/cc12m")):
             print(index.tar, len(index.rows), index.skipped[:3])
     """
-    tars, base = _find_tars(source)
-    home = (folder or base).resolve()
-    for path in tqdm(tars, desc="indexing", unit="tar", delay=2):
-        absolute = path.resolve()
-        named = absolute.relative_to(home) if absolute.is_relative_to(home) else absolute
-        yield _index(path, str(named), str(path.relative_to(base).with_suffix("")))
-
-
-def read_member(root: Path, place: str, max_bytes: int = MAX_IMAGE) -> bytes:
-    """The bytes at a place; the tar's path is taken from `root`, the manifest's folder.
-
-    The header before the bytes is read with them, and must give the same size: a tar written anew since it was indexed
-    is found out, whatever its date.
-
-    Raises:
-        UserError: not a place, larger than `max_bytes`, no such tar, or the tar no longer fits: index it again.
-
-    Example:
-        read_member(Path("data/cc12m"), "00000.tar@1536+20481")[:2]  # b"\\xff\\xd8", a JPEG
-    """
-    found = member_of(place)
-    if found is None:
-        raise UserError(f"{place!r}: not a place inside a tar; expected SHARD.tar@OFFSET+SIZE")
-    path, offset, size = root / found[0], found[1], found[2]
-    if size > max_bytes:
-        raise UserError(f"{root / place}: {size} bytes, the limit is {max_bytes}")
-    changed = "the tar has changed since it was indexed; index it again (data_prep/prepare.py)"
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, offset - _BLOCK))
-            read = file.read(_BLOCK + size)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; expected the tar that the manifest names") from error
-    if len(read) < _BLOCK + size:
-        raise UserError(f"{path}: ends before byte {offset + size}; {changed}")
-    try:
-        header = tarfile.TarInfo.frombuf(read[:_BLOCK], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        header = None
-    if header is None or header.size != size or offset < _BLOCK:
-        raise UserError(f"{path}: no member of {size} bytes at byte {offset}; {changed}")
-    return read[_BLOCK:]
-
-
-def _find_tars(source: Path | str) -> tuple[list[Path], Path]:
-    """The tars, sorted, and the folder from which they are named."""
-    root = Path(source)
-    if root.is_dir():
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-    else:
-        files = [root] if root.is_file() else sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
-    packed = [path for path in files if path.name.lower().endswith(COMPRESSED)]
-    if packed:
-        raise _compressed(packed[0], f" ({len(packed)} such files)" if len(packed) > 1 else "")
-    tars = [path for path in files if path.suffix.lower() == ".tar"]
+    tars = find_tars(source)
     if not tars:
         raise UserError(
             f"{source}: no .tar there; expected tars as img2dataset writes them (00000.tar, 00001.tar, ...)"
         )
-    return tars, root if root.is_dir() else Path(os.path.commonpath([path.parent for path in tars]))
+    base = Path(source) if Path(source).is_dir() else Path(os.path.commonpath([path.parent for path in tars]))
+    for path in tqdm(tars, desc="indexing", unit="tar", delay=2):
+        yield scan_tar(path, base, folder or base)
 
 
-def _compressed(path: Path, more: str = "") -> UserError:
-    return UserError(f"{path}: compressed{more}, and there is no seeking in a compressed tar; decompress it first")
+def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
+    """Index one tar; see `scan_tars`.
 
+    Args:
+        path: the tar, inside `base`.
+        base: ids are the tar's path from there, then the key.
+        home: the manifest's folder, from which places are named.
 
-def _index(path: Path, named: str, prefix: str) -> TarIndex:
+    Example:
+        scan_tar(Path("data/cc12m/00000.tar"), Path("data/cc12m"), Path("data/cc12m")).rows[0]["id"]
+    """
+    absolute, home = path.resolve(), home.resolve()
+    named = absolute.relative_to(home) if absolute.is_relative_to(home) else absolute
+    prefix = path.relative_to(base).with_suffix("")
     members, skipped = _Members(), []
     with path.open("rb") as file:
         if file.read(6).startswith(_MAGIC):
@@ -176,7 +131,7 @@ def _index(path: Path, named: str, prefix: str) -> TarIndex:
         skipped.append((str(path), f"{broken}; {len(members.images)} images before it"))
     skipped += [(f"{prefix}/{_shown(name)}", "comes twice; the first is kept") for name in members.twice]
     rows: list[TarRow] = []
-    for key, (offset, size) in members.images.items():
+    for key, (offset, size, check) in members.images.items():
         name = f"{prefix}/{_shown(key)}"
         if not size:
             skipped.append((name, "the image is empty"))
@@ -185,12 +140,40 @@ def _index(path: Path, named: str, prefix: str) -> TarIndex:
         elif name != f"{prefix}/{key}":
             skipped.append((name, "the name is not UTF-8"))
         else:
-            place, text, label = f"{named}@{offset}+{size}", members.texts.get(key), members.labels.get(key) or None
-            rows.append({"id": name, "image": place, "text": text, "label": label})
+            place, text, label = (
+                Member(str(named), offset, size, check),
+                members.texts.get(key),
+                members.labels.get(key),
+            )
+            rows.append({"id": name, "image": str(place), "text": text, "label": label or None})
     told = members.texts.keys() | members.labels.keys() | members.json_files.keys() | members.bad_texts.keys()
     alone = told - members.images.keys()
     skipped += [(f"{prefix}/{_shown(key)}", "no image") for key in sorted(alone)]
     return TarIndex(path, rows, skipped)
+
+
+def find_tars(source: Path | str) -> list[Path]:
+    """The tars of a folder (and of the folders in it), of a pattern, or one tar; sorted. None is opened.
+
+    Raises:
+        UserError: a tar is compressed, by its name.
+
+    Example:
+        find_tars(Path("data/cc12m"))
+    """
+    root = Path(source)
+    if root.is_dir():
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+    else:
+        files = [root] if root.is_file() else sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
+    packed = [path for path in files if path.name.lower().endswith(COMPRESSED)]
+    if packed:
+        raise _compressed(packed[0], f" ({len(packed)} such files)" if len(packed) > 1 else "")
+    return [path for path in files if path.suffix.lower() == ".tar"]
+
+
+def _compressed(path: Path, more: str = "") -> UserError:
+    return UserError(f"{path}: compressed{more}, and there is no seeking in a compressed tar; decompress it first")
 
 
 def _read_headers(file: BinaryIO, members: _Members) -> str | None:
@@ -228,7 +211,9 @@ def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
     if suffix in IMAGE_SUFFIXES:
         if key in members.images:
             members.twice.append(member.name)
-        members.images.setdefault(key, span)
+        else:
+            file.seek(span[0] - _BLOCK)
+            members.images[key] = (*span, check_of(file.read(_BLOCK)))
     elif suffix == ".txt":
         if key in members.texts or key in members.bad_texts:
             members.twice.append(member.name)

@@ -1,0 +1,126 @@
+"""Rows of a stream under the names of a manifest. Enters: hub:NAME, or a folder of tars or parquet files.
+
+Of local tars the headers are read, and a row names an image by its place; the rest is read through `datasets`.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import datasets
+
+from xmodal.data.sources import hub_parts
+from xmodal.data.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
+from xmodal.errors import UserError
+
+OUT = "__left_out__"  # in place of a row: the reason why there is none
+
+_SOURCE_ERRORS = (OSError, ValueError, RuntimeError, tarfile.TarError, datasets.exceptions.DatasetsError)
+_TAR_ROW = datasets.Features({name: datasets.Value("string") for name in ("id", "image", "text", "label", OUT)})
+
+
+def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[str]]]:
+    """A data set as a stream, no image decoded; and the names behind each column of class numbers.
+
+    Raises:
+        UserError: not a thing that can be streamed, or it cannot be had; a tar is compressed.
+    """
+    tars = find_tars(path) if path.is_dir() else []
+    parquet = sorted(map(str, path.rglob("*.parquet")))
+    try:
+        if str(path).startswith("hub:"):
+            found = datasets.load_dataset(**hub_parts(str(path).removeprefix("hub:")), streaming=True)
+        elif tars:
+            found = datasets.IterableDataset.from_generator(_tar_rows, _TAR_ROW, {"tars": tars, "folder": path})
+        elif parquet:
+            files = {"train": list(map(escape, parquet))}
+            found = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
+        else:
+            raise UserError(f"{path}: data.streaming takes hub:NAME or a folder of tars or parquet files; leave it out")
+    except _SOURCE_ERRORS as error:
+        raise UserError(f"{path}: cannot be streamed: {' '.join(str(error).split())[:200]}") from error
+    kinds = found.features or {}
+    classes = {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
+    found = found.decode(False) if kinds else found
+    for name in [name for name, kind in kinds.items() if isinstance(kind, datasets.Json)]:
+        found = found.cast_column(name, kinds[name])  # undecoded, its strings would be in quotes
+    return found, classes
+
+
+def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
+    """What tars hold, an image by its place; of what is left out of them the name and the reason."""
+    for tar in tars:
+        index = scan_tar(tar, folder, folder)
+        for row in index.rows:
+            yield {**row, OUT: None}
+        for name, reason in index.skipped:
+            yield {**dict.fromkeys(_TAR_ROW), "id": name, OUT: reason}
+
+
+def read_stream(path: Path, stream: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
+    """The rows as they come. A damaged parquet file, or a tar of the hub that is cut short, ends them with one line."""
+    rows = iter(stream)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except _SOURCE_ERRORS as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: cannot be read on: {reason}; find and mend or remove the damaged file") from error
+        yield row
+
+
+def named_row(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row of a tar under the names of a manifest; class numbers, in any row, as the classes' names."""
+    if OUT in row:
+        return {name: value for name, value in row.items() if value is not None}
+    if "__key__" not in row:
+        numbers = {name: row[name] for name in classes if isinstance(row.get(name), int)}
+        return {**row, **{name: classes[name][at] if at >= 0 else None for name, at in numbers.items()}}
+    images = (value for name, value in row.items() if f".{name.lower()}" in IMAGE_SUFFIXES)
+    image = next((value for value in map(present, images) if value is not None), None)
+    label = None if row.get("cls") is None else str(row["cls"])
+    text, about = row.get("txt"), row.get("json")
+    if not (text or "").strip() and isinstance(about, dict):
+        text = about.get("caption")
+    shard = PurePosixPath(row.get("__url__") or "").stem  # of the hub's address; keys may begin again in every shard
+    named = {"id": f"{shard}/{row['__key__']}", "image": image, "text": text, "label": label}
+    return {name: value for name, value in {**row, **named}.items() if value is not None}
+
+
+def present(value: Any) -> Any:
+    """A value, or None for what stands for a missing one: NaN, as pandas has it; an image without bytes and path.
+
+    Example:
+        present(float("nan"))  # None
+    """
+    if isinstance(value, list):
+        return [present(one) for one in value]
+    if isinstance(value, dict) and all(one is None for one in value.values()):
+        return None
+    return None if value != value else value
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """A row's id; where that is None a digest of the row's content, the same in every epoch.
+
+    Example:
+        name_of({"id": None, "text": "a dog"})  # 16 hexadecimal digits
+    """
+    if row["id"] is not None:
+        return str(row["id"])
+    found = hashlib.blake2b(digest_size=8)
+
+    def add(value: Any) -> None:
+        parts = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else None
+        data = value if isinstance(value, bytes) else str(value if parts is None else len(parts)).encode()
+        found.update(f"{type(value).__name__}{len(data)}:".encode() + data)
+        for part in parts or ():
+            add(part)
+
+    add([value for name, value in row.items() if name != "id"])
+    return found.hexdigest()
