@@ -97,9 +97,7 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
     """
     tars = find_tars(source)
     if not tars:
-        raise UserError(
-            f"{source}: no .tar there; expected tars as img2dataset writes them (00000.tar, 00001.tar, ...)"
-        )
+        raise UserError(f"{source}: no .tar there; expected tars as img2dataset writes them (00000.tar, ...)")
     base = Path(source) if Path(source).is_dir() else Path(os.path.commonpath([path.parent for path in tars]))
     for path in tqdm(tars, desc="indexing", unit="tar", delay=2):
         yield scan_tar(path, base, folder or base)
@@ -140,15 +138,10 @@ def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
         elif name != f"{prefix}/{key}":
             skipped.append((name, "the name is not UTF-8"))
         else:
-            place, text, label = (
-                Member(str(named), offset, size, check),
-                members.texts.get(key),
-                members.labels.get(key),
-            )
-            rows.append({"id": name, "image": str(place), "text": text, "label": label or None})
+            image, text = str(Member(str(named), offset, size, check)), members.texts.get(key)
+            rows.append({"id": name, "image": image, "text": text, "label": members.labels.get(key) or None})
     told = members.texts.keys() | members.labels.keys() | members.json_files.keys() | members.bad_texts.keys()
-    alone = told - members.images.keys()
-    skipped += [(f"{prefix}/{_shown(key)}", "no image") for key in sorted(alone)]
+    skipped += [(f"{prefix}/{_shown(key)}", "no image") for key in sorted(told - members.images.keys())]
     return TarIndex(path, rows, skipped)
 
 
@@ -159,7 +152,7 @@ def find_tars(source: Path | str) -> list[Path]:
         UserError: a tar is compressed, by its name.
 
     Example:
-        find_tars(Path("data/cc12m"))
+        find_tars("data/cc12m/000*.tar")
     """
     root = Path(source)
     if root.is_dir():
