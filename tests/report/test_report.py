@@ -155,7 +155,7 @@ def test_markdown(tmp_path):
     assert "- **candidates**: a, b (accuracy_mean)" in text
     for picture in re.findall(r"\]\((.*?)\)", text):
         assert (tmp_path / picture).is_file()
-    assert text.index("> - the speech is <TTS>") < text.index("## Results")
+    assert text.index("> - the speech is &lt;TTS>") < text.index("## Results")
 
 
 def test_value():

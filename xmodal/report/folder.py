@@ -69,8 +69,9 @@ def _refuse_anothers(folder: Path, stage: Path) -> None:
     if _is_index(folder / INDEX):
         return
     for file in sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file()):
-        if (folder / file).exists():
-            raise UserError(f"{folder / file}: in the way, and no part of a report; choose another folder, or move it")
+        for place in (folder / file, *((folder / file).parents[: len(file.parts) - 1])):
+            if place.exists() and (place == folder / file or not place.is_dir()):
+                raise UserError(f"{place}: in the way, and no part of a report; choose another folder, or move it")
 
 
 def _is_index(path: Path) -> bool:
