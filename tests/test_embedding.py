@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from xmodal.config import dump_config
+from xmodal.config.data import AudioModality
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower, TransformersTower
 from xmodal.data.audio import read_audio
@@ -350,3 +351,12 @@ def test_the_script_makes_the_stores_of_a_config(
     live = json.dumps({"kind": "transformers", "name": str(tiny_bert)})
     assert run_script(script.main, [str(path), f"towers.text={live}"]) == 2
     assert "no tower of kind store" in capsys.readouterr().err
+
+
+def test_lengths_hold_for_what_is_stored_too(speech_config: RunConfig) -> None:
+    limits = AudioModality(min_seconds=0.6, max_seconds=0.8)  # of recordings of 0.5, 0.75 and 1 s
+    data = speech_config.data.model_copy(update={"modalities": {"speech": limits}, "max_bad": 0.9})
+    store = make(speech_config.model_copy(update={"data": data}), "speech")
+    assert store.ids.tolist() == [content_id("1.wav")]
+    with pytest.raises(UserError, match="preprocessing"):  # another store than one of all lengths
+        make(speech_config, "speech")

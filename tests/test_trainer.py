@@ -1,6 +1,7 @@
 """Whole runs on tiny towers: what is written, what resumes, what is refused."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -325,3 +326,24 @@ def test_another_programs_folder_is_left_alone(tiny_config: Path, tmp_path: Path
         Trainer(load_config(tiny_config, [f"output={theirs}"]))
     assert (theirs / "config.yaml").read_text() == "my: config\n"
     assert (theirs / "towers" / "data.txt").read_text() == "precious"
+
+
+def test_a_mistake_under_torchrun_is_one_line(tiny_config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run([*launch, str(TRAIN), str(tiny_config)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
+        f"error: output: {tmp_path / 'run'} exists and is not a run of xmodal; choose another folder (output=...)"
+    ]
+    assert "Connection" not in done.stderr
+    assert "trainer.py" not in done.stderr
+
+
+def test_a_run_that_was_moved_goes_on(tiny_config: Path, tmp_path: Path) -> None:
+    Trainer(load_config(tiny_config)).fit()
+    shutil.rmtree(tmp_path / "run" / "report")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    report = Trainer(load_config(tiny_config, [f"output={tmp_path / 'moved'}", "train.resume=true"])).fit()
+    assert report.value("held/accuracy_mean") > 0

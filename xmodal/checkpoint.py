@@ -132,7 +132,7 @@ def open_run(config: RunConfig) -> Path | None:
         differences = [
             line
             for line in config_differences(load_config(folder / "config.yaml"), config)
-            if not line.startswith(("train.resume:", "train.threads:"))
+            if not line.startswith(("train.resume:", "train.threads:", "output:"))  # a folder may be moved
         ]
         if differences:
             raise UserError("\n".join(f"{folder}: cannot resume with another config: {line}" for line in differences))

@@ -5,11 +5,14 @@ backward pass of a collective SUMS the gradients of all processes. Under DDP's a
 result is the gradient of the whole batch, for towers and for temperature, with no further factor.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from xmodal.errors import UserError
 
 
 def world_size() -> int:
@@ -20,6 +23,26 @@ def world_size() -> int:
 def rank() -> int:
     """This process's number."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+Result = TypeVar("Result")
+
+
+def main_first(work: Callable[[], Result], device: torch.device) -> Result:
+    """`work` on the main process, then on the others; where it ends in a `UserError` all end, and one says why.
+
+    `device` is where this process's collectives run.
+    """
+    mistake = result = None
+    if rank() == 0:
+        try:
+            result = work()
+        except UserError as error:
+            mistake = error
+    flag = torch.tensor([float(mistake is not None)], device=device)
+    if float(all_gather_rows(flag, [1] * world_size()).sum()):
+        raise mistake or UserError("")
+    return cast(Result, result) if rank() == 0 else work()
 
 
 def row_counts(x: Tensor) -> list[int]:

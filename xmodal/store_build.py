@@ -69,7 +69,7 @@ def build_store(spec: StoreTower, config: RunConfig, modality: str, *, remake: b
         "model": _model(spec),
         "revision": spec.tower.revision if isinstance(spec.tower, TransformersTower) else None,
         "weights": tower.fingerprint(),
-        "preprocessing": processor.describe() | _describe_views(kind, spec.views),
+        "preprocessing": processor.describe() | _describe_views(kind, spec.views) | _describe_lengths(kind),
         "data": content.digest,
     }
     if (spec.path / "store.json").is_file():
@@ -96,6 +96,8 @@ def build_store(spec: StoreTower, config: RunConfig, modality: str, *, remake: b
             rows = np.full((len(positions), tower.width), np.nan, np.float32)  # NaN: could not be read
             read, features = [], []
             for at, position in enumerate(positions):
+                if int(position) in unusable:
+                    continue
                 try:
                     features.append(_features(content, int(position), kind, processor, root, spec.views))
                     read.append(at)
@@ -173,6 +175,11 @@ def _describe_views(spec: ModalitySpec, views: int) -> dict[str, Any]:
     return {"views": views, "augment": spec.augment.model_dump(mode="json")}
 
 
+def _describe_lengths(spec: ModalitySpec) -> dict[str, Any]:
+    limits = (spec.min_seconds, spec.max_seconds) if isinstance(spec, AudioModality) else None
+    return {} if limits is None else {"seconds": list(limits)}
+
+
 def _lengths(content: _Content, spec: ModalitySpec, root: Path) -> tuple[list[float], dict[int, str]]:
     """Length of each item, and what headers show to be unusable, by position; images have neither."""
     if isinstance(spec, ImageModality):
@@ -182,6 +189,11 @@ def _lengths(content: _Content, spec: ModalitySpec, root: Path) -> tuple[list[fl
         return [float(len(text)) for text in values], {}
     found = scan_headers([root / value for value in values])
     bad = {at: str(x) for at, x in enumerate(found) if isinstance(x, AudioError)}
+    bad |= {
+        at: f"{values[at]}: {x:.2f} s, expected {spec.min_seconds:g} to {spec.max_seconds:g} s"
+        for at, x in enumerate(found)
+        if not isinstance(x, AudioError) and not spec.min_seconds <= x <= spec.max_seconds
+    }
     return [0.0 if isinstance(x, AudioError) else x for x in found], bad
 
 

@@ -3,6 +3,8 @@
 What makes a run exact: batches, augmentation and learning rate are pure functions of (seed, step), so resuming needs
 nothing but weights, optimizer moments and the dropout generators; a batch is defined over all processes, so one
 process and eight compute the same gradient.
+
+The file is long because a run is one thing: everything that happens between a config and a report is here, in order.
 """
 
 import gc
@@ -12,12 +14,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -40,9 +43,9 @@ from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
-from xmodal.distributed import all_gather_rows
+from xmodal.distributed import all_gather_rows, main_first
 from xmodal.errors import UserError
-from xmodal.evaluation.evaluator import build_evaluator
+from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.loading import LABELS, during_training
 from xmodal.evaluation.run_report import run_report
 from xmodal.files import write_json
@@ -75,23 +78,16 @@ class Trainer:
             raise UserError("train.precision: fp16 needs a GPU; use fp32 or bf16 here")
         # torchrun on CPUs: unless told, Accelerate takes every process for the only one
         alone = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
-        self.accelerator = Accelerator(mixed_precision=PRECISION[config.train.precision], cpu=alone)
+        patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))  # the others wait while the main one evaluates
+        self.accelerator = Accelerator(
+            mixed_precision=PRECISION[config.train.precision], cpu=alone, kwargs_handlers=[patience]
+        )
         require_whole_parameters(self.accelerator.distributed_type)
         self.main = self.accelerator.is_main_process
-        with self.accelerator.main_process_first():
-            if self.main:
-                prepare()
-        kinds = {name: config.modality(name).kind for name in config.towers}
-        specs = config.evaluators if self.main else {}
-        self.evaluators = {name: build_evaluator(spec, kinds) for name, spec in specs.items()}
-        for checked in self.evaluators.values():
-            checked.check()
-        evaluator, _, metric = (config.train.best or "").partition("/")
-        if evaluator in self.evaluators and metric not in self.evaluators[evaluator].metrics():
-            known = ", ".join(sorted(self.evaluators[evaluator].metrics()))
-            raise UserError(f"train.best: no metric {metric!r} in {evaluator}; expected one of {known}")
-        with self.accelerator.main_process_first():
-            checkpoint = self._open()
+        device = self.accelerator.device
+        main_first(lambda: prepare() if self.main else None, device)
+        self.evaluators = main_first(lambda: build_evaluators(config) if self.main else {}, device)
+        checkpoint = main_first(self._open, device)
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
         self.dataset, self.sampler = self._read_data()

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xmodal.config.evaluators import EvaluatorSpec, RetrievalEvaluator, SpeechIntentEvaluator, ZeroShotEvaluator
+from xmodal.config.schema import RunConfig
+from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.retrieval import Retrieval
 from xmodal.evaluation.speech_intent import SpeechIntent
@@ -43,6 +45,23 @@ EVALUATORS: dict[type[Any], type[Any]] = {
     ZeroShotEvaluator: ZeroShot,
     RetrievalEvaluator: Retrieval,
 }
+
+
+def build_evaluators(config: RunConfig) -> dict[str, Evaluator]:
+    """The evaluators of a run; what is wrong with their files, or with `train.best`, is known before training starts.
+
+    Raises:
+        UserError: files that cannot be used, a metric that is not there.
+    """
+    kinds = {name: config.modality(name).kind for name in config.towers}
+    evaluators = {name: build_evaluator(spec, kinds) for name, spec in config.evaluators.items()}
+    for each in evaluators.values():
+        each.check()
+    evaluator, _, metric = (config.train.best or "").partition("/")
+    if evaluator in evaluators and metric not in evaluators[evaluator].metrics():
+        known = ", ".join(sorted(evaluators[evaluator].metrics()))
+        raise UserError(f"train.best: no metric {metric!r} in {evaluator}; expected one of {known}")
+    return evaluators
 
 
 def build_evaluator(spec: EvaluatorSpec, kinds: Mapping[str, str]) -> Evaluator:
