@@ -2,7 +2,7 @@
 
     python eval/retrieval.py runs/lit_coco                                       # what its config names
     python eval/retrieval.py runs/lit_coco --test data/coco/test.parquet
-    python eval/retrieval.py open_clip:ViT-B-32@laion2b_s34b_b79k --test data/flickr30k/test.parquet
+    python eval/retrieval.py open_clip:ViT-B-32@laion2b_s34b_b79k --test data/flickr30k_karpathy/test.parquet
     python eval/retrieval.py runs/clotho --test data/clotho/test.jsonl --items audio --k 1 5 10
 
 The test is a manifest with image and text, a row per caption or a list of captions per row; `data_prep/prepare.py

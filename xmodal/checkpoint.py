@@ -5,6 +5,7 @@
     RUN/towers/<modality>/     what rebuilds a tower offline: backbone config, tokenizer, weights where it is locked
     RUN/model.safetensors      the kept weights (best by `train.best`, else the last): everything that trains
     RUN/checkpoints/step-N/    the newest state for `train.resume`: model, optimizer, random generators, state.json
+    RUN/labels.json            the labels of the training pairs, where they have any
     RUN/metrics.jsonl, RUN/tensorboard/, RUN/skipped.jsonl, RUN/report/
 
 A checkpoint is written under another name and renamed when complete; only then is the older one removed. Nothing is

@@ -54,7 +54,7 @@ class TextModality(Spec):
 
     kind: Literal["text"] = "text"
     column: str | None = None  # default: the modality's name
-    templates: str | None = None  # a template set's name, or a YAML file
+    templates: str | None = None  # a template set's name, or a YAML or .txt file
     names: Path | None = None  # JSON: label -> class name; default: underscores become spaces; goes with templates
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ class SpeechIntentEvaluator(Spec):
     kind: Literal["speech_intent"] = "speech_intent"
     test: Path  # manifest with the speech column, text, label
     examples: Path | None = None  # manifest of text and label (no id needed): the sentences behind class means
-    prompts: str = "speech_intent"  # a template set's name, or a YAML file
+    prompts: str = "speech_intent"  # a template set's name, or a YAML or .txt file
     names: Path | None = None  # JSON: label -> readable name; default: underscores become spaces
     cluster: str | None = None  # manifest column whose equal values are resampled together; default: the sentence
     trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
@@ -34,8 +34,9 @@ class ZeroShotEvaluator(Spec):
     test: Path  # anything `data.train` may be
     column: str | None = None  # of the items; default: the modality's name
     label: str | None = None  # column of the labels; default: labels (lists: several per item), else label
-    prompts: str = "plain"  # a template set's name, or a YAML file
-    names: Path | None = None  # JSON: label -> class name; default: underscores become spaces
+    prompts: str = "plain"  # a template set's name, or a YAML or .txt file
+    # JSON: label -> class name; or .txt: of the labels 0, 1, ...; default: underscores become spaces
+    names: Path | None = None
     # labels; or a subset's name (imagenet_r, ...), or a file of labels, one a line: items of others are left out
     classes: str | tuple[str, ...] | None = None
     cluster: str | None = None  # column whose equal values are resampled together; default: every item for itself
