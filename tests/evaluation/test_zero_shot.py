@@ -172,6 +172,25 @@ def test_the_most_confused_pairs_by_hand():
     assert len(confused_pairs(true, true)) == 0
 
 
+def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
+    encoder = colour_encoder()
+    specs = {name: ZeroShotEvaluator(test=folder if name == "a" else tmp_path / name) for name in "abc"}
+    with pytest.raises(UserError) as error:
+        evaluate_model(encoder, specs, tmp_path, tmp_path / "out", resume=True)
+    first, second = str(error.value).splitlines()
+    assert first.startswith(f"b: {tmp_path / 'b'}: no such file")
+    assert second.startswith(f"c: {tmp_path / 'c'}: no such file")
+    assert encoder.towers["image"].backbone.seen == 0
+
+
+def test_embeddings_that_cannot_be_kept_are_used_all_the_same(folder, tmp_path, caplog):
+    (tmp_path / "kept").write_text("a file where the folder should be")
+    encoder = colour_encoder()
+    encoder.kept = KeptEmbeddings(tmp_path / "kept")
+    assert ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True).value("acc1") == 8 / 9
+    assert "embeddings are not kept" in caplog.text
+
+
 def test_a_suite_notices_a_head_labels_and_damage(folder, tmp_path):
     def run(encoder):
         specs = {"x": ZeroShotEvaluator(test=folder)}

@@ -11,6 +11,7 @@ from tiny_models import SIZES, TEXTS, batch, check_padding, features, images, re
 from xmodal.config.towers import LinearHead, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, save_tower
+from xmodal.towers.dual_encoder import dual_encoder_specs
 
 VISION = SIZES | {"image_size": 24, "patch_size": 8}
 NORMAL = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
@@ -198,3 +199,44 @@ def test_the_text_side_of_siglip_reads_its_padding(tmp_path):
     assert inputs["input_ids"].shape == (1, 16)
     assert np.count_nonzero(inputs["input_ids"]) == 3  # [CLS] music [SEP]
     assert "attention_mask" in inspect.signature(tower.backbone.model.forward).parameters
+
+
+def whole(kind, folder):
+    """A dual encoder of a family that is built whole, saved with an image processor and a tokenizer."""
+    torch.manual_seed(0)
+    text, vision = TEXT | {"hidden_size": 32}, dict(VISION)
+    if kind == "vision-text-dual-encoder":
+        bert = transformers.BertConfig(**{k: v for k, v in text.items() if k not in ("bos_token_id", "eos_token_id")})
+        config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+            transformers.ViTConfig(**vision), bert, projection_dim=20
+        )
+    else:
+        make = {"chinese_clip": transformers.ChineseCLIPConfig, "blip": transformers.BlipConfig}[kind]
+        config = make(text_config=text, vision_config=vision, projection_dim=20)
+    model = transformers.AutoModel.from_config(config).eval()
+    library = transformers.ViTImageProcessorPil(**SQUASH)
+    return model, library, saved(folder, model, library, clip_tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["vision-text-dual-encoder", "chinese_clip", "blip"])
+def test_dual_encoders_that_are_built_whole(kind, tmp_path):
+    model, library, name = whole(kind, tmp_path / kind)
+    specs = dual_encoder_specs(f"transformers:{name}")
+    tower, processor = build_tower(specs["image"])
+    with torch.no_grad():
+        expected = embeds(model.get_image_features(pixel_values=pixels(library)))
+    torch.testing.assert_close(features(tower, processor, images()), expected, atol=2e-6, rtol=0)
+    assert tower.width == 20
+    texts, words = build_tower(specs["text"])
+    tokens = clip_tokenizer()(TEXTS, padding=True, truncation=True, max_length=16, return_tensors="pt")
+    with torch.no_grad():
+        expected = embeds(
+            model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        )
+    torch.testing.assert_close(features(texts, words, TEXTS), expected, atol=2e-6, rtol=0)
+    again, other = rebuilt(specs["image"], tower, processor, tmp_path / "saved")
+    assert torch.equal(features(again, other, images()), features(tower, processor, images()))
+    again, other = rebuilt(specs["text"], texts, words, tmp_path / "saved text")
+    assert torch.equal(features(again, other, TEXTS), features(texts, words, TEXTS))
+    with pytest.raises(UserError, match="is built whole and stays locked"):
+        build_tower(specs["image"].model_copy(update={"mode": "unlocked"}))

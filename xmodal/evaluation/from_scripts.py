@@ -122,13 +122,14 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
     if not specs:
         raise UserError(f"{home}: names no evaluators; give --dataset or --suite")
     require_writable(out)
-    evaluators = {name: build_evaluator(spec, encoder.kinds) for name, spec in specs.items()}
+    evaluators = _built(specs, encoder.kinds)
     if not resume and (home / "config.yaml").is_file():
         report = run_report(home, encoder, evaluators, {})
     else:
         report = Report(title=encoder.name)
+        weights = {modality: encoder.fingerprint(modality) for modality in encoder.towers}
         for name, evaluator in evaluators.items():
-            report = report.merge(_one(encoder, name, evaluator, out / "tests" / name if resume else None))
+            report = report.merge(_one(encoder, weights, name, evaluator, out / "tests" / name if resume else None))
         report.title = encoder.name
         report.provenance = encoder.provenance | made_here()
         report.notes += run_notes(home, report.provenance, tested(evaluators))
@@ -138,13 +139,26 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
     return report, out
 
 
-def _one(encoder: Encoder, name: str, evaluator: Evaluator, folder: Path | None) -> Report:
+def _built(specs: Specs, kinds: Mapping[str, str]) -> dict[str, Evaluator]:
+    """All evaluators, or one error with a line for each that cannot be: known before the first one runs."""
+    evaluators, mistakes = dict[str, Evaluator](), []
+    for name, spec in specs.items():
+        try:
+            evaluators[name] = build_evaluator(spec, kinds)
+        except UserError as error:
+            mistakes.append(str(error) if len(specs) == 1 else f"{name}: {error}")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return evaluators
+
+
+def _one(encoder: Encoder, weights: Mapping[str, str], name: str, evaluator: Evaluator, folder: Path | None) -> Report:
     asked = evaluator.spec.model_dump(mode="json")
     wanted = {
         "evaluator": asked,
         "model": encoder.provenance,
         "dtype": str(encoder.dtype),
-        "weights": {modality: encoder.fingerprint(modality) for modality in encoder.towers},
+        "weights": dict(weights),
         "content": evaluator.content(),
     }
     if folder is not None and (folder / "report.json").is_file():

@@ -9,6 +9,7 @@ Axes: n items, m of them found or readable, D embedding.
 
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ from xmodal.files import written_whole
 
 Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [m, D], positions kept [m], (position, reason) skipped
 Keys = NDArray[np.int64]
+
+log = logging.getLogger(__name__)
 
 PART = 16_384  # items of a file: what a killed evaluation has embedded is there for the next
 
@@ -120,9 +123,12 @@ class KeptEmbeddings:
         return known, found[torch.from_numpy(np.argsort(rows))]
 
     def _add(self, maker: str, keys: Keys, z: Tensor) -> None:
-        """Keep the embeddings [m, D] of some items."""
-        with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
-            save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside)
+        """Keep the embeddings [m, D] of some items; where they cannot be written, say so and go on."""
+        try:
+            with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
+                save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside)
+        except OSError as error:
+            log.warning("%s: embeddings are not kept (%s); give another folder", self.folder, error.strerror or error)
 
 
 def _state(file: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from xmodal.config.towers import OpenCLIPTower, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers.pretrained import locate, read_config
-from xmodal.towers.transformers_dual import DUAL
+from xmodal.towers.transformers_dual import BOTH, DUAL
 
 FORMS = "open_clip:NAME, open_clip:NAME@PRETRAINED or transformers:NAME_OR_FOLDER"
 
@@ -34,11 +34,11 @@ def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower
     if library == "transformers" and model:
         spec = TransformersTower(name=model, side="visual")
         found = read_config(locate(spec)).model_type
-        lacking = [side for side in ("visual", "text") if side not in DUAL.get(found, {})]
-        if lacking:
+        if found not in BOTH:
+            lacking = [side for side in ("visual", "text") if side not in DUAL.get(found, {})]
             raise UserError(
                 f"{name}: type {found!r} has no {' and no '.join(lacking)} side known here; dual encoders with both: "
-                f"{', '.join(kind for kind, sides in DUAL.items() if len(sides) == 2)}"
+                f"{', '.join(BOTH)}"
             )
         return {"image": spec, "text": spec.model_copy(update={"side": "text"})}
     raise UserError(f"model {name!r}: expected {FORMS}")

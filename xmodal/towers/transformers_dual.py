@@ -1,7 +1,8 @@
-"""The two sides of `transformers` dual encoders (CLIP, MetaCLIP 2, SigLIP, SigLIP 2), each built without the other.
+"""The two sides of `transformers` dual encoders.
 
-Enters: a `TransformersTower` spec with a `side`. Leaves: that side's model; for texts also backbone and processor.
-Axes: B texts, T tokens, G features.
+CLIP, MetaCLIP 2, SigLIP and SigLIP 2 are built without their other side, and may train. The rest of the family
+(`WHOLE`) is built whole for each side, and stays locked. Enters: a `TransformersTower` spec with a `side`. Leaves:
+that side's model; for texts also backbone and processor. Axes: B items, T tokens, G features.
 """
 
 from collections.abc import Sequence
@@ -39,6 +40,11 @@ SIDES: dict[str, tuple[str, Side]] = {
 }
 
 
+# dual encoders whose whole model gives pooled features of either side
+WHOLE = ("align", "altclip", "blip", "chinese_clip", "clipseg", "groupvit", "vision-text-dual-encoder")
+BOTH = (*(kind for kind, sides in DUAL.items() if len(sides) == 2), *WHOLE)
+
+
 class FixedTextProcessor(TextProcessor):
     """Text -> token ids, always `max_length` of them: SigLIP reads its padding, and takes no mask."""
 
@@ -74,6 +80,45 @@ class TextSideBackbone(nn.Module):
         return output.text_embeds if hasattr(output, "text_embeds") else output.pooler_output
 
 
+class WholeBackbone(nn.Module):
+    """One side of a dual encoder of `WHOLE`: its own `get_image_features`, or `get_text_features`.
+
+    Args:
+        model: the whole dual encoder.
+        side: which of them.
+    """
+
+    def __init__(self, model: Any, side: Side):
+        super().__init__()
+        self.model = model
+        self.side = side
+        self.width = int(model.config.projection_dim)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """`pixels` [B, 3, H, W], or `input_ids` and `attention_mask` [B, T] -> [B, G]."""
+        if self.side == "visual":
+            output = self.model.get_image_features(pixel_values=inputs["pixels"])
+        else:
+            output = self.model.get_text_features(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            )
+        return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def whole_model(spec: TransformersTower, source: Source, config: Any) -> WholeBackbone:
+    """A side of a dual encoder of `WHOLE`.
+
+    Raises:
+        UserError: a mode but locked, or low-rank updates: the other side would train with it.
+    """
+    if spec.mode != "locked" or spec.lora is not None:
+        raise UserError(
+            f"tower {spec.name!r}: {config.model_type} is built whole and stays locked; leave mode and lora"
+        )
+    assert spec.side is not None
+    return WholeBackbone(build_model(transformers.AutoModel, source, config, spec.mode), spec.side)
+
+
 def side_of(spec: TransformersTower, config: Any) -> str:
     """The dual encoder a config belongs to.
 
@@ -89,7 +134,7 @@ def side_of(spec: TransformersTower, config: Any) -> str:
     if model_type not in DUAL:
         raise UserError(
             f"tower {spec.name!r}: side {spec.side}: type {model_type!r} is none of the dual encoders known here "
-            f"({', '.join(DUAL)}); leave side out for an encoder of one modality"
+            f"({', '.join([*DUAL, *WHOLE])}); leave side out for an encoder of one modality"
         )
     if spec.side not in DUAL[model_type]:
         raise UserError(
@@ -114,7 +159,9 @@ def side_model(spec: TransformersTower, source: Source, config: Any) -> Any:
     return build_model(DUAL[family][spec.side], source, config, spec.mode)
 
 
-def load_text_side(spec: TransformersTower, source: Source, config: Any) -> tuple[TextSideBackbone, TextProcessor]:
+def load_text_side(
+    spec: TransformersTower, source: Source, config: Any
+) -> tuple[TextSideBackbone | WholeBackbone, TextProcessor]:
     """Build the text side of a dual encoder and its processor.
 
     Raises:
@@ -123,6 +170,10 @@ def load_text_side(spec: TransformersTower, source: Source, config: Any) -> tupl
     if spec.pooling != "auto":
         raise UserError(f"tower {spec.name!r}: side text has a pooling of its own; leave pooling out")
     tokenizer = read_tokenizer(source, config)
+    if config.model_type in WHOLE:
+        found = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
+        most = min(int(n) for n in found if n is not None)
+        return whole_model(spec, source, config), TextProcessor(tokenizer, min(most, spec.max_length or most))
     model = side_model(spec, source, config)
     limit = int(model.config.max_position_embeddings)
     length = spec.max_length or limit

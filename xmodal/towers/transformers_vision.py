@@ -17,7 +17,7 @@ from xmodal.errors import UserError
 from xmodal.towers.image_processor import ImageProcessor
 from xmodal.towers.lora import own_state
 from xmodal.towers.pretrained import Source, build_model
-from xmodal.towers.transformers_dual import SIDES, side_model
+from xmodal.towers.transformers_dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
 
 ImagePooling = Literal["pooler", "cls", "mean"]
 
@@ -120,7 +120,7 @@ class VisualSideBackbone(nn.Module):
 
 def load_vision(
     spec: TransformersTower, source: Source, config: Any
-) -> tuple[VisionBackbone | VisualSideBackbone, TransformersImageProcessor]:
+) -> tuple[VisionBackbone | VisualSideBackbone | WholeBackbone, TransformersImageProcessor]:
     """Build an image encoder, or the image side of a dual encoder.
 
     Raises:
@@ -132,6 +132,8 @@ def load_vision(
     if spec.side == "visual":
         if spec.pooling != "auto":
             raise UserError(f"tower {spec.name!r}: side visual has a pooling of its own; leave pooling out")
+        if config.model_type in WHOLE:
+            return whole_model(spec, source, config), processor
         return VisualSideBackbone(side_model(spec, source, config)), processor
     pooled = config.model_type in POOLED
     allowed = ("auto", "mean") if config.model_type.startswith("siglip") else ("auto", "cls", "mean")
