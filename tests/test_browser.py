@@ -13,13 +13,16 @@ from PIL import Image
 
 from xmodal import load
 from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.evaluation.compare import compare_runs
 from xmodal.evaluation.export import embed_items, find_items
+from xmodal.evaluation.probe_report import ProbePlan, probe_report
 from xmodal.evaluation.robustness_report import robustness_report
 from xmodal.evaluation.search import page, search
 from xmodal.evaluation.zero_shot import ZeroShot
-from xmodal.report import Record, Report
+from xmodal.report import Record, Report, read_report
 
 WIDTHS = (1280, 400)  # pixels
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +45,15 @@ def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:
     embedded = embed_items(encoder, "image", find_items(pictures / "photos", "image", "image"))
     hits = search(embedded, encoder, "the red", k=7)
     (tmp_path / "search.html").write_text(page(embedded, hits, "the red"))
+    plan = ProbePlan(pictures / "test.jsonl", pictures / "train.jsonl", shots=(1,), k=1)
+    probed = probe_report(encoder, plan)
+    probed.write(tmp_path / "probe")
+    _, compared = compare_runs(tmp_path / "run", tmp_path / "run", tmp_path / "compared")
     pages = {
         "run": (tmp_path / "run" / "report" / "report.html", 6),
+        "probe": (tmp_path / "probe" / "report.html", len(probed.figures)),
+        "compared": (compared / "report.html", len(read_report(compared).figures)),
+        "committed": (DOCS / "robustness_cifar10" / "report.html", 2),
         "robustness": (tmp_path / "robustness" / "report.html", 2),
         "search": (tmp_path / "search.html", 7),
     }

@@ -133,7 +133,7 @@ def test_a_real_sweep_and_its_table_by_hand(tiny_config: Path, tmp_path: Path) -
         for setting in ("CL", "CWCL (ours)"):
             record = _record(report, setting, metric)
             assert record.value == pytest.approx((means[setting, "0"] + means[setting, "1"]) / 2)
-            assert (record.n, record.context["repeats"]) == (24, 2)
+            assert (record.n, record.context["repeats"], record.chance) == (24, 2, 0.25)
             worst = "0" if means[setting, "0"] <= means[setting, "1"] else "1"
             assert record.context["worst"] == f"{worst} ({means[setting, worst]:.3f})"
         ours, base = ([hits[s, seed, metric] for seed in "01"] for s in ("CWCL (ours)", "CL"))

@@ -184,9 +184,9 @@ def gather(sweep: Sweep) -> Report:
                 frame["cluster"] = run.repeat
             key = (run.setting, metric)
             predictions[key] = pd.concat([predictions[key], frame]) if key in predictions else frame
-            rows.append(
-                {"setting": run.setting, sweep.over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
-            )
+            chance = next((record.chance for record in report.records if record.name == metric), None)
+            row = {"setting": run.setting, sweep.over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
+            rows.append(row | {"chance": chance, "n": len(frame)})
     table = pd.DataFrame(rows)
     result = Report(
         title=f"Sweep {sweep.output}",
@@ -202,7 +202,9 @@ def gather(sweep: Sweep) -> Report:
 def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]) -> list[Record]:
     records = []
     for (setting, metric), frame in predictions.items():
-        values = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(sweep.over)["value"]
+        runs = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(sweep.over)
+        values, chances = runs["value"], runs["chance"].astype(float)
+        chance = None if chances.isna().any() else float(np.average(chances, weights=runs["n"]))
         correct = frame["correct"].to_numpy()
         low, high = bootstrap_interval(correct, frame["cluster"].to_numpy())
         context = {
@@ -212,7 +214,7 @@ def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str],
             "intervals_resample": sweep.over if sweep.resample else "the test's clusters",
         }
         # over items, as the interval and the difference are: a fold of more items counts for more
-        records.append(Record(setting, metric, float(correct.mean()), low, high, len(frame), None, context))
+        records.append(Record(setting, metric, float(correct.mean()), low, high, len(frame), chance, context))
         if sweep.baseline in (None, setting):
             continue
         base = predictions[(str(sweep.baseline), metric)]
