@@ -121,5 +121,5 @@ with written_whole(Path(sys.argv[1])) as beside:
     subprocess.run([sys.executable, "-c", killed, tmp_path / "a.txt"], check=False)
     assert len(list(tmp_path.glob("a.txt.*.tmp"))) == 1
     (tmp_path / "a.txt.elsewhere-1.tmp").write_text("another machine's")
-    write_text(tmp_path / "a.txt", "whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "a.txt.elsewhere-1.tmp"]
+    write_text(tmp_path / "b.txt", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt.elsewhere-1.tmp", "b.txt"]

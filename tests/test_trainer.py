@@ -312,7 +312,13 @@ def test_a_run_does_not_go_on_with_other_data(tiny_config: Path, tiny_pairs: Pat
     data.write_text("\n".join(rows))
     Trainer(load_config(tiny_config, [f"data.train={data}"])).fit()
     (tmp_path / "run" / "report" / "report.json").unlink()
-    data.write_text("\n".join(rows[:-1]))
+    one, two = json.loads(rows[0]), json.loads(rows[-1])
+    one["label"], two["label"] = two["label"], one["label"]
+    swapped = [json.dumps(one), *rows[1:-1], json.dumps(two)]
+    for changed in (rows[:-1], swapped):
+        data.write_text("\n".join(changed))
+        with pytest.raises(UserError, match=r"has changed since"):
+            Trainer(load_config(tiny_config, [f"data.train={data}", "train.resume=true"]))
     with pytest.raises(UserError, match=r"train\.jsonl has changed since .*run began with it; put the data back"):
         Trainer(load_config(tiny_config, [f"data.train={data}", "train.resume=true"]))
 
@@ -347,3 +353,40 @@ def test_a_run_that_was_moved_goes_on(tiny_config: Path, tmp_path: Path) -> None
     (tmp_path / "run").rename(tmp_path / "moved")
     report = Trainer(load_config(tiny_config, [f"output={tmp_path / 'moved'}", "train.resume=true"])).fit()
     assert report.value("held/accuracy_mean") > 0
+
+
+CUT = """
+import os, shutil, sys
+import xmodal.checkpoint
+from xmodal.config.load import load_config
+from xmodal.trainer import Trainer
+
+seen = []
+real = shutil.rmtree
+
+def dies(path, *more, **options):
+    if "step-" in str(path) and not str(path).endswith(".tmp"):
+        seen.append(path)
+        if len(seen) == int(sys.argv[2]):
+            os.remove(next(p for p in path.iterdir() if p.name == "model.safetensors"))
+            os._exit(9)  # in the middle of taking an older checkpoint away
+    real(path, *more, **options)
+
+xmodal.checkpoint.shutil.rmtree = dies
+Trainer(load_config(sys.argv[1], sys.argv[3:])).fit()
+"""
+
+
+def test_a_kill_while_an_older_checkpoint_goes_costs_nothing(tiny_config: Path, tmp_path: Path) -> None:
+    options = ["train.steps=12", "train.save_every=4", "train.eval_every=4", "train.best=held/accuracy_mean"]
+    Trainer(load_config(tiny_config, [*options, f"output={tmp_path / 'whole'}"])).fit()
+    whole = load_file(tmp_path / "whole" / "model.safetensors")
+    for number in (1, 2, 3):
+        run = tmp_path / f"cut{number}"
+        arguments = [str(tiny_config), str(number), *options, f"output={run}"]
+        assert subprocess.run([sys.executable, "-c", CUT, *arguments], check=False).returncode == 9
+        trainer = Trainer(load_config(tiny_config, [*options, f"output={run}", "train.resume=true"]))
+        assert trainer.state.step == 4 * (number // 2 + 1)
+        trainer.fit()
+        kept = load_file(run / "model.safetensors")
+        assert all(torch.equal(kept[name], whole[name]) for name in whole)

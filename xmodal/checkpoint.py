@@ -14,6 +14,7 @@ pickled: tensors are safetensors, the rest is JSON.
 
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -189,6 +190,10 @@ def save_checkpoint(
     """Write checkpoints/step-N (main process only), then remove older ones; `generators` has one state per process."""
     folder = run / "checkpoints"
     final = folder / f"step-{state.step:08d}"
+    for number in itertools.count(1):  # the same step once more, after its evaluation: one of them is always whole
+        if not final.exists():
+            break
+        final = final.with_name(f"step-{state.step:08d}.{number}")
     temporary = final.with_name(final.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -206,8 +211,6 @@ def save_checkpoint(
     if (run / "config.yaml").exists():
         shutil.copyfile(run / "config.yaml", temporary / "config.yaml")
     write_json(temporary / "state.json", state.__dict__)
-    if final.exists():  # the same step once more, after its evaluation
-        shutil.rmtree(final)
     temporary.replace(final)
     for older in folder.iterdir():
         if older != final:

@@ -21,14 +21,14 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     What is written reaches the disk before the name does, so neither a kill nor a power cut leaves half a file. Several
     processes may write one path: each writes beside it on its own, and the last one stands. What a killed process of
-    this machine left beside `path` is taken away. The folder is made where there is none.
+    this machine left in the folder is taken away. The folder is made where there is none.
 
     Example:
         with written_whole(folder / "rows.npy") as beside:
             np.save(beside, rows)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    _sweep(path.parent)
     beside = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
         yield beside
@@ -39,9 +39,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what processes that no longer live left beside `path`."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}.{glob.escape(_HOST)}-*.tmp"):
+def _sweep(folder: Path) -> None:
+    """Remove what processes that no longer live left in a folder."""
+    for left in folder.glob(f"*.{glob.escape(_HOST)}-*.tmp"):
         pid = left.name.removesuffix(".tmp").rpartition("-")[2]
         if pid.isdecimal() and not _lives(int(pid)):
             left.unlink(missing_ok=True)

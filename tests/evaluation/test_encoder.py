@@ -61,7 +61,7 @@ def test_one_item_is_no_list(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="image: expected a list of items, found one"):
             encoder.encode("image", item)
     assert encoder.encode("image", np.stack([picture, picture])).shape == (2, 3)
-    with pytest.raises(UserError, match="batch_size 0, expected 1 or more"):
+    with pytest.raises(UserError, match="batch_size 0, expected a whole number, 1 or more"):
         encoder.encode("image", [picture], batch_size=0)
 
 

@@ -1,6 +1,7 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import soundfile
 import torch
 from colours import COLOURS, colour_encoder, save_image
 from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
@@ -183,6 +185,49 @@ def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
     assert encoder.towers["image"].backbone.seen == 0
 
 
+def test_a_file_with_its_old_date_is_another_file(folder, tmp_path):
+    def answer():
+        encoder = colour_encoder()
+        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        return encoder.encode("image", [tmp_path / "a.bmp"])
+
+    for colour in ("red", "blue"):  # of one size, and of one date, as archives unpack
+        save_image(tmp_path / "a.bmp", colour)
+        os.utime(tmp_path / "a.bmp", (10**9, 10**9))
+        torch.testing.assert_close(answer(), colour_encoder().encode("image", [tmp_path / "a.bmp"]))
+
+
+@pytest.mark.parametrize("damage", ["width", "half", "nan", "keys"])
+def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
+    def evaluate():
+        encoder = colour_encoder()
+        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        report = ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True)
+        return report.value("acc1"), encoder.towers["image"].backbone.seen
+
+    assert evaluate() == (8 / 9, 9)
+    [file] = (tmp_path / "kept").rglob("*.safetensors")
+    tensors = load_file(file)
+    changed = {
+        "width": {"z": tensors["z"][:, :2].contiguous()},
+        "half": {"z": tensors["z"].half()},
+        "nan": {"z": tensors["z"] * torch.nan},
+        "keys": {"keys": tensors["keys"][:, None]},
+    }
+    save_file(tensors | changed[damage], file)
+    assert evaluate() == (8 / 9, 9)
+
+
+def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
+    for at, label in enumerate(("red", "green", "blue")):
+        (folder / label).rename(folder / str(at))
+    (tmp_path / "names.txt").write_text("Red\ngreen\nsky blue\n")
+    encoder = colour_encoder()
+    encoder.trained_labels = frozenset({"red", "sky_blue"})
+    test = ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.txt"))
+    assert test.trained(encoder) == ["0", "2"]
+
+
 def test_embeddings_that_cannot_be_kept_are_used_all_the_same(folder, tmp_path, caplog):
     (tmp_path / "kept").write_text("a file where the folder should be")
     encoder = colour_encoder()
@@ -308,6 +353,21 @@ def test_a_suite_goes_on_where_it_was(folder, tmp_path):
     (tmp_path / "bad.yaml").write_text("all: {kind: zero_shots, test: x}\n")
     with pytest.raises(UserError, match=r"all: .*zero_shots"):
         read_suite(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean prompts\?"),
+        ({"": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
+        ({"a\0b": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
+        ({"..": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
+    ],
+)
+def test_suites_with_mistakes(tmp_path, suite, message):
+    (tmp_path / "s.yaml").write_text(json.dumps(suite))
+    with pytest.raises(UserError, match=message):
+        read_suite(tmp_path / "s.yaml")
 
 
 def test_kinds_of_evaluators_are_told_apart():

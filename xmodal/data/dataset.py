@@ -6,6 +6,7 @@ with several captions one is drawn in every epoch.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -73,7 +74,6 @@ class PairDataset(Dataset[PairBatch]):
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
         self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
-        self.digest = self._digest()
         self.label_names: list[str] = []
         self._labels: np.ndarray | None = None
         if labels is not None:
@@ -81,15 +81,19 @@ class PairDataset(Dataset[PairBatch]):
             self.label_names = sorted({label for label in mine if label is not None})
             number_of = {label: number for number, label in enumerate(self.label_names)}
             self._labels = np.array([number_of.get(label, -1) for label in mine], dtype=np.int64)
+        self.digest = self._digest()
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def _digest(self) -> str:
-        """What is trained on, as far as ids tell: the pairs' names and their items', in order."""
+        """What is trained on, as far as ids tell: the pairs' names, their items and which pair has which, labels."""
         found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
         for side in self._sides:
-            found.update(side.items.ids.tobytes())
+            for part in (side.items.ids, side.items.first, side.items.count):
+                found.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
+        if self._labels is not None:
+            found.update(json.dumps(self.label_names).encode() + self._labels.tobytes())
         return found.hexdigest()
 
     def __getitem__(self, key: BatchKey) -> PairBatch:

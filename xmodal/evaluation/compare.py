@@ -61,7 +61,7 @@ def compare(
         low, high = paired_interval(*hits, clusters, samples, seed)
         gap, sure = values[0] - values[1], low > 0 or high < 0
         context = context | {"excludes_0": sure}
-        report.records.append(Record(dataset, f"{protocol}: {a} - {b}", gap, low, high, len(one), None, context))
+        report.records.append(Record(dataset, f"{protocol}: {a} - {b}", gap, low, high, len(one), 0.0, context))
         rows.append((dataset, protocol, len(one), *values, gap, low, high, sure))
         differing.append(_differing(one, two, dataset, protocol, names))
     for only, name in ((groups_a.keys() - groups_b.keys(), a), (groups_b.keys() - groups_a.keys(), b)):

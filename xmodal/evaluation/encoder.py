@@ -150,6 +150,8 @@ class Encoder:
         Raises:
             UserError: no such modality, an item that cannot be read, embeddings that are not finite.
         """
+        if output not in ("torch", "numpy"):
+            raise UserError(f"output {output!r}: expected torch or numpy")
         z, _, skipped = self.encode_readable(modality, items, sample_rate, batch_size)
         if skipped:
             raise UserError(f"{modality}: {skipped[0][1]}" + (f" (and {len(skipped) - 1} more)" if skipped[1:] else ""))
@@ -168,8 +170,8 @@ class Encoder:
         batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
         if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
             raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"{modality}: batch_size {batch_size}, expected 1 or more")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise UserError(f"{modality}: batch_size {batch_size}, expected a whole number, 1 or more")
         if kind == "text":
             for item in items:
                 if not isinstance(item, str):
@@ -302,7 +304,12 @@ def features_or_wave(
                 raise ImageError(f"{type(item).__name__}: {error}") from error
         else:
             pixels = np.asarray(item)
-            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+            if (
+                not pixels.size
+                or pixels.dtype != np.uint8
+                or pixels.ndim not in (2, 3)
+                or (pixels.ndim == 3 and pixels.shape[2] != 3)
+            ):
                 raise ImageError(
                     f"array of {pixels.dtype} {list(pixels.shape)}, expected uint8 [H, W, 3] (or [H, W], grey)"
                 )

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from xmodal.config.load import load_config
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.evaluator import Evaluator, build_evaluator
+from xmodal.evaluation.evaluator import EVALUATORS, Evaluator, build_evaluator
 from xmodal.evaluation.kept import KeptEmbeddings
 from xmodal.evaluation.loading import DUAL_ENCODERS, load
 from xmodal.evaluation.run_report import run_notes, run_report, tested
@@ -101,14 +102,25 @@ def read_suite(path: Path) -> Specs:
         raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not found:
         raise UserError(f"{path}: expected evaluators by name, as under `evaluators` in a config")
-    astray = [name for name in found if name in (".", "..") or "/" in str(name) or "\\" in str(name)]
+    astray = [name for name in found if not re.fullmatch(r"[^/\\\0]*[^/\\\0.\s][^/\\\0]*", str(name))]
     if astray:
         raise UserError(f"{path}: {astray[0]!r}: the name of a test is that of a folder: expected one without slashes")
     try:
         return TypeAdapter(dict[str, EvaluatorSpec]).validate_python(found)
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UserError("\n".join(lines)) from None
+        raise UserError("\n".join(_suite_line(path, details) for details in error.errors())) from None
+
+
+def _suite_line(path: Path, details: Any) -> str:
+    """What is wrong with a suite, by key as it is written; of an unknown key the nearest known one."""
+    name, *kind_and_key = map(str, details["loc"])
+    key = ".".join([name, *kind_and_key[1:]])
+    if details["type"] != "extra_forbidden":
+        return f"{path}: {key}: {details['msg']}"
+    spec = next((s for s in EVALUATORS if s.model_fields["kind"].default == kind_and_key[0]), ZeroShotEvaluator)
+    near = get_close_matches(kind_and_key[-1], spec.model_fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(spec.model_fields)}"
+    return f"{path}: {key}: unknown key; {hint}"
 
 
 def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume: bool = False) -> tuple[Report, Path]:

@@ -49,7 +49,7 @@ def item_keys(items: Sequence[Any]) -> Keys | None:
             file = file_of(str(item))
             if file not in states:
                 states[file] = _state(file)
-            content = f"{os.path.abspath(item)}\0{states[file]}".encode("utf-8", "surrogateescape")  # noqa: PTH100
+            content = f"{os.path.abspath(item)}\0{states[file]}".encode("utf-8", "surrogatepass")  # noqa: PTH100
         else:
             return None
         keys[at] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
@@ -87,7 +87,7 @@ class KeptEmbeddings:
         keys = item_keys(items)
         if keys is None:
             return encode(items)
-        known, found = self._find(maker, keys)
+        known, found = self._find(maker, keys, dim)
         z = torch.empty(len(items), dim)
         if known.any():
             z[torch.from_numpy(known)] = found
@@ -102,18 +102,20 @@ class KeptEmbeddings:
             skipped += [(int(part[at]), reason) for at, reason in bad]
         return z[torch.from_numpy(known)], np.flatnonzero(known).tolist(), skipped
 
-    def _find(self, maker: str, keys: Keys) -> tuple[NDArray[np.bool_], Tensor]:
+    def _find(self, maker: str, keys: Keys, dim: int) -> tuple[NDArray[np.bool_], Tensor]:
         """Which items are there [n], and their embeddings [m, D] in that order; damaged files are passed over."""
         known, parts = np.zeros(len(keys), dtype=bool), []
         for file in sorted((self.folder / maker).glob("*.safetensors")):
             try:
                 with safe_open(file, "pt") as opened:
-                    there = opened.get_tensor("keys").numpy()
+                    there, z = opened.get_tensor("keys").numpy(), opened.get_tensor("z")
+                    if there.shape != (len(z),) or z.shape[1:] != (dim,) or z.dtype != torch.float32:
+                        continue
                     order = np.argsort(there)
                     at = order[np.searchsorted(there, keys, sorter=order).clip(max=len(there) - 1)]
                     new = (there[at] == keys) & ~known
-                    if new.any():
-                        parts.append((np.flatnonzero(new), opened.get_tensor("z")[at[new]]))
+                    if new.any() and bool(torch.isfinite(z[at[new]]).all()):
+                        parts.append((np.flatnonzero(new), z[at[new]]))
                         known |= new
             except (OSError, SafetensorError, IndexError):
                 continue
@@ -137,4 +139,4 @@ def _state(file: str) -> str:
         found = Path(file).stat()
     except (OSError, ValueError):
         return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"  # unpacking restores the one, never the other

@@ -44,6 +44,8 @@ def load(
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    if torch.device(device or "cpu").type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {device}: torch finds no GPU here; leave device out")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if str(model).startswith(DUAL_ENCODERS):
         from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import

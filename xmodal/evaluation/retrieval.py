@@ -186,7 +186,7 @@ class Retrieval:
             }
             frames.append(pd.DataFrame(columns))
         median = median_rank_interval(ranks.best, clusters)
-        record("median_rank", median_rank(ranks.best), median, chance_median_rank(counts, m))
+        record("median_rank", int(median_rank(ranks.best)), median, chance_median_rank(counts, m))
         ranked = bootstrap_interval(ranks.best, clusters, bounds=(1, m))
         record("mean_rank", ranks.best.mean(), ranked, chance_mean_rank(counts, m))
         precision = bootstrap_interval(ranks.precision, clusters)

@@ -32,6 +32,7 @@ class Question:
     classes: Classes
     templates: list[str]
     spec: ZeroShotEvaluator
+    zero_shot: bool  # none of the classes occurs in the training of any run
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -78,7 +79,7 @@ class _WriteUp:
         self.context: dict[str, Any] = {
             "prompts": spec.prompts,
             "templates": len(self.templates),
-            "zero_shot": not spec.trained,
+            "zero_shot": question.zero_shot,
             "clusters": spec.cluster or "every item for itself",
             **question.classes.context,
         }
@@ -183,7 +184,7 @@ class _WriteUp:
                 changed = sum(a != b for a, b in zip(sets[name], self.templates, strict=True))
                 sure = low > 0 or high < 0
                 facts = {"changed": changed, "accuracy": float(hits.mean()), "excludes_0": sure}
-                self._record(f"{name} - original{self._of(run)}", gap, (low, high), **facts)
+                self._record(f"{name} - original{self._of(run)}", gap, (low, high), chance=0.0, **facts)
                 rows.append((run, name, changed, float(hits.mean()), gap, low, high, sure))
         columns = ["run", "perturbation", "templates changed", "accuracy", "difference", "low", "high", "excludes 0"]
         return pd.DataFrame(rows, columns=columns)
@@ -196,7 +197,7 @@ class _WriteUp:
                 gap = float(means[0].mean() - means[1].mean())
                 low, high = paired_interval(*means, self.clusters)
                 sure = low > 0 or high < 0
-                self._record(f"{self._metric(k)}: {a} - {b}", gap, (low, high), k=k, excludes_0=sure)
+                self._record(f"{self._metric(k)}: {a} - {b}", gap, (low, high), chance=0.0, k=k, excludes_0=sure)
                 rows.append((f"{a} - {b}", k, gap, low, high, sure))
         return pd.DataFrame(rows, columns=["runs", "k", "difference", "low", "high", "excludes 0"])
 

@@ -35,14 +35,17 @@ def run_report(
     for name, evaluator in evaluators.items():
         report = report.merge(evaluator.evaluate(encoder, name))
     log(report.records)
-    report.title = f"xmodal run {run}"
+    own = load_config(run / "config.yaml").evaluators if (run / "config.yaml").is_file() else {}
+    others = [name for name in evaluators if name not in own]
+    report.title = f"xmodal run {run}" + (f": {', '.join(others)}" if others else "")
     report.provenance = {
         **encoder.provenance,
         **provenance,
         **made_here(),
     }
     report.notes += run_notes(run, report.provenance, tested(evaluators))
-    report.figures = training_curves(run) | report.figures
+    if not others:  # another test's numbers are not on the run's curves
+        report.figures = training_curves(run) | report.figures
     return report
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.data.unusable import require_usable
 from xmodal.evaluation.class_vectors import class_vectors
-from xmodal.evaluation.classes import candidates
+from xmodal.evaluation.classes import candidates, in_order
 from xmodal.evaluation.encoder import Encoder
 from xmodal.evaluation.kept import Embedded, digest_of
 from xmodal.evaluation.labelled import LabelledItems, read_labelled
@@ -27,7 +27,7 @@ from xmodal.evaluation.metrics import bootstrap_interval, per_class_table, place
 from xmodal.evaluation.multilabel import multilabel_report
 from xmodal.evaluation.score_sheet import ScoreSheet
 from xmodal.evaluation.worst_errors import worst_errors
-from xmodal.prompts import fill, load_templates
+from xmodal.prompts import fill, load_templates, readable
 from xmodal.report.figures import confusion
 from xmodal.report.report import Record, Report
 
@@ -117,10 +117,12 @@ class ZeroShot:
             self._items = None
         return embedded
 
-    def _trained(self, encoder: Encoder) -> list[str]:
-        """Classes of the test that occur in training, as far as the run's own labels tell."""
+    def trained(self, encoder: Encoder) -> list[str]:
+        """Classes of the test that occur in training, as far as the run's own labels tell, by label or by name."""
         found = self.test.labels if self.test.several is None else [label for row in self.test.several for label in row]
-        return sorted(set(found) & encoder.trained_labels)
+        names = dict(zip(self.classes.labels, self.classes.names, strict=True))
+        known = {readable(label).lower() for label in encoder.trained_labels}
+        return [label for label in in_order(set(found)) if {readable(x).lower() for x in (label, names[label])} & known]
 
     def _context(self, encoder: Encoder) -> dict[str, Any]:
         return {
@@ -128,7 +130,7 @@ class ZeroShot:
             "names": list(self.classes.names),
             "prompts": self.spec.prompts,
             "templates": self.templates,
-            "zero_shot": not (self.spec.trained or self._trained(encoder)),
+            "zero_shot": not (self.spec.trained or self.trained(encoder)),
             "clusters": self.spec.cluster or "every item for itself",
             "left_out": self.left_out,
             **self.classes.context,
@@ -179,7 +181,7 @@ class ZeroShot:
         if spec.trained:
             notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
         else:
-            seen = {encoder.name: self._trained(encoder) for encoder in encoders}
+            seen = {encoder.name: self.trained(encoder) for encoder in encoders}
             notes += [
                 f"{name}: {len(labels)} of its classes occur in the training of {run} ({', '.join(labels[:3])}"
                 f"{', ...' if labels[3:] else ''}): prompted classification, not zero-shot."

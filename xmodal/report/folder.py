@@ -66,11 +66,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_anothers(folder: Path, stage: Path) -> None:
-    if _is_index(folder / INDEX):
-        return
+    ours = _is_index(folder / INDEX)
     for file in sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file()):
         for place in (folder / file, *((folder / file).parents[: len(file.parts) - 1])):
-            if place.exists() and (place == folder / file or not place.is_dir()):
+            wrong = place.is_dir() if place == folder / file else place.exists() and not place.is_dir()
+            if wrong or (place == folder / file and place.exists() and not ours):
                 raise UserError(f"{place}: in the way, and no part of a report; choose another folder, or move it")
 
 

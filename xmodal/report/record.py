@@ -4,15 +4,18 @@ Enters: numbers as numpy or Python gives them. Leaves: `Record`, and values `jso
 """
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 def finite(value: Any) -> float | None:
-    """The number as a float; None where it is missing, NaN or infinite (JSON has no such numbers)."""
+    """The number, a count as an int and all else as a float; None where it is missing, NaN or infinite."""
     if value is None:
         return None
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
     number = float(value)
     return number if math.isfinite(number) else None
 
@@ -22,7 +25,7 @@ class Record:
     """A metric's value on one data set, its 95% interval [low, high], the items behind it and the chance level.
 
     `context` says under which conditions it holds: the candidate labels (`candidates`), whether the classes were seen
-    in training, how many example sentences. NaN and infinity become None.
+    in training, how many example sentences. NaN and infinity become None. A whole number given as an int is a count.
 
     Example:
         Record("heldout", "accuracy_mean", 0.83, 0.79, 0.86, n=412, chance=1 / 36, context={"candidates": names})
@@ -39,7 +42,10 @@ class Record:
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high", "chance"):
-            object.__setattr__(self, name, finite(getattr(self, name)))
+            number = finite(getattr(self, name))
+            if isinstance(self.value, int) and isinstance(number, float) and number.is_integer():
+                number = int(number)  # the limits of a count
+            object.__setattr__(self, name, number)
         object.__setattr__(self, "n", int(self.n))
         object.__setattr__(self, "context", json_ready(self.context))
 

@@ -26,9 +26,11 @@ _LONG_TABLE = 24  # rows; a longer table is folded away
 
 
 def number(value: float | None) -> str:
-    """Three decimals, of a smaller number one digit; or a dash."""
+    """Three decimals, of a smaller number one digit, of a count none; or a dash."""
     if value is None or not math.isfinite(value):
         return DASH
+    if isinstance(value, int):
+        return f"{value:,}"
     if 0 < abs(value) < 0.0005:  # a chance among thousands is not 0
         return f"{value:.1g}"
     return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
@@ -184,7 +186,12 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
 def _bar(record: Record) -> dict[str, float | None] | None:
     """Where value, interval and chance lie on a line from 0 to 1, in percent; None for counts and differences."""
     beside = [v for v in (record.low, record.high, record.chance) if v is not None]
-    if record.value is None or not beside or any(not 0 <= v <= 1 for v in (record.value, *beside)):
+    if (
+        record.value is None
+        or isinstance(record.value, int)
+        or not beside
+        or any(not 0 <= v <= 1 for v in (record.value, *beside))
+    ):
         return None
     if " - " in record.metric or " minus " in record.metric:
         return None
