@@ -56,9 +56,8 @@ def main(argv: list[str]) -> None:
     wording = [f"photo {number} of a {{c}}." for number in range(templates)]
     reworded = {name: prompts.mean(0) + 0.02 * torch.randn(classes, WIDTH) for name in perturbed_sets(wording)}
     test = LabelledItems(Path("random"), "image", ids, list(ids), true, None, ids)
-    question = Question(
-        "random", test, Classes(tuple(names), tuple(names), {}), wording, ZeroShotEvaluator(test=Path("random"))
-    )
+    candidates, spec = Classes(tuple(names), tuple(names), {}), ZeroShotEvaluator(test=Path("random"))
+    question = Question("random", test, candidates, wording, spec, zero_shot=True)
     seconds = {}
     ks = tuple(k for k in KS if k < templates)
 

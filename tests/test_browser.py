@@ -1,6 +1,7 @@
 """Pages in a real browser, at the width of a desk and of a hand: no error, every picture there, nothing sticks out."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:
     plan = ProbePlan(pictures / "test.jsonl", pictures / "train.jsonl", shots=(1,), k=1)
     probed = probe_report(encoder, plan)
     probed.write(tmp_path / "probe")
-    _, compared = compare_runs(tmp_path / "run", tmp_path / "run", tmp_path / "compared")
+    shutil.copytree(tmp_path / "run" / "report", tmp_path / "other" / "report")
+    _, compared = compare_runs(tmp_path / "run", tmp_path / "other", tmp_path / "compared")
     pages = {
         "run": (tmp_path / "run" / "report" / "report.html", 6),
         "probe": (tmp_path / "probe" / "report.html", len(probed.figures)),

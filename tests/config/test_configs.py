@@ -27,6 +27,6 @@ def test_a_run_without_its_tests_is_one_override() -> None:
     path = FOLDER / "lit.yaml"
     assert set(load_config(path).evaluators) == {"imagenet", "karpathy"}
     assert load_config(path, ["evaluators={}"]).evaluators == {}
-    one = load_config(path, ["evaluators={karpathy: {kind: retrieval, test: data/coco/test.jsonl}}"])
+    one = load_config(path, ["evaluators={karpathy: {kind: retrieval, test: data/coco/test.parquet}}"])
     assert list(one.evaluators) == ["karpathy"]
     assert one.evaluators["karpathy"] == load_config(path).evaluators["karpathy"]
