@@ -1,35 +1,20 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
 import json
-import os
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from colours import COLOURS, colour_encoder, save_image
-from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.errors import UserError
-from xmodal.evaluation.from_scripts import evaluate_model, read_suite
-from xmodal.evaluation.kept import KeptEmbeddings
 from xmodal.evaluation.metrics import places_of
 from xmodal.evaluation.multilabel import average_precision, random_average_precision
 from xmodal.evaluation.zero_shot import ZeroShot, confused_pairs
 from xmodal.files import write_json_lines
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Class folders: 3 red, 2 green (one of them blue, in truth), 4 blue."""
-    for label, colours in {"red": ["red"] * 3, "green": ["lime", "blue"], "blue": ["blue"] * 4}.items():
-        for n, colour in enumerate(colours):
-            save_image(tmp_path / "test" / label / f"{n}.png", colour)
-    return tmp_path / "test"
 
 
 def evaluate(path, brief=True, **spec):
@@ -174,50 +159,6 @@ def test_the_most_confused_pairs_by_hand():
     assert len(confused_pairs(true, true)) == 0
 
 
-def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
-    encoder = colour_encoder()
-    specs = {name: ZeroShotEvaluator(test=folder if name == "a" else tmp_path / name) for name in "abc"}
-    with pytest.raises(UserError) as error:
-        evaluate_model(encoder, specs, tmp_path, tmp_path / "out", resume=True)
-    first, second = str(error.value).splitlines()
-    assert first.startswith(f"b: {tmp_path / 'b'}: no such file")
-    assert second.startswith(f"c: {tmp_path / 'c'}: no such file")
-    assert encoder.towers["image"].backbone.seen == 0
-
-
-def test_a_file_with_its_old_date_is_another_file(folder, tmp_path):
-    def answer():
-        encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        return encoder.encode("image", [tmp_path / "a.bmp"])
-
-    for colour in ("red", "blue"):  # of one size, and of one date, as archives unpack
-        save_image(tmp_path / "a.bmp", colour)
-        os.utime(tmp_path / "a.bmp", (10**9, 10**9))
-        torch.testing.assert_close(answer(), colour_encoder().encode("image", [tmp_path / "a.bmp"]))
-
-
-@pytest.mark.parametrize("damage", ["width", "half", "nan", "keys"])
-def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
-    def evaluate():
-        encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        report = ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True)
-        return report.value("acc1"), encoder.towers["image"].backbone.seen
-
-    assert evaluate() == (8 / 9, 9)
-    [file] = (tmp_path / "kept").rglob("*.safetensors")
-    tensors = load_file(file)
-    changed = {
-        "width": {"z": tensors["z"][:, :2].contiguous()},
-        "half": {"z": tensors["z"].half()},
-        "nan": {"z": tensors["z"] * torch.nan},
-        "keys": {"keys": tensors["keys"][:, None]},
-    }
-    save_file(tensors | changed[damage], file)
-    assert evaluate() == (8 / 9, 9)
-
-
 def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
     for at, label in enumerate(("red", "green", "blue")):
         (folder / label).rename(folder / str(at))
@@ -226,32 +167,6 @@ def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
     encoder.trained_labels = frozenset({"red", "sky_blue"})
     test = ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.txt"))
     assert test.trained(encoder) == ["0", "2"]
-
-
-def test_embeddings_that_cannot_be_kept_are_used_all_the_same(folder, tmp_path, caplog):
-    (tmp_path / "kept").write_text("a file where the folder should be")
-    encoder = colour_encoder()
-    encoder.kept = KeptEmbeddings(tmp_path / "kept")
-    assert ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True).value("acc1") == 8 / 9
-    assert "embeddings are not kept" in caplog.text
-
-
-def test_a_suite_notices_a_head_labels_and_damage(folder, tmp_path):
-    def run(encoder):
-        specs = {"x": ZeroShotEvaluator(test=folder)}
-        report, _ = evaluate_model(encoder, specs, tmp_path / "home", tmp_path / "out", resume=True)
-        return report.value("acc1", "x"), encoder.towers["image"].backbone.seen
-
-    assert run(colour_encoder()) == (8 / 9, 9)
-    assert run(colour_encoder()) == (8 / 9, 0)
-    turned = colour_encoder()
-    turned.towers["image"].head.weight.data = torch.eye(3)[[2, 1, 0]].contiguous()  # red and blue change places
-    assert run(turned) == (1 / 9, 9)
-    (folder / "blue" / "0.png").rename(folder / "red" / "b.png")  # mislabelled; no file is new, nor larger
-    assert run(colour_encoder()) == (7 / 9, 9)
-    (tmp_path / "out" / "tests" / "x" / "predictions.parquet").unlink()
-    assert run(colour_encoder()) == (7 / 9, 9)
-    assert run(colour_encoder()) == (7 / 9, 0)
 
 
 def test_average_precision_and_places_by_hand():
@@ -299,82 +214,6 @@ def test_check_finds_missing_files_without_a_model(folder):
         evaluator.check()
 
 
-def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
-    first, second = colour_encoder(), colour_encoder()
-    reports = []
-    for encoder in (first, second):
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        reports.append(ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True))
-    assert first.towers["image"].backbone.seen == 9
-    assert second.towers["image"].backbone.seen == 0
-    assert [r.value for r in reports[0].records[:1]] == [r.value for r in reports[1].records[:1]]
-    save_image(folder / "red" / "0.png", "white")  # a changed file is read again, and nothing else
-    third = colour_encoder()
-    third.kept = KeptEmbeddings(tmp_path / "kept")
-    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
-    assert third.towers["image"].backbone.seen == 1
-    third.dtype = torch.bfloat16  # another precision is another embedding
-    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
-    assert third.towers["image"].backbone.seen == 10
-
-
-def test_other_candidates_read_nothing_and_new_items_alone_are_embedded(folder, tmp_path):
-    def seen(path=folder, **spec):
-        encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        report = ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(encoder, "x", brief=True)
-        return encoder.towers["image"].backbone.seen, report.predictions
-
-    assert seen(classes=("red", "green"))[0] == 5
-    number, predictions = seen()
-    assert number == 4  # the blue ones
-    pd.testing.assert_frame_equal(predictions, evaluate(folder).predictions.replace("colours", "x"))
-    (folder / "red" / "9.png").write_bytes(b"")
-    assert seen(max_bad=0.2)[0] == 0
-    save_image(folder / "red" / "9.png", "red")  # what could not be read is tried again
-    assert seen()[0] == 1
-    for file in (tmp_path / "kept").rglob("*.safetensors"):
-        file.write_bytes(b"damaged")
-    assert seen()[0] == 10
-
-
-def test_a_suite_goes_on_where_it_was(folder, tmp_path):
-    (tmp_path / "suite.yaml").write_text(
-        f"all: {{kind: zero_shot, test: {folder}}}\ntwo: {{kind: zero_shot, test: {folder}, classes: [red, blue]}}\n"
-    )
-    specs = read_suite(tmp_path / "suite.yaml")
-    report, out = evaluate_model(colour_encoder(), specs, tmp_path, tmp_path / "out", resume=True)
-    mean = next(r for r in report.records if r.dataset == "mean over the suite")
-    assert mean.value == pytest.approx((8 / 9 + 1) / 2)
-    assert mean.n == 16
-    again = colour_encoder()
-    evaluate_model(again, specs, tmp_path, out, resume=True)
-    assert again.towers["image"].backbone.seen == 0
-    (tmp_path / "bad.yaml").write_text("all: {kind: zero_shots, test: x}\n")
-    with pytest.raises(UserError, match=r"all: .*zero_shots"):
-        read_suite(tmp_path / "bad.yaml")
-
-
-@pytest.mark.parametrize(
-    ("suite", "message"),
-    [
-        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean prompts\?"),
-        ({"": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
-        ({"a\0b": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
-        ({"..": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
-    ],
-)
-def test_suites_with_mistakes(tmp_path, suite, message):
-    (tmp_path / "s.yaml").write_text(json.dumps(suite))
-    with pytest.raises(UserError, match=message):
-        read_suite(tmp_path / "s.yaml")
-
-
-def test_kinds_of_evaluators_are_told_apart():
-    found = TypeAdapter(EvaluatorSpec).validate_python({"kind": "zero_shot", "test": "x"})
-    assert isinstance(found, ZeroShotEvaluator)
-
-
 def test_the_interval_of_mean_recall_stays_between_0_and_1(tmp_path):
     """A common class all right, a rare one half right: the rare one's spread is the interval's."""
     for n in range(60):
@@ -395,20 +234,3 @@ def test_average_precision_of_a_random_order():
         drawn = [average_precision(rng.random(n), truth) for _ in range(4000)]
         assert random_average_precision(n, positives) == pytest.approx(np.mean(drawn), abs=0.01)
     assert random_average_precision(9, 0) == 0
-
-
-def test_a_suite_notices_other_prompts_and_other_items(folder, tmp_path):
-    (tmp_path / "p.yaml").write_text("- '{c}'\n")
-    (tmp_path / "suite.yaml").write_text(f"all: {{kind: zero_shot, test: {folder}, prompts: {tmp_path / 'p.yaml'}}}\n")
-    specs, out = read_suite(tmp_path / "suite.yaml"), tmp_path / "out"
-
-    def seen():
-        encoder = colour_encoder()
-        evaluate_model(encoder, specs, tmp_path, out, resume=True)
-        return encoder.towers["image"].backbone.seen
-
-    assert [seen(), seen()] == [9, 0]
-    (tmp_path / "p.yaml").write_text("- 'a {c}'\n- 'one {c}'\n")
-    assert [seen(), seen()] == [9, 0]
-    save_image(folder / "red" / "9.png", "red")
-    assert seen() == 10
