@@ -232,6 +232,14 @@ def test_a_metric_that_no_run_has(tmp_path: Path) -> None:
         gather(finished(sweep, given))
 
 
+def test_a_metric_that_is_not_there_is_told_before_anything_trains(tiny_config: Path, tmp_path: Path) -> None:
+    values = content(tiny_config, tmp_path) | {"metrics": ["held/accuracy_meen"]}
+    sweep = read_sweep(write(tmp_path / "s.yaml", values))
+    with pytest.raises(UserError, match=r"no metric 'accuracy_meen' in held; expected one of accuracy_mean, "):
+        run_sweep(sweep)
+    assert not sweep.output.exists()
+
+
 def test_a_run_that_fails_is_named_with_its_log(tiny_config: Path, tmp_path: Path) -> None:
     values = content(tiny_config, tmp_path) | {"baseline": None}
     values["axes"] = {"rate": {"huge": ["data.train=nowhere.jsonl"]}, "seed": {"0": []}}

@@ -38,6 +38,7 @@ from xmodal.config.spec import Spec
 from xmodal.config.towers import StoreTower
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
+from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.metrics import bootstrap_interval, paired_interval
 from xmodal.report.report import Record, Report, read_report
 from xmodal.store_build import build_store
@@ -128,6 +129,12 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
     planned = plan(sweep)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     configs = [_config(sweep, run, threads) for run in planned]
+    evaluators = build_evaluators(configs[0])
+    for metric in sweep.metrics:
+        name, _, wanted = metric.partition("/")
+        if wanted not in evaluators[name].metrics():
+            known = ", ".join(sorted(evaluators[name].metrics()))
+            raise UserError(f"metrics: no metric {wanted!r} in {name}; expected one of {known}")
     for config in configs:  # stores first: two runs must not make the same one at once
         for modality, tower in config.towers.items():
             if isinstance(tower, StoreTower):
