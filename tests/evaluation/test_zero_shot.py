@@ -110,6 +110,18 @@ def test_precision_at_1_by_hand(tmp_path):
         ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl"))
 
 
+def test_several_labels_of_which_some_are_no_candidates(tmp_path):
+    for name in ("red", "blue"):
+        save_image(tmp_path / f"{name}.png", name)
+    rows = [{"id": n, "image": f"{n}.png", "labels": [n, "else"]} for n in ("red", "blue")]
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    encoder = colour_encoder()
+    encoder.trained_labels = frozenset({"red", "else"})
+    test = ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl", classes=("red", "blue")))
+    assert test.trained(encoder) == ["red"]
+    assert test.evaluate(encoder, "t", brief=True).value("precision@1") == 1
+
+
 def test_classes_of_training_are_told_without_a_flag(folder):
     encoder = colour_encoder()
     encoder.trained_labels = frozenset({"red", "yellow"})

@@ -81,3 +81,4 @@ def test_a_sample_without_its_class(published):
 def test_class_numbers_are_ordered_by_size():
     assert in_order({"10", "9", "0"}) == ["0", "9", "10"]
     assert in_order({"10", "9", "cat"}) == ["10", "9", "cat"]
+    assert in_order({"1", "01", "0"}) == ["0", "01", "1"]

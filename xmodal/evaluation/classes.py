@@ -77,7 +77,11 @@ def in_order(labels: Iterable[str]) -> list[str]:
         in_order({"10", "9"})  # ["9", "10"]
     """
     found = list(labels)
-    return sorted(found, key=int) if all(label.isdecimal() for label in found) else sorted(found)
+    return (
+        sorted(found, key=lambda label: (int(label), label))
+        if all(label.isdecimal() for label in found)
+        else sorted(found)
+    )
 
 
 def _distinct(classes: Sequence[str], found: set[str], path: Path) -> list[str]:

@@ -122,7 +122,8 @@ class ZeroShot:
         found = self.test.labels if self.test.several is None else [label for row in self.test.several for label in row]
         names = dict(zip(self.classes.labels, self.classes.names, strict=True))
         known = {readable(label).lower() for label in encoder.trained_labels}
-        return [label for label in in_order(set(found)) if {readable(x).lower() for x in (label, names[label])} & known]
+        asked = in_order(set(found) & names.keys())  # items of several labels may have others besides
+        return [label for label in asked if {readable(x).lower() for x in (label, names[label])} & known]
 
     def _context(self, encoder: Encoder) -> dict[str, Any]:
         return {
