@@ -25,7 +25,7 @@ import measure
 import torch
 from torch import Tensor
 
-from xmodal.aligner import Aligner
+from xmodal.aligner.aligner import Aligner
 from xmodal.batch import Embeddings, PairBatch
 from xmodal.errors import run_script
 from xmodal.objectives import CWCL

@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from xmodal.batch import Embeddings
 from xmodal.errors import run_script
 from xmodal.objectives import CWCL, SigLIP
+from xmodal.objectives.engine.tiles import tile_for
 from xmodal.objectives.kernels import Affine
-from xmodal.objectives.same_items import SameItems
-from xmodal.objectives.tiles import tile_for
+from xmodal.same_items import SameItems
 
 LOSSES = ("xmodal CWCL", "open_clip ClipLoss", "dense CWCL")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import normalize
 
 from xmodal.errors import run_script
-from xmodal.evaluation.ranking import rank
+from xmodal.evaluation.statistics.ranking import rank
 
 CAPTIONS, D = 5, 512  # captions of an image, width
 KS = (1, 5, 10)

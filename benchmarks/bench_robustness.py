@@ -21,11 +21,11 @@ from torch.nn.functional import normalize
 
 from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.errors import run_script
-from xmodal.evaluation.classes import Classes
-from xmodal.evaluation.labelled import LabelledItems
-from xmodal.evaluation.perturbations import perturbed_sets
-from xmodal.evaluation.robustness import measure
-from xmodal.evaluation.robustness_tables import Question, write_up
+from xmodal.evaluation.robustness.perturbations import perturbed_sets
+from xmodal.evaluation.robustness.robustness import measure
+from xmodal.evaluation.robustness.robustness_tables import Question, write_up
+from xmodal.evaluation.test_sets.classes import Classes
+from xmodal.evaluation.test_sets.labelled import LabelledItems
 
 WIDTH = 512  # D
 KS = (1, 5, 10)

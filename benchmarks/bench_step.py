@@ -26,7 +26,7 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
-from xmodal.aligner import Aligner
+from xmodal.aligner.aligner import Aligner
 from xmodal.batch import PairBatch
 from xmodal.config.towers import TransformersTower
 from xmodal.errors import run_script

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower)}
     if not specs:
         raise UserError(f"{options.config}: no tower of kind store; nothing to embed")
-    from xmodal.store_build import build_store  # torch: not needed to find a mistake in the config
+    from xmodal.encoding.store_build import build_store  # torch: not needed to find a mistake in the config
 
     for modality, spec in specs.items():
         store = build_store(spec, config, modality, remake=True)

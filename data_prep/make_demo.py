@@ -2,15 +2,15 @@
 
     python data_prep/make_demo.py data/demo
 
-A complete folder is left alone; a half-made one is completed. What is held out: see xmodal/demo.py.
+A complete folder is left alone; a half-made one is completed. What is held out: see xmodal/synthesis/demo.py.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from xmodal.demo import make_demo
 from xmodal.errors import run_script
+from xmodal.synthesis.demo import make_demo
 
 
 def main(argv: list[str]) -> None:

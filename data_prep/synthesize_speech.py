@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from xmodal.errors import run_script
-from xmodal.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize_file
+from xmodal.synthesis.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize_file
 
 
 def main(argv: list[str]) -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from xmodal.errors import run_script
-from xmodal.evaluation.compare import compare_runs
+from xmodal.evaluation.runs.compare import compare_runs
 from xmodal.report.render import table_text
 
 

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     from xmodal import load
-    from xmodal.evaluation.export import check_target, embed_items, find_items, write_embeddings
+    from xmodal.evaluation.embeddings.export import check_target, embed_items, find_items, write_embeddings
 
     check_target(options.out, options.overwrite)
     encoder = load(options.model, dtype=options.dtype)

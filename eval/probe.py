@@ -36,8 +36,8 @@ def main(argv: list[str]) -> None:
     if not 0 <= options.max_bad <= 1:
         raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
 
-    from xmodal.evaluation.from_scripts import load_for_evaluation, name_of, require_writable
-    from xmodal.evaluation.probe_report import ProbePlan, probe_report
+    from xmodal.commands.from_scripts import load_for_evaluation, name_of, require_writable
+    from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
 
     plan = ProbePlan(
         test=options.test,

@@ -41,8 +41,8 @@ def main(argv: list[str]) -> None:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in of_test)
         raise UserError(f"{named} go with --test; a run's own tests are as its config says")
 
+    from xmodal.commands.from_scripts import evaluate_model, load_for_evaluation, name_of
     from xmodal.config.evaluators import RetrievalEvaluator
-    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of
 
     encoder, home, named = load_for_evaluation(options.model, options.dtype, options.embeddings)
     specs = {name: spec for name, spec in named.items() if isinstance(spec, RetrievalEvaluator)}

@@ -47,10 +47,10 @@ def main(argv: list[str]) -> None:
     if options.seed < 0:
         raise UserError(f"--seed: found {options.seed}, expected 0 or more")
 
+    from xmodal.commands.from_scripts import load_for_evaluation, name_of, require_writable, spec_of
     from xmodal.config.evaluators import ZeroShotEvaluator
-    from xmodal.evaluation.from_scripts import load_for_evaluation, name_of, require_writable, spec_of
-    from xmodal.evaluation.robustness_report import check_ks, robustness_report
-    from xmodal.evaluation.zero_shot import ZeroShot
+    from xmodal.evaluation.classification.zero_shot import ZeroShot
+    from xmodal.evaluation.robustness.robustness_report import check_ks, robustness_report
     from xmodal.prompts import load_templates
 
     if options.prompts:

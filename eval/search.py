@@ -26,8 +26,8 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     from xmodal import load
-    from xmodal.evaluation.export import read_embeddings
-    from xmodal.evaluation.search import check_page, page, search
+    from xmodal.evaluation.embeddings.export import read_embeddings
+    from xmodal.evaluation.embeddings.search import check_page, page, search
     from xmodal.files import write_text
 
     if options.html is not None:

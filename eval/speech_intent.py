@@ -45,9 +45,9 @@ def main(argv: list[str]) -> None:
     if bool(options.audio) != bool(options.intent):
         raise UserError("--audio and --intent go together: what was said, and what it may mean")
 
+    from xmodal.commands.from_scripts import evaluate_model, load_for_evaluation, name_of
     from xmodal.config.evaluators import SpeechIntentEvaluator
-    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of
-    from xmodal.evaluation.speech_intent import rank_intents
+    from xmodal.evaluation.classification.speech_intent import rank_intents
     from xmodal.prompts import load_templates
 
     encoder, home, specs = load_for_evaluation(str(options.run), options.dtype, options.embeddings)

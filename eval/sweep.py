@@ -1,7 +1,7 @@
 """Train and compare many runs: `python eval/sweep.py configs/sweeps/fsdd.yaml [--jobs 2]`.
 
 Runs that are finished are not trained again. Prints the table and writes OUTPUT/report; what the sweep file says:
-`xmodal/sweep.py`.
+`xmodal/training/sweep.py`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     if options.jobs < 1:
         raise UserError(f"--jobs: found {options.jobs}, expected 1 or more")
 
-    from xmodal.sweep import read_sweep, run_sweep
+    from xmodal.training.sweep import read_sweep, run_sweep
 
     sweep = read_sweep(options.sweep)
     report = run_sweep(sweep, options.jobs)

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     if options.dataset and options.suite:
         raise UserError("--dataset and --suite: give one of them")
 
-    from xmodal.evaluation.from_scripts import evaluate_model, load_for_evaluation, name_of, read_suite, zero_shot_spec
+    from xmodal.commands.from_scripts import evaluate_model, load_for_evaluation, name_of, read_suite, zero_shot_spec
 
     encoder, home, specs = load_for_evaluation(options.model, options.dtype, options.embeddings)
     name = "report"

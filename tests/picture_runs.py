@@ -9,7 +9,7 @@ from PIL import Image
 from xmodal.config.load import load_config
 from xmodal.files import write_json_lines
 from xmodal.report.report import Report
-from xmodal.trainer import Trainer
+from xmodal.training.trainer import Trainer
 
 COLOURS = {"red": (230, 30, 30), "blue": (30, 30, 230), "zero": (30, 230, 30), "one": (200, 200, 40)}
 CAPTIONS = ("play the {c}", "the {c} now", "set {c} on")  # words that the tiny text model knows

@@ -14,12 +14,12 @@ from PIL import Image
 
 from xmodal import load
 from xmodal.config.evaluators import ZeroShotEvaluator
-from xmodal.evaluation.compare import compare_runs
-from xmodal.evaluation.export import embed_items, find_items
-from xmodal.evaluation.probe_report import ProbePlan, probe_report
-from xmodal.evaluation.robustness_report import robustness_report
-from xmodal.evaluation.search import page, search
-from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.embeddings.export import embed_items, find_items
+from xmodal.evaluation.embeddings.search import page, search
+from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
+from xmodal.evaluation.robustness.robustness_report import robustness_report
+from xmodal.evaluation.runs.compare import compare_runs
 from xmodal.report import Record, Report, read_report
 
 WIDTHS = (1280, 400)  # pixels

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xmodal.evaluation.encoder import Encoder
-    from xmodal.evaluation.loading import load
+    from xmodal.encoding.encoder import Encoder
+    from xmodal.encoding.loading import load
 
 __all__ = ["Encoder", "load"]
 __version__ = "0.1.0"
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # late, so that reading a config needs no torch
     if name in __all__:
-        from xmodal.evaluation import loading
+        from xmodal.encoding import loading
 
         return getattr(loading, name)
     raise AttributeError(f"module 'xmodal' has no attribute {name!r}")

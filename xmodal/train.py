@@ -31,11 +31,11 @@ def main(argv: list[str]) -> None:
 
     def prepare() -> None:
         if is_demo:
-            from xmodal.demo import make_demo
+            from xmodal.synthesis.demo import make_demo
 
             make_demo(config.data.train.parent)
 
-    from xmodal.trainer import Trainer
+    from xmodal.training.trainer import Trainer
 
     report = Trainer(config, prepare).fit()
     if report is not None:

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from xmodal.config import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.towers import StoreTower
+from xmodal.encoding.loading import load
 from xmodal.evaluation.evaluator import build_evaluator
-from xmodal.evaluation.loading import load
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore
-from xmodal.trainer import Trainer
+from xmodal.training.trainer import Trainer
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # What a run trains, besides the temperature: whole towers, or their heads alone. Read off the papers, not the configs.

@@ -14,7 +14,7 @@ from xmodal.corpora.karpathy import prepare_coco, prepare_flickr30k
 from xmodal.data.items import read_pairs
 from xmodal.data.manifest import made_of, read_manifest
 from xmodal.errors import UserError
-from xmodal.evaluation.retrieval_pairs import read_both
+from xmodal.evaluation.test_sets.retrieval_pairs import read_both
 
 # File, folder in COCO, split, captions.
 IMAGES = [

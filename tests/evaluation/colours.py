@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from xmodal.evaluation.encoder import Encoder
+from xmodal.encoding.encoder import Encoder
 from xmodal.towers.heads import Identity, Linear
 from xmodal.towers.tower import Tower
 

@@ -9,8 +9,8 @@ from colours import colour_encoder, save_image
 from safetensors.torch import load_file, save_file
 
 from xmodal.config.evaluators import ZeroShotEvaluator
-from xmodal.evaluation.kept import KeptEmbeddings
-from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.encoding.kept import KeptEmbeddings
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 
 def evaluate(path, brief=True, **spec):

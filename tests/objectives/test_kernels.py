@@ -9,7 +9,7 @@ from dense_reference import same_matrix, target_matrix, unit
 from xmodal.objectives import kernels
 from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import KERNELS, Affine, Exp, OneHot, Perplexity, Power, TopK
-from xmodal.objectives.same_items import SameItems
+from xmodal.same_items import SameItems
 
 N, G = 13, 5
 UNIQUE = (list(range(N)), list(range(N)))

@@ -9,8 +9,8 @@ from open_clip.loss import SigLipLoss
 from test_soft_target_losses import BOTH, CASES, SPEECH_TWICE, UNIQUE
 
 from xmodal.objectives import SigLIP
+from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum
 from xmodal.objectives.kernels import ONE_HOT
-from xmodal.objectives.pairwise_sigmoid import softplus_sum
 
 N, D, G = 12, 6, 5
 

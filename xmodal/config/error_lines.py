@@ -13,8 +13,6 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from xmodal.config.schema import RunConfig
-
 EXPECTED = {
     "int": "a whole number",
     "float": "a number",
@@ -34,51 +32,58 @@ BOUNDS = {
 }
 
 
-def error_lines(error: ValidationError, raw: Any, source: Callable[[Sequence[str]], str]) -> list[str]:
+def error_lines(
+    error: ValidationError, raw: Any, source: Callable[[Sequence[str]], str], model: type[BaseModel]
+) -> list[str]:
     """A line `SOURCE: dotted.key: what is wrong` for each mistake, in the order of the schema, none twice.
 
     Args:
-        error: what `RunConfig.model_validate(raw)` raised.
-        raw: the config that was checked, as plain values.
+        error: what `model.model_validate(raw)` raised.
+        raw: what was checked, as plain values.
         source: which file (or the command line) wrote a key.
+        model: the whole schema.
     """
     complaints: dict[tuple[str, ...], list[str]] = {}
     for details in error.errors(include_url=False):
-        place = _walk(details["loc"])
+        place = _walk(details["loc"], raw, model)
         message = _message(details, place, raw)
-        if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        if details["type"] in ("union_tag_invalid", "union_tag_not_found", "unknown_kind"):
             place.keys.append("kind")
         # The members of a plain union (`int` or "auto") each complain about the same key.
         complaints.setdefault(tuple(place.keys), []).append(message)
     lines = []
     for keys, messages in complaints.items():
         message = " or ".join([messages[0], *(re.sub(r"^.*?(is not|must be) ", "", m) for m in messages[1:])])
-        lines.append(": ".join([source(keys), *([".".join(keys)] if keys else []), message]))
+        for line in message.split("\n"):  # what looks at several keys may find several mistakes
+            lines.append(": ".join([source(keys), *([".".join(keys)] if keys else []), line]))
     return lines
 
 
 @dataclass
 class _Place:
+    type: Any  # what the schema says stands here
+    root: type[BaseModel]
     keys: list[str] = field(default_factory=list)  # the dotted key
     owner: type[BaseModel] | None = None  # whose field the last key is; none inside a dict or a list
     named: int | None = None  # position of the last key that is a free name (`towers.NAME`)
-    type: Any = RunConfig  # what the schema says stands here
 
 
-def _walk(loc: Iterable[int | str]) -> _Place:
-    place = _Place()
+def _walk(loc: Iterable[int | str], raw: Any, model: type[BaseModel]) -> _Place:
+    """Follow `loc` through the schema and, since a `kind` decides what stands below it, through what was checked."""
+    place = _Place(model, model)
     for part in loc:
         if part == "[key]":  # the key before it is itself the mistake
             break
-        members = _members(place.type)
+        members = _members(place.type, raw)
         models = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
         if len(models) > 1:  # a union told apart by `kind`: this part is the kind, not a key
             place.type = next(m for m in models if _kind(m) == part)
-        elif models:
+            continue
+        if models:
             place.keys.append(str(part))
             place.owner = models[0]
             known = models[0].model_fields.get(str(part))
-            place.type = known.annotation if known else None
+            place.type = Annotated[known.annotation, *known.metadata, None] if known else None  # type: ignore[name-defined]
         elif members and get_origin(members[0]) in (dict, tuple):
             place.keys.append(str(part))
             place.owner = None
@@ -88,20 +93,36 @@ def _walk(loc: Iterable[int | str]) -> _Place:
             place.type = get_args(members[0])[1 if named else 0]  # the schema's tuples hold one type each
         else:
             break  # the member of a plain union
+        try:
+            raw = raw[part]
+        except (TypeError, KeyError, IndexError):
+            raw = None
     return place
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The types an annotation allows, without None."""
+def _members(annotation: Any, raw: Any = None) -> list[Any]:
+    """The types an annotation allows, without None; where a registry reads the value, the one it reads it by."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        inner, *metadata = get_args(annotation)
+        reader = next((each for each in metadata if hasattr(each, "type_of")), None)
+        return _members(reader.type_of(raw) if reader else inner, raw)
     if get_origin(annotation) in (None, dict, tuple):
         return [] if annotation in (None, type(None)) else [annotation]
-    return [m for a in get_args(annotation) for m in _members(a)]
+    return [m for a in get_args(annotation) for m in _members(a, raw)]
 
 
 def _kind(model: type[BaseModel]) -> str:
     return str(model.model_fields["kind"].default)
+
+
+def _kinds(annotation: Any) -> list[str]:
+    """The kinds that may stand here."""
+    for each in get_args(annotation)[1:] if get_origin(annotation) is Annotated else ():
+        if hasattr(each, "registry"):
+            return list(each.registry.names)
+        if hasattr(each, "names"):
+            return list(each.names)
+    return [_kind(m) for m in _members(annotation)]
 
 
 def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
@@ -110,8 +131,10 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
         return f"unknown key{_nearest_key(place)}"
     if kind == "missing":
         return f"missing{_nearest_name(place, raw)}"
+    if kind == "unknown_kind":
+        return str(context["message"])
     if kind == "union_tag_not_found":
-        return f"missing{_nearest_name(place, raw)}; give one of {', '.join(_kind(m) for m in _members(place.type))}"
+        return f"missing{_nearest_name(place, raw)}; give one of {', '.join(_kinds(place.type))}"
     if kind in ("literal_error", "union_tag_invalid"):
         given = context["tag"] if kind == "union_tag_invalid" else details["input"]
         choices = re.findall(r"'([^']*)'", context.get("expected_tags") or context["expected"])
@@ -137,8 +160,8 @@ def _nearest_key(place: _Place) -> str:
     if place.owner is None:
         return ""
     allowed = list(place.owner.model_fields)
-    sections = {"": list(RunConfig.model_fields)}
-    for name, known in RunConfig.model_fields.items():
+    sections = {"": list(place.root.model_fields)}
+    for name, known in place.root.model_fields.items():
         if isinstance(known.annotation, type) and issubclass(known.annotation, BaseModel):
             sections[f"{name}."] = list(known.annotation.model_fields)
     elsewhere = [f"{section}{key}" for section, keys in sections.items() if key in keys]

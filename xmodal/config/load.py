@@ -60,7 +60,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         config = RunConfig.model_validate(merged)
     except ValidationError as error:
-        mistakes += error_lines(error, merged, source)
+        mistakes += error_lines(error, merged, source, RunConfig)
     if mistakes:
         raise UserError("\n".join(mistakes))
     return config

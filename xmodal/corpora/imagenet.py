@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from xmodal.corpora.class_subsets import load_subset
 from xmodal.corpora.image_folder import COLUMNS, class_folders, labelled_images
 from xmodal.corpora.image_manifest import (
     chosen_splits,
@@ -24,7 +25,6 @@ from xmodal.corpora.image_manifest import (
 from xmodal.corpora.imagenet_tars import Member, members, members_of_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
-from xmodal.evaluation.subsets import load_subset
 
 SPLITS = ("train", "val")
 CLASSES = 1000

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from xmodal.batch import PairBatch
+from xmodal.batch import NO_LABEL, PairBatch
 from xmodal.config.data import AudioModality, DataSpec, ModalitySpec
 from xmodal.data.items import read_pairs
 from xmodal.data.manifest import root_of, strings
@@ -104,7 +104,7 @@ class PairDataset(Dataset[PairBatch]):
 
         at = np.asarray(key.indices, dtype=np.int64)
         names = [self.names[index] for index in at]
-        labels = None if self._labels is None else self._labels[at]
+        labels = np.full(len(at), NO_LABEL) if self._labels is None else self._labels[at]
         return make_batch(self._sides, self._rows[at].tolist(), names, self._ids[at], labels, rng)
 
     def require_usable(self, undecodable: Sequence[Bad] = (), read: int = 0) -> None:
@@ -140,7 +140,7 @@ def make_batch(
     rows: Sequence[int],
     names: Sequence[str],
     ids: np.ndarray,
-    labels: np.ndarray | None,
+    labels: np.ndarray,
     rng: Callable[[Side, int], np.random.Generator | None],
 ) -> PairBatch:
     """The batch of some rows; those with an item that cannot be read are left out and listed in `skipped`.
@@ -149,7 +149,7 @@ def make_batch(
         sides: one per modality, `sides[i].number == i`.
         rows: [B] rows of the sides' items.
         names, ids: [B] of the pairs.
-        labels: [B] int64, or none.
+        labels: [B] int64, -1 for none.
         rng: what draws a side's item and view of a row; none: the first item as it is.
     """
     kept: list[int] = []
@@ -167,6 +167,6 @@ def make_batch(
         ids=torch.from_numpy(ids[kept]),
         item_ids={name: torch.tensor([item for item, _ in items]).long() for name, items in found.items()},
         names=tuple(names[at] for at in kept),
-        labels=None if labels is None else torch.from_numpy(labels[kept]),
+        labels=torch.from_numpy(labels[kept]),
         skipped=skipped,
     )

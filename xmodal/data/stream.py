@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from torch.utils.data import IterableDataset
 
-from xmodal.batch import PairBatch
+from xmodal.batch import NO_LABEL, PairBatch
 from xmodal.config.data import DataSpec, ModalitySpec
 from xmodal.data.dataset import make_batch
 from xmodal.data.items import column_of, read_items
@@ -139,7 +139,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
             return np.random.default_rng((self.seed, epoch, first + row, side.number)) if side.is_random else None
 
         ids = np.fromiter(map(content_id, names), np.int64, len(names))
-        return make_batch(sides, range(len(names)), names, ids, None, rng)
+        labels = np.full(len(names), NO_LABEL)
+        return make_batch(sides, range(len(names)), names, ids, labels, rng)
 
     def _columns(self) -> list[str]:
         """The columns of the first rows."""

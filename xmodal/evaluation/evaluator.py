@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from xmodal.config.evaluators import EvaluatorSpec, RetrievalEvaluator, SpeechIntentEvaluator, ZeroShotEvaluator
 from xmodal.config.schema import RunConfig
+from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
-from xmodal.evaluation.encoder import Encoder
-from xmodal.evaluation.retrieval import Retrieval
-from xmodal.evaluation.speech_intent import SpeechIntent
-from xmodal.evaluation.zero_shot import ZeroShot
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.retrieval.retrieval import Retrieval
 from xmodal.report.report import Report
 
 

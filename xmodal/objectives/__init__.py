@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from xmodal.config.objectives import CWCLSpec, InfoNCESpec, SigLIPSpec
 from xmodal.objectives.cwcl import CWCL
+from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.infonce import InfoNCE
 from xmodal.objectives.kernels import KERNELS, ONE_HOT, build_kernel
-from xmodal.objectives.key_bank import KeyBank
 from xmodal.objectives.objective import NO_BANKS, Objective, SoftmaxObjective
 from xmodal.objectives.siglip import SigLIP
 

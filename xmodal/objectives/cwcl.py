@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.errors import UserError
+from xmodal.objectives.engine.key_bank import KeyBank
+from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.functional import Anchor, Reduction, soft_target_loss
 from xmodal.objectives.kernels import Affine, Kernel
-from xmodal.objectives.key_bank import KeyBank
 from xmodal.objectives.objective import NO_BANKS, SoftmaxObjective, Source
-from xmodal.objectives.store_targets import StoreTargets
 
 PAPER = Affine()
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_max, all_sum, world_size
+from xmodal.objectives.engine.key_bank import KeyBank
+from xmodal.objectives.engine.store_targets import StoreTargets
+from xmodal.objectives.engine.streaming import two_way_logsumexp
 from xmodal.objectives.kernels import ONE_HOT, Kernel, row_blocks
-from xmodal.objectives.key_bank import KeyBank
-from xmodal.objectives.same_items import SameItems
-from xmodal.objectives.store_targets import StoreTargets
-from xmodal.objectives.streaming import two_way_logsumexp
+from xmodal.same_items import SameItems
 
 Anchor = Literal["trainable", "frozen", "both"]
 Reduction = Literal["mean", "sum"]

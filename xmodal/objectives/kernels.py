@@ -23,7 +23,7 @@ from torch import Tensor
 
 from xmodal.config.objectives import Kernel as KernelSpec
 from xmodal.distributed import all_sum
-from xmodal.objectives.same_items import SameItems
+from xmodal.same_items import SameItems
 
 BLOCK = 2**22  # elements of T held at a time
 SPARSE = 16  # equal-id pairs per item up to which the affine kernel corrects its moments pair by pair

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.errors import UserError
+from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.functional import Reduction
-from xmodal.objectives.key_bank import KeyBank
 
 Source = Literal["batch", "store"]
 NO_BANKS: Mapping[str, KeyBank] = MappingProxyType({})

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum
 from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.objectives.objective import Objective
-from xmodal.objectives.pairwise_sigmoid import softplus_sum
-from xmodal.objectives.same_items import SameItems
+from xmodal.same_items import SameItems
 
 
 class SigLIP(Objective):

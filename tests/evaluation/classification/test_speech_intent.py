@@ -1,0 +1,315 @@
+"""Spoken intents on vectors made by hand: class vectors are the axes, so an utterance's coordinates are its scores."""
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from xmodal.config.evaluators import SpeechIntentEvaluator
+from xmodal.encoding.encoder import Encoder, Item
+from xmodal.errors import UserError
+from xmodal.evaluation.classification.speech_intent import SpeechIntent, class_vectors, rank_intents
+from xmodal.files import write_json_lines
+from xmodal.report.report import Report
+
+PLAY, ALARM, STOP, WEATHER = torch.eye(4)
+
+# Sentence, its label, its embedding, and the embeddings of its recordings.
+# Candidates in order:            play_music  set_alarm  stop  weather
+TEST = [
+    ("play a tune", "play_music", (0.8, 0.6, 0, 0), [(0.8, 0.6, 0, 0), (0.6, 0.8, 0, 0)]),
+    ("wake me up", "set_alarm", (0, 1, 0, 0), [(0.6, 0.6, 0.28**0.5, 0), (0, 0.6, 0, 0.8)]),
+    ("be quiet", "stop", (0.6, 0.8, 0, 0), [(0, 0, 1, 0), (0, 0.28, 0.96, 0)]),
+    ("order pizza", "order_food", (0, 0, 1, 0), [(1, 0, 0, 0)]),  # its label is no candidate
+]
+# Example sentences: those of play_music average to (0.9, 0.3), normalised (0.949, 0.316).
+EXAMPLES = {"put on a song": "play_music", "some jazz": "play_music", "up at six": "set_alarm", "enough": "stop"}
+EXAMPLES |= {"will it rain": "weather"}
+VECTORS = {
+    "play music": PLAY, "set alarm": ALARM, "stop": STOP, "weather": WEATHER,
+    "put on a song": torch.tensor([0.8, 0.6, 0, 0]), "some jazz": PLAY, "up at six": ALARM, "enough": STOP,
+    "will it rain": WEATHER,
+}  # fmt: skip
+
+
+class ByTable(Encoder):
+    """Embeddings out of a table, by text or by file name; a file that is not in it cannot be read."""
+
+    def __init__(self, vectors: dict[str, torch.Tensor]) -> None:
+        super().__init__({}, {}, name="table")
+        self.vectors = vectors
+        self.asked: list[str] = []
+
+    def encode_readable(
+        self,
+        modality: str,
+        items: Sequence[Item],
+        sample_rate: int | None = None,
+        batch_size: int = 64,
+        progress: str | None = None,
+    ) -> tuple[torch.Tensor, list[int], list[tuple[int, str]]]:
+        names = [str(item) if modality == "text" else Path(str(item)).name for item in items]
+        self.asked += names
+        kept = [i for i, name in enumerate(names) if name in self.vectors]
+        skipped = [(i, f"{name}: unreadable") for i, name in enumerate(names) if name not in self.vectors]
+        z = torch.stack([self.vectors[names[i]] for i in kept]) if kept else torch.empty(0, 4)
+        return z, kept, skipped
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> ByTable:
+    """The encoder; beside it test.jsonl and examples.jsonl."""
+    rows, vectors = [], dict(VECTORS)
+    for text, label, z, recordings in TEST:
+        vectors[text] = torch.tensor(z, dtype=torch.float32)
+        for spoken in recordings:
+            name = f"s{len(rows) + 1}"
+            vectors[f"{name}.wav"] = torch.tensor(spoken, dtype=torch.float32)
+            rows.append({"id": name, "speech": f"wav/{name}.wav", "text": text, "label": label})
+    write(tmp_path / "test.jsonl", rows)
+    write(tmp_path / "examples.jsonl", [{"id": t, "text": t, "label": label} for t, label in EXAMPLES.items()])
+    return ByTable(vectors)
+
+
+def spec(folder: Path, **more: object) -> SpeechIntentEvaluator:
+    return SpeechIntentEvaluator(
+        test=folder / "test.jsonl", **{"examples": folder / "examples.jsonl", "prompts": "plain"} | more
+    )
+
+
+def evaluate(table: Encoder, folder: Path, **more: object) -> Report:
+    return SpeechIntent(spec(folder, **more)).evaluate(table, "t", brief=True)
+
+
+def test_every_number_of_a_small_matrix(table: ByTable, tmp_path: Path) -> None:
+    report = evaluate(table, tmp_path)
+    found = {r.metric: r.value for r in report.records}
+    expected = {
+        # prompts: s1, s5, s6 are right; s2 is nearer to set_alarm, s3 a tie, s4 nearest to weather, s7 has no chance
+        "accuracy_prompt": 3 / 7,
+        "oracle_prompt": 4 / 7,  # "be quiet" lies nearest to set_alarm
+        "of_oracle_prompt": 3 / 4,
+        # means: s2 scores 0.6 * 0.949 + 0.8 * 0.316 = 0.822 against 0.8: right
+        "accuracy_mean": 4 / 7,
+        "oracle_mean": 4 / 7,
+        "of_oracle_mean": 1.0,
+        "majority": 2 / 7,
+        # without weather, s4 falls to set_alarm: right
+        "accuracy_prompt_among_test": 4 / 7,
+        "oracle_prompt_among_test": 4 / 7,
+        "of_oracle_prompt_among_test": 1.0,
+        "accuracy_mean_among_test": 5 / 7,
+        "oracle_mean_among_test": 4 / 7,
+        "of_oracle_mean_among_test": 5 / 4,
+        "majority_among_test": 2 / 7,
+    }
+    assert found == pytest.approx(expected)
+    records = {r.metric: r for r in report.records}
+    assert {r.n for r in report.records} == {7}
+    assert {r.dataset for r in report.records} == {"t"}
+    for name, record in records.items():
+        labels = ["play_music", "set_alarm", "stop"] + ([] if name.endswith("_among_test") else ["weather"])
+        assert record.context["candidates"] == labels
+        assert record.chance == (None if name.startswith("of_") else pytest.approx(1 / len(labels)))
+        assert record.context["zero_shot"] is True
+    assert records["accuracy_prompt"].context["ties"] == 1  # s3
+    assert records["accuracy_mean"].context["ties"] == 0
+    assert records["accuracy_mean"].context["examples"] == 5
+    assert records["accuracy_mean_among_test"].context["examples"] == 4
+    assert records["majority"].context["label"] == "play_music"
+
+
+def test_every_item_is_written_down(table: ByTable, tmp_path: Path) -> None:
+    frame = evaluate(table, tmp_path).predictions
+    rows = frame[frame["protocol"] == "accuracy_prompt"]
+    assert list(rows["item"]) == [f"s{i}" for i in range(1, 8)]
+    # s3 scores 0.6 for play_music and for set_alarm: the first wins
+    picked = ["play_music", "set_alarm", "play_music", "weather", "stop", "stop", "play_music"]
+    assert list(rows["predicted"]) == picked
+    assert list(rows["score"]) == pytest.approx([0.8, 0.8, 0.6, 0.8, 1, 0.96, 1])
+    assert list(rows["cluster"]) == [text for text, _, _, spoken in TEST for _ in spoken]
+    assert list(rows["true"]) == [label for _, label, _, spoken in TEST for _ in spoken]
+    assert list(rows["correct"]) == [True, False, False, False, True, True, False]
+    rows = frame[frame["protocol"] == "oracle_mean_among_test"]
+    assert list(rows["predicted"]) == ["play_music"] * 2 + ["set_alarm"] * 2 + ["play_music"] * 2 + ["stop"]
+
+
+def test_recall_per_intent(table: ByTable, tmp_path: Path) -> None:
+    shown = SpeechIntent(spec(tmp_path)).evaluate(table, "t").tables["t: per intent"].set_index("intent")
+    assert list(shown.index) == ["order_food", "play_music", "set_alarm", "stop"]
+    assert list(shown["n"]) == [1, 2, 2, 2]
+    assert list(shown["accuracy_prompt"]) == [0, 0.5, 0, 1]
+    assert list(shown["accuracy_mean"]) == [0, 1, 0, 1]
+    assert list(shown["oracle_prompt"]) == [0, 1, 1, 0]
+
+
+def test_what_a_reader_must_know_is_noted(table: ByTable, tmp_path: Path) -> None:
+    assert evaluate(table, tmp_path).notes == ["t: not among the candidates, so always wrong: order_food."]
+    report = evaluate(table, tmp_path, synthetic=True, trained=True)
+    assert len(report.notes) == 3
+    assert "synthetic (TTS)" in report.notes[0]
+    assert "not zero-shot" in report.notes[1]
+    assert {r.context["zero_shot"] for r in report.records} == {False}
+    assert {r.context["tts"] for r in report.records} == {True}
+
+
+def test_without_examples_the_tests_labels_are_the_candidates(table: ByTable, tmp_path: Path) -> None:
+    table.vectors["order food"] = WEATHER
+    report = evaluate(table, tmp_path, examples=None)
+    found = {r.metric: r.value for r in report.records}
+    assert found.keys() == {"accuracy_prompt", "oracle_prompt", "of_oracle_prompt", "majority"}
+    record = next(r for r in report.records if r.metric == "accuracy_prompt")
+    assert record.context["candidates"] == ["order_food", "play_music", "set_alarm", "stop"]
+    assert record.chance == 0.25
+    assert report.notes == []
+
+
+def test_intervals_resample_sentences(table: ByTable, tmp_path: Path) -> None:
+    hits = {"play a tune": [1, 0], "wake me up": [0, 0], "be quiet": [1, 1], "order pizza": [0]}
+    low, high = _record(evaluate(table, tmp_path), "accuracy_prompt")
+    # four sentences: Student's, 3 degrees of freedom, from the spread of the 4^4 resamples, and cut at 0 and 1
+    reach = math.sqrt(4 / 3) * 3.182446 * np.std(_means(list(hits.values())))
+    assert (low, high) == pytest.approx((max(0, 3 / 7 - reach), min(1, 3 / 7 + reach)), abs=0.03)
+    low, high = _record(evaluate(table, tmp_path, cluster="id"), "accuracy_prompt")
+    # seven recordings: sqrt(7/6) t(0.975, 6) = 2.643, beyond which 0.0041 of the normal lie
+    means = _means([[h] for group in hits.values() for h in group])
+    assert np.quantile(means, 0.0025) - 1e-9 <= low <= np.quantile(means, 0.0065) + 1e-9
+    assert np.quantile(means, 0.9935) - 1e-9 <= high <= np.quantile(means, 0.9975) + 1e-9
+
+
+def _record(report: Report, metric: str) -> tuple[float, float]:
+    [record] = [r for r in report.records if r.metric == metric]
+    return record.low, record.high
+
+
+def _means(groups: list[list[int]]) -> list[float]:
+    """The mean of every possible resample of the groups."""
+    means = []
+    for drawn in itertools.combinations_with_replacement(range(len(groups)), len(groups)):
+        ways = math.factorial(len(groups))
+        for i in set(drawn):
+            ways //= math.factorial(drawn.count(i))
+        hits = [h for i in drawn for h in groups[i]]
+        means += [sum(hits) / len(hits)] * ways
+    assert len(means) == len(groups) ** len(groups)
+    return means
+
+
+def test_a_class_vector_is_the_normalised_mean_over_templates() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.standard_normal((4, 6))
+    z = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    encoder = ByTable({name: torch.tensor(z[i]) for i, name in enumerate(["a", "please a", "b", "please b"])})
+    # "please a" twice counts twice, and is encoded once
+    found = class_vectors(encoder, "text", [["a", "please a", "please a"], ["b", "please b"]])
+    assert encoder.asked == ["a", "please a", "b", "please b"]
+    first, second = z[0] + 2 * z[1], z[2] + z[3]
+    expected = np.stack([first / np.linalg.norm(first), second / np.linalg.norm(second)])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+def test_prompts_say_the_readable_name(table: ByTable, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"play_music": "some jazz", "set_alarm": "enough"}))
+    (tmp_path / "mine.yaml").write_text('- "{c}"\n- "do {c}"\n')
+    for name in ("some jazz", "enough", "stop", "weather"):
+        table.vectors[f"do {name}"] = table.vectors[name]
+    report = evaluate(table, tmp_path, names=names, prompts=str(tmp_path / "mine.yaml"))
+    assert table.asked[:8] == [f"{p}{n}" for n in ("some jazz", "enough", "stop", "weather") for p in ("", "do ")]
+    assert next(r for r in report.records if r.metric == "accuracy_prompt").context["templates"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected JSON with one readable name per label"),
+        ("{", "expected JSON with one readable name per label"),
+        ('["play music"]', "expected a JSON object of label to readable name"),
+        ('{"play_music": 7}', "expected a JSON object of label to readable name"),
+    ],
+)
+def test_a_wrong_names_file(table: ByTable, tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "names.json").write_text(content)
+    with pytest.raises(UserError, match=rf"names\.json: {message}"):
+        SpeechIntent(spec(tmp_path, names=tmp_path / "names.json"))
+
+
+@pytest.mark.parametrize("sentence", ["play a tune", "Play a tune!", "  PLAY,  a tune? "])
+def test_an_example_must_not_be_a_test_sentence(table: ByTable, tmp_path: Path, sentence: str) -> None:
+    rows = [{"id": "1", "text": "some jazz", "label": "play_music"}, {"id": "2", "text": sentence, "label": "stop"}]
+    write(tmp_path / "examples.jsonl", rows)
+    with pytest.raises(UserError, match=r"examples\.jsonl: .*tune.* \(intent stop\) is also a test sentence"):
+        SpeechIntent(spec(tmp_path))
+
+
+def test_a_test_without_labels(table: ByTable, tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", [{"id": "1", "text": "play", "speech": "s1.wav"}])
+    with pytest.raises(UserError, match="missing column 'label'"):
+        SpeechIntent(spec(tmp_path))
+
+
+def test_unreadable_recordings_are_left_out_and_counted(table: ByTable, tmp_path: Path) -> None:
+    del table.vectors["s2.wav"], table.vectors["s7.wav"]
+    with pytest.raises(UserError, match=r"2 of 7 .* limit is 1.0%; first: s2 \(s2\.wav: unr.* raise the evaluator's"):
+        evaluate(table, tmp_path)
+    report = evaluate(table, tmp_path, max_bad=0.3)
+    assert report.value("accuracy_prompt") == pytest.approx(3 / 5)
+    assert report.value("oracle_prompt") == pytest.approx(3 / 5)  # over the same recordings
+    assert {r.n for r in report.records} == {5}
+    assert "t: 2 of 7 recordings could not be read and are not scored, the first: s2.wav: unreadable" in report.notes
+    rows = report.predictions[report.predictions["protocol"] == "accuracy_mean"]
+    assert list(rows["item"]) == ["s1", "s3", "s4", "s5", "s6"]
+    for name in [n for n in table.vectors if n.endswith(".wav")]:
+        del table.vectors[name]
+    with pytest.raises(UserError, match=r"7 of 7 items .* first: s1 \(s1\.wav: unreadable\)"):
+        evaluate(table, tmp_path, max_bad=1.0)
+
+
+def test_missing_recordings_are_found_in_the_headers(table: ByTable, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"7 of 7 items .* first: .*s1\.wav \(no such file\)"):
+        SpeechIntent(spec(tmp_path)).check()
+
+
+def test_pictures_are_png(table: ByTable, tmp_path: Path) -> None:
+    report = SpeechIntent(spec(tmp_path)).evaluate(table, "t")
+    kinds = ["text-text similarity", "speech-speech similarity", "speech-text similarity", "confusion (accuracy_mean)"]
+    assert list(report.figures) == [f"t: {kind}" for kind in kinds]
+    assert all(png.startswith(b"\x89PNG") for png in report.figures.values())
+
+
+def test_a_text_tower_that_moves_is_encoded_again(table: ByTable, tmp_path: Path) -> None:
+    evaluator = SpeechIntent(spec(tmp_path))
+    before = evaluator.evaluate(table, "t", brief=True)
+    moved = {k: v.roll(1) for k, v in table.vectors.items()}  # every vector turned alike: nothing may change
+    after = evaluator.evaluate(ByTable(moved), "t", brief=True)
+    pd.testing.assert_frame_equal(after.predictions, before.predictions)
+
+
+def test_intents_are_ranked_best_first(table: ByTable) -> None:
+    intents = ["weather", "stop", "set alarm", "play music"]
+    first, second = rank_intents(table, ["s2.wav", Path("far/s3.wav")], intents, ["{c}"])
+    assert [name for name, _ in first] == ["set alarm", "play music", "weather", "stop"]
+    assert [score for _, score in first] == pytest.approx([0.8, 0.6, 0, 0])
+    assert [name for name, _ in second] == ["set alarm", "play music", "stop", "weather"]  # a tie: as typed
+    with pytest.raises(UserError, match="no intents to choose among"):
+        rank_intents(table, ["s2.wav"], [], ["{c}"])
+    with pytest.raises(UserError, match=r"speech: nothing\.wav: unreadable"):
+        rank_intents(table, ["nothing.wav"], intents, ["{c}"])
+
+
+def test_one_intent_is_no_choice(tmp_path):
+    write_json_lines(tmp_path / "t.jsonl", [{"id": "1", "speech": "a.wav", "text": "go", "label": "go"}])
+    with pytest.raises(UserError, match=r"t\.jsonl: one intent \(go\), expected two or more"):
+        SpeechIntent(SpeechIntentEvaluator(test=tmp_path / "t.jsonl"))

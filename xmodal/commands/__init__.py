@@ -1,0 +1,1 @@
+"""What the console command `xmodal` and the scripts call."""

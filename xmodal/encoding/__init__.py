@@ -1,0 +1,1 @@
+"""Towers behind `encode`: loading, embedding, stores, embeddings that are kept."""

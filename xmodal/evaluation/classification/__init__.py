@@ -1,0 +1,1 @@
+"""Zero-shot classification of any modality, and spoken intents."""

@@ -1,0 +1,1 @@
+"""Linear probes, neighbours, and the geometry of embeddings."""

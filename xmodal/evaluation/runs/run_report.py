@@ -1,0 +1,125 @@
+"""A run's report: its evaluators' results, its training curves, and where the numbers come from."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xmodal.config.load import load_config
+from xmodal.config.schema import RunConfig
+from xmodal.data.manifest import read_manifest, root_of, strings
+from xmodal.encoding.encoder import Encoder
+from xmodal.errors import UserError
+from xmodal.evaluation.evaluator import Evaluator
+from xmodal.report.figures import curves
+from xmodal.report.report import Record, Report
+from xmodal.runs.checkpoint import made_here
+from xmodal.runs.metrics_file import read_metrics
+
+DRAWN = re.compile(r"/(acc|mean_average_precision|.*recall@1$)")  # what is drawn against the step
+
+
+def run_report(
+    run: Path,
+    encoder: Encoder,
+    evaluators: Mapping[str, Evaluator],
+    provenance: Mapping[str, Any],
+    log: Callable[[Sequence[Record]], object] = lambda _: None,
+) -> Report:
+    """Evaluate, with pictures. The caller writes the report where it wants it.
+
+    `log` gets the numbers before the curves of the run's metrics.jsonl are drawn.
+    """
+    report = Report(title=f"xmodal run {run}", records=[], provenance={}, notes=[])
+    for name, evaluator in evaluators.items():
+        report = report.merge(evaluator.evaluate(encoder, name))
+    log(report.records)
+    own = load_config(run / "config.yaml").evaluators if (run / "config.yaml").is_file() else {}
+    others = [name for name in evaluators if name not in own]
+    report.title = f"xmodal run {run}" + (f": {', '.join(others)}" if others else "")
+    report.provenance = {
+        **encoder.provenance,
+        **provenance,
+        **made_here(),
+    }
+    report.notes += run_notes(run, report.provenance, tested(evaluators))
+    if not others:  # another test's numbers are not on the run's curves
+        report.figures = training_curves(run) | report.figures
+    return report
+
+
+class Tested(NamedTuple):
+    """A test that a run is judged by."""
+
+    path: Path
+    modality: str  # of the items
+    files: Sequence[Path]  # the items that are files
+
+
+def tested(evaluators: Mapping[str, Evaluator]) -> dict[str, Tested]:
+    """The tests of some evaluators."""
+    return {name: Tested(each.spec.test, each.modality, each.files) for name, each in evaluators.items()}
+
+
+def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
+    """What a reader of numbers on these tests must know of the run; nothing where `run` is no run folder."""
+    if not (run / "config.yaml").is_file():
+        return []
+    config = load_config(run / "config.yaml")
+    return [*_choices(config, facts, tests), *_overlaps(config, tests)]
+
+
+def _choices(config: RunConfig, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
+    """Which weights were evaluated, where that changes what the numbers mean."""
+    step, steps = facts.get("weights_from_step"), config.train.steps
+    if not facts.get("finished"):
+        return [f"training is not finished: these are the weights of step {step} of {steps}."]
+    if config.train.best is None:
+        return []
+    judge = os.path.realpath(config.evaluators[config.train.best.partition("/")[0]].test)
+    chosen = f"step {step} of {steps}, the best by {config.train.best}"
+    return [
+        f"{name}: the weights were chosen on this test ({chosen}), which flatters its numbers."
+        for name, test in tests.items()
+        if os.path.realpath(test.path) == judge
+    ]
+
+
+def _overlaps(config: RunConfig, tests: Mapping[str, Tested]) -> list[str]:
+    """Which tests hold files that were trained on; nothing where the training data are not there any more."""
+    notes = []
+    for name, test in tests.items():
+        modality = test.modality
+        if modality not in config.towers or config.modality(modality).kind == "text" or not test.files:
+            continue
+        if config.data.streaming or str(config.data.train).startswith("hub:") or config.data.train.is_dir():
+            notes.append(
+                f"{name}: whether its items are also training items was not looked for: that reads all the data."
+            )
+            continue
+        column = config.modality(modality).column or modality
+        try:
+            rows = strings(read_manifest(config.data.train, [column]), column).to_pylist()
+        except UserError:  # not there any more, or bytes in place of paths
+            continue
+        trained = {os.path.realpath(root_of(config.data.train) / row) for row in rows}
+        seen = sum(os.path.realpath(path) in trained for path in test.files)
+        what = "recordings" if config.modality(modality).kind == "audio" else "images"
+        if seen:
+            notes.append(f"{name}: {seen} of {len(test.files)} test {what} are also training {what}.")
+    return notes
+
+
+def training_curves(run: Path) -> dict[str, bytes]:
+    """Pictures of loss and accuracy against the step, from the run's metrics.jsonl."""
+    rows = read_metrics(run)
+    figures = {}
+    loss = [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row]
+    if loss:
+        figures["training loss"] = curves({"loss": loss}, "training loss", "loss")
+    names = sorted({key for row in rows for key in row if key.startswith("eval/") and DRAWN.search(key)})
+    accuracy = {name.removeprefix("eval/"): [(r["step"], r[name]) for r in rows if name in r] for name in names}
+    if accuracy:
+        figures["accuracy during training"] = curves(accuracy, "accuracy during training", "accuracy")
+    return figures

@@ -1,0 +1,1 @@
+"""Metrics, ranks and their intervals."""

@@ -1,0 +1,1 @@
+"""What is tested on: labelled items, classes, pairs."""

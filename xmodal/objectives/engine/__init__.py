@@ -1,0 +1,1 @@
+"""The sums every loss is made of, streamed: logsumexp, softplus, whole stores as keys."""

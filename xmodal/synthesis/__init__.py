@@ -1,0 +1,1 @@
+"""Speech and demo data made on the spot."""
