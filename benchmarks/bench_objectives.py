@@ -44,10 +44,7 @@ def inputs(n: int, d: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def embeddings(a: torch.Tensor, k: torch.Tensor) -> Embeddings:
     """The batch as objectives see it; the keys are their own guide."""
-    ids = torch.arange(len(a), device=a.device)
-    return Embeddings(
-        z={"a": a, "k": k}, guide={"k": k}, ids=ids, item_ids={"a": ids, "k": ids}, local=slice(0, len(a))
-    )
+    return Embeddings.of(a=a, k=k)
 
 
 def dense_cwcl(a: torch.Tensor, k: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -24,8 +24,8 @@ from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import EVALUATORS, Evaluator, build_evaluator
 from xmodal.evaluation.runs.run_report import run_notes, run_report, tested
+from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report, read_report
-from xmodal.runs.checkpoint import made_here
 
 Specs = Mapping[str, EvaluatorSpec]
 

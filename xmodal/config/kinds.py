@@ -17,6 +17,7 @@ OBJECTIVES = Registry(
 KERNELS = Registry(
     "kernel",
     {
+        "one_hot": "xmodal.objectives.kernels:OneHot",
         "affine": "xmodal.objectives.kernels:Affine",
         "power": "xmodal.objectives.kernels:Power",
         "exp": "xmodal.objectives.kernels:Exp",

@@ -58,6 +58,7 @@ class TowerOutput:
 
     z: Tensor  # [B, D] unit norm
     guide: Tensor  # [B, G] unit norm, no gradient: the features before the head
+    raw: Tensor  # [B, D] the head's output before normalisation
 
 
 class Tower(nn.Module):
@@ -123,8 +124,9 @@ class Tower(nn.Module):
         """From features [B, G], live or out of a store, to the output."""
         embedding = self.head(features)
         exact = torch.promote_types(embedding.dtype, torch.float32)  # float64 stays, autocast's halves do not
-        z = F.normalize(embedding.to(exact), dim=-1)
-        return TowerOutput(z=z, guide=F.normalize(features.detach().to(exact), dim=-1))
+        raw = embedding.to(exact)
+        guide = F.normalize(features.detach().to(exact), dim=-1)
+        return TowerOutput(z=F.normalize(raw, dim=-1), guide=guide, raw=raw)
 
     def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
         """Embed a batch."""

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from xmodal.errors import UserError
-from xmodal.objectives.kernels import Affine, Kernel, row_blocks
+from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.kernels import Affine, Kernel
 from xmodal.same_items import SameItems
 
 GROUPS = 20

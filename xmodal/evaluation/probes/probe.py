@@ -23,7 +23,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.probes.diagnostics import nearest
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.statistics.resampling import SAMPLES, Floats, cluster_numbers, per_cluster, resampled
-from xmodal.objectives.kernels import row_blocks
+from xmodal.objectives.engine.tiles import row_blocks
 
 STRENGTHS = tuple(10.0**e for e in range(-3, 6))  # C of the linear probe; unit-norm features need large ones
 FEW_SHOT_C = 1.0  # a handful of examples cannot choose one

@@ -22,8 +22,8 @@ from xmodal.evaluation.robustness.robustness import SUBSETS, mean_vectors, measu
 from xmodal.evaluation.robustness.robustness_tables import Question, write_up
 from xmodal.evaluation.runs.run_report import Tested, run_notes
 from xmodal.prompts import fill
+from xmodal.provenance import made_here
 from xmodal.report.report import Report
-from xmodal.runs.checkpoint import made_here
 
 
 def check_ks(ks: Sequence[int], templates: Sequence[str], prompts: str) -> None:
