@@ -30,3 +30,4 @@ test: lint
 
 bench: setup
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	PYTHON=$(BIN)/python benchmarks/gpu.sh  # without a card a dry run
