@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -46,15 +47,28 @@ def ratio(times: Mapping[str, list[float]], work: str, baseline: str) -> float:
     return round(statistics.median(a / b for a, b in zip(times[work], times[baseline], strict=True)), 4)
 
 
-def last_line(script: str, *arguments: str, seconds: float | None = None) -> str:
+def last_line(
+    script: str,
+    *arguments: str,
+    seconds: float | None = None,
+    python: str = sys.executable,
+    checkout: Path | None = None,
+) -> str:
     """What `python SCRIPT ARGUMENTS` prints last, from a process of its own that has `seconds`.
+
+    Args:
+        python: the interpreter, with its packages.
+        checkout: run in this folder, with its xmodal; default: as this process.
 
     Raises:
         RuntimeError: it failed, or took longer.
     """
-    command = [sys.executable, script, *arguments]
+    command = [python, script, *arguments]
+    environment = None if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, cwd=checkout, env=environment
+        )
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"took longer than {seconds:.0f} s") from None
     if done.returncode:
