@@ -56,7 +56,7 @@ class TrainSpec(Spec):
     batch_size: int = Field(64, ge=2)
     chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto times a few steps and keeps the fastest
+    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: the cores, shared by the processes
     log_every: Count = 20  # steps
     eval_every: int = Field(0, ge=0)  # steps; 0: only at the end
     save_every: int = Field(200, ge=0)  # steps; 0: only at the end

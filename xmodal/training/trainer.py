@@ -189,26 +189,12 @@ class Trainer:
             yield batch.to(self.accelerator.device)
 
     def _choose_threads(self) -> None:
-        """The config's number of CPU threads, the resumed run's, or the fastest; timing leaves no trace in the run."""
+        """The config's number of CPU threads, the resumed run's, or this process's share of the cores."""
         wanted = self.config.train.threads
         if self.accelerator.device.type != "cpu":
             return
-        generator = torch.get_rng_state()
-        buffers = {name: value.clone() for name, value in self.aligner.named_buffers()}
-        batch: PairBatch | None = None
-
-        def work() -> None:
-            nonlocal batch
-            batch = batch or next(self._batches(self.state.step))
-            self.accelerator.backward(self.model(batch).value)
-            self.prepared.zero_grad()
-
-        self.model.train()
         known = wanted if isinstance(wanted, int) else self.state.threads
-        self.state.threads = choose_threads(known, self.accelerator.num_processes, work)
-        for name, value in self.aligner.named_buffers():
-            value.copy_(buffers[name])
-        torch.set_rng_state(generator)
+        self.state.threads = choose_threads(known, self.accelerator.num_processes)
 
     # ---------------------------------------------------------------------------------------------------- training
 
