@@ -38,7 +38,7 @@ from xmodal.errors import UserError
 from xmodal.files import write_json, write_text, written_whole
 
 PACKAGES = (
-    "xmodal", "torch", "torchaudio", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
+    "xmodal", "torch", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
     "datasets", "numpy", "safetensors",
 )  # fmt: skip
 
