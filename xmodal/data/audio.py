@@ -15,7 +15,7 @@ import soundfile
 import torch
 from tqdm.auto import tqdm
 
-from xmodal.data.resampling import resample
+from xmodal.data.sample_rate import resample
 from xmodal.distributed import rank
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; anything else is a broken header

@@ -2,6 +2,8 @@
 
 torchaudio fits one version of torch. xmodal does not use it, but transformers imports it where it is installed, and
 with it most of its models; one that was left behind by an upgrade of torch would stop every transformers tower.
+Without it, the log-mel features of the Audio Spectrogram Transformer come from transformers itself; they differ by
+less than 1e-4.
 """
 
 import importlib

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmodal.data.resampling import resample
+from xmodal.data.sample_rate import resample
 
 RATES = [(8_000, 16_000), (8_000, 22_050), (22_050, 16_000), (44_100, 16_000), (44_100, 22_050), (192_000, 16_000)]
 
