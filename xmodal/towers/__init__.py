@@ -18,6 +18,7 @@ from xmodal.config.towers import (
     TransformersTower,
     is_locked,
 )
+from xmodal.towers import broken_torchaudio as broken_torchaudio  # first: transformers may import torchaudio
 from xmodal.towers import from_transformers, image_encoder, speech_encoder, text_encoder
 from xmodal.towers.from_store import load as load_store
 from xmodal.towers.heads import build_head

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xmodal.config.towers import SpeechEncoderTower
 from xmodal.errors import UserError
+from xmodal.towers.mel_filters import mel_filters
 from xmodal.towers.transformer import AttentionPooling, Block, sinusoids, valid_steps
 from xmodal.towers.weights import take_weights
 
@@ -64,7 +64,7 @@ class LogMel:
         self.fft = fft
         self.step = max(1, round(sample_rate * hop / 1000))
         self.window = torch.hann_window(fft)
-        self.filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
+        self.filters = mel_filters(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
         self._settings = {
             "kind": "log_mel", "sample_rate": sample_rate, "mels": mels, "fft": fft, "hop": hop,
             "low": low, "high": high, "preemphasis": preemphasis, "top_db": top_db,
