@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from xmodal.corpora.image_manifest import fingerprint, write_manifest
 from xmodal.corpora.tar_parts import PART, indexed
-from xmodal.data.tar_index import COMPRESSED, scan_tars
+from xmodal.data.sources.tar_index import COMPRESSED, scan_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 

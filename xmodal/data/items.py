@@ -43,11 +43,6 @@ class Items:
         found: str | bytes = self.values[place].as_py()
         return found
 
-    def draw(self, row: int, rng: np.random.Generator | None) -> int:
-        """The place of one of a row's items: the first one without `rng`."""
-        at, many = int(self.first[row]), int(self.count[row])
-        return at if rng is None or many == 1 else at + int(rng.integers(many))
-
 
 def column_of(name: str, spec: ModalitySpec) -> str:
     """The manifest column of a modality; for templates over class names, that of the labels."""

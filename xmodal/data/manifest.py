@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xmodal.data.sources import named_labels, read_csv, read_folder, read_hub
+from xmodal.data.sources.folders import named_labels, read_csv, read_folder, read_hub
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines
 from xmodal.store import content_id

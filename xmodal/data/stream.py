@@ -19,10 +19,11 @@ from xmodal.batch import NO_LABEL, PairBatch
 from xmodal.config.data import DataSpec, ModalitySpec
 from xmodal.data.dataset import make_batch
 from xmodal.data.items import column_of, read_items
-from xmodal.data.side import FeatureCache, ItemProcessor, Side, check_fit
-from xmodal.data.stream_rows import OUT, name_of, named_row, open_stream, present, read_stream
+from xmodal.data.side_reader import FeatureCache, SideReader, check_fit
+from xmodal.data.sources.streamed import OUT, name_of, named_row, open_stream, present, read_stream
 from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 JUDGED = 10_000  # items over which the share of bad ones is judged at least
@@ -50,7 +51,7 @@ class StreamedPairs(IterableDataset[PairBatch]):
         self,
         data: DataSpec,
         modalities: Mapping[str, ModalitySpec],
-        processors: Mapping[str, ItemProcessor],
+        processors: Mapping[str, Processor],
         seed: int,
         batch_size: int,
         rank: int = 0,
@@ -131,16 +132,16 @@ class StreamedPairs(IterableDataset[PairBatch]):
         table = datasets.Dataset(pa.Table.from_pylist([{name: row[name] for name in self._kept} for row in own]))
         path, cache = Path(self.data.train), FeatureCache(0)
         sides = [
-            Side(name, at, spec, self.processors[name], read_items(path, table, name, spec), path, cache)
+            SideReader(name, at, spec, self.processors[name], read_items(path, table, name, spec), path, cache)
             for at, (name, spec) in enumerate(sorted(self.modalities.items()))
         ]
 
-        def rng(side: Side, row: int) -> np.random.Generator | None:
-            return np.random.default_rng((self.seed, epoch, first + row, side.number)) if side.is_random else None
+        def draw(row: int) -> tuple[int, int, int]:
+            return (self.seed, epoch, first + row)
 
         ids = np.fromiter(map(content_id, names), np.int64, len(names))
         labels = np.full(len(names), NO_LABEL)
-        return make_batch(sides, range(len(names)), names, ids, labels, rng)
+        return make_batch(sides, range(len(names)), names, ids, labels, draw)
 
     def _columns(self) -> list[str]:
         """The columns of the first rows."""

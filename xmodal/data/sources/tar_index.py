@@ -16,7 +16,7 @@ from typing import BinaryIO, TypedDict
 
 from tqdm import tqdm
 
-from xmodal.data.place import Member, check_of
+from xmodal.data.sources.tar_address import Member, check_of
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 

@@ -17,7 +17,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.csv
 
-from xmodal.data.tar_index import COMPRESSED, IMAGE_SUFFIXES, index_tars
+from xmodal.data.sources.tar_index import COMPRESSED, IMAGE_SUFFIXES, index_tars
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import datasets
 
-from xmodal.data.sources import hub_parts
-from xmodal.data.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
+from xmodal.data.sources.folders import hub_parts
+from xmodal.data.sources.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
 from xmodal.errors import UserError
 
 OUT = "__left_out__"  # in place of a row: the reason why there is none
