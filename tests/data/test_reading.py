@@ -30,6 +30,7 @@ def test_audio_by_path_bytes_address_and_samples_is_the_same(tmp_path):
     data = (tmp_path / "a.wav").read_bytes()
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.wav", "a.wav")
+    with tarfile.open(tmp_path / "a.tar") as tar:
         offset = tar.getmembers()[0].offset_data
     reader = ItemReader(Waves(), tmp_path, sample_rate=RATE)
     for item in ("a.wav", Path("a.wav"), data, f"a.tar@{offset}+{len(data)}", wave, np.stack([wave, wave])):

@@ -1,4 +1,4 @@
-"""Aligned pairs, ready for the towers. Enters: a manifest and each tower's processor. Leaves: `PairBatch`es.
+"""Aligned pairs, ready for the towers. Input: a manifest and each tower's processor. Output: `PairBatch`es.
 
 At the start every audio header is read once, for lengths and to leave out what cannot be used. A batch is then decoded,
 turned into features (kept in memory up to `cache_mb`), augmented when training, and padded by the processor. Of a row
@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 
 from xmodal.batch import NO_LABEL, PairBatch, Rows
 from xmodal.config.data import AudioModality, DataSpec, ModalitySpec
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import root_of, strings
+from xmodal.data.manifest import read_pairs
 from xmodal.data.reading import UNREADABLE
 from xmodal.data.sampler import BatchKey
 from xmodal.data.side_reader import FeatureCache, SideReader, check_fit, check_views
@@ -33,11 +32,11 @@ class PairDataset(Dataset[PairBatch]):
     `lengths` [n]: seconds of audio where audio is read, else characters of text, for bucketing. `names`: the pair ids.
     `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
     a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
-    the reason. Items that fail later, when decoded, are left out of their batch and listed in its `skipped`; a batch
-    may thus be smaller, even empty.
+    the reason. `tally`: what was seen, used, left out and cut short. Items that fail later, when decoded, are left out
+    of their batch and listed in its `skipped` (tell `tally.lose`); a batch may thus be smaller, even empty.
 
-    Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest) alone: neither
-    resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.
+    Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest, side, view)
+    alone: neither resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.
 
     Raises `UserError`: what `read_manifest` raises; more than `data.max_bad` of the items cannot be used; a processor
     that does not fit its modality; augmentation of features that are not log-mel.
@@ -59,22 +58,28 @@ class PairDataset(Dataset[PairBatch]):
             check_fit(name, spec, processors[name])
         self.path, self.max_bad, self.seed, self.train = Path(data.train), data.max_bad, seed, train
         manifest, items = read_pairs(self.path, dict(modalities), data.made_by)
-        root, cache = root_of(self.path), FeatureCache(data.cache_mb)
+        cache = FeatureCache(data.cache_mb)
         self._sides = [
-            SideReader(name, number, spec, processors[name], items[name], root, cache)
+            SideReader(name, number, spec, processors[name], items[name], manifest.root, cache)
             for number, (name, spec) in enumerate(sorted(modalities.items()))
         ]
         for side in self._sides:
             check_views(side.name, side.spec, side.processor, several=bool((side.items.count > 1).any()))
         self.total = len(manifest)
         self.named = {name for name in modalities if f"{name}_id" in manifest.column_names}
-        all_names = strings(manifest, "id").to_pylist()
-        labels = strings(manifest, "label").to_pylist() if "label" in manifest.column_names else None
+        all_names, labels = manifest.names, manifest.labels
         left_out = self._left_out(labels, data.leave_out_labels)
+        self.tally = manifest.tally
         lengths, reasons = self._scan()
         self.skipped: list[Bad] = [(all_names[row], reason) for row, reason in sorted(reasons.items())]
         self.require_usable()
         self._rows = np.setdiff1d(np.arange(self.total), [*reasons, *left_out])  # [n] rows of the manifest
+        for row in left_out:
+            if row not in reasons:
+                self.tally.leave_out(all_names[row], f"the label {(labels or [])[row]!r} is in data.leave_out_labels")
+        for name, reason in self.skipped:
+            self.tally.leave_out(name, reason)
+        self.tally.used = len(self._rows)
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
         self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
@@ -91,7 +96,7 @@ class PairDataset(Dataset[PairBatch]):
         return len(self._rows)
 
     def _digest(self) -> str:
-        """What is trained on, as far as ids tell: the pairs' names, their items and which pair has which, labels."""
+        """A digest of pair ids, item ids and labels."""
         found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
         for side in self._sides:
             for part in (side.items.ids, side.items.first, side.items.count):
@@ -132,7 +137,7 @@ class PairDataset(Dataset[PairBatch]):
         live = [side for side in self._sides if side.is_live]
         heard = any(isinstance(side.spec, AudioModality) for side in live)
         for side in self._sides:
-            found, bad = side.scan()
+            found, bad = side.scan(self.tally)
             reasons.update(bad)
             if isinstance(side.spec, AudioModality) or not heard:
                 lengths += found

@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, cast
 
 import numpy as np
@@ -25,9 +26,12 @@ from xmodal.data import image_views, views
 from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.sources.tar_address import member_of, read_member
+from xmodal.data.tally import Tally
 from xmodal.errors import UserError
 from xmodal.processor import ImageProcessor, Processor
 
+COUNTED = 20_000  # texts looked at for those that are cut
+SHOWN = 60  # characters of a text in a line
 UNREADABLE = (AudioError, ImageError)  # what `ItemReader` raises of an item that is damaged, missing or of a wrong form
 
 
@@ -161,6 +165,34 @@ def lengths_of(spec: ModalitySpec, items: Sequence[Any], root: Path | None = Non
             else:
                 lengths[at] = found
     return lengths, reasons
+
+
+def count_cut(
+    processor: Processor, spec: ModalitySpec, items: Sequence[Any], lengths: np.ndarray, tally: Tally
+) -> None:
+    """Count the items of which a tower does not see all: texts beyond what it reads, audio beyond its window.
+
+    Args:
+        processor: the tower's own.
+        spec: the modality.
+        items: [n] of it; of more than `COUNTED` texts so many are looked at, evenly spread, and a note says so.
+        lengths: [n] of them, see `lengths_of`; audio is not decoded: silence of the same length is asked about.
+        tally: is told.
+    """
+    cut = getattr(processor, "cut", None)  # a processor of someone else's need not say
+    if cut is None or processor.kind != spec.kind or isinstance(spec, ImageModality):
+        return
+    looked_at = range(len(items))
+    if isinstance(spec, TextModality) and len(items) > COUNTED:
+        looked_at = range(0, len(items), -(-len(items) // COUNTED))
+        tally.notes.append(f"cut texts: counted over {len(looked_at):,} of {len(items):,}, evenly spread")
+    for at in looked_at:
+        item = items[at]
+        if isinstance(spec, AudioModality):
+            item = np.broadcast_to(np.float32(0), (round(lengths[at] * rate_of(processor)),))
+        reason = cut(item)
+        if reason is not None:
+            tally.cut_short(shorten(str(items[at]), SHOWN, placeholder=" ..."), reason)
 
 
 def empty_batch(processor: Processor, item_id: int = 0) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
 from xmodal.data.items import Items
-from xmodal.data.reading import ItemReader, augmented, empty_batch, is_augmented, lengths_of
+from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of
+from xmodal.data.tally import Tally
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import view_id
@@ -81,15 +82,19 @@ class SideReader:
         changes = is_augmented(self.spec) if self.is_live else self.stored_views > 1
         return changes or bool((self.items.count > 1).any())
 
-    def scan(self) -> tuple[np.ndarray, dict[int, str]]:
+    def scan(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
         """Lengths [n] (seconds of audio, characters of text; of a row's first item), and unusable rows with the reason.
+
+        What the tower cuts short is counted in `tally`.
 
         Audio headers are read once. Images are not looked at: whole corpora of them have no lengths worth knowing.
         """
         lengths = np.zeros(len(self.items))
         reasons: dict[int, str] = {}
         if isinstance(self.spec, TextModality):  # also where a store stands in: the batches must be the same
-            found, bad = lengths_of(self.spec, self.items.values.to_pylist())
+            texts = self.items.values.to_pylist()
+            found, bad = lengths_of(self.spec, texts)
+            count_cut(self.processor, self.spec, texts, found, tally)
             for row in range(len(self.items)) if bad else ():
                 at = self.items.of(row)
                 if not bad.keys().isdisjoint(range(at.start, at.stop)):
@@ -105,6 +110,7 @@ class SideReader:
         if isinstance(self.spec, AudioModality) and self.is_live:
             firsts = [str(self.items.value(int(item))) for item in self.items.first]
             lengths, reasons = lengths_of(self.spec, firsts, self.root)
+            count_cut(self.processor, self.spec, firsts, lengths, tally)
         return lengths, reasons
 
     def read(self, row: int, rngs: Sequence[np.random.Generator | None]) -> tuple[int, list[np.ndarray]]:

@@ -20,8 +20,8 @@ from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.image import read_image
 from xmodal.data.image_views import augment_image, is_active
-from xmodal.data.items import Items, column_of, read_pairs
-from xmodal.data.manifest import root_of, strings
+from xmodal.data.items import Items, column_of
+from xmodal.data.manifest import read_pairs, root_of, strings
 from xmodal.data.reading import UNREADABLE
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, features_of, longest_first, progress_bar

@@ -1,25 +1,28 @@
-"""Where rows may come from besides one JSONL or parquet file: a folder, a CSV, the hub. Leaves: an arrow table.
+"""Folders of data as arrow tables.
 
 folder of tars            image, text, label; indexed, never extracted (`tar_index.py`)
 folder of parquet files   memory-mapped through `datasets`
 folder of class folders   the file's path under the modality's usual name, `label`
-hub:NAME[@REVISION][:SPLIT]   any map-style data set `datasets` can load; default split: train
+
+Folders in it are searched to their depths, links to folders too (`files_under`).
 """
 
 import glob
 import logging
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.parquet as pq
 
+from xmodal.data.sources.tables import features_of, named_labels
 from xmodal.data.sources.tar_index import COMPRESSED, IMAGE_SUFFIXES, index_tars
+from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
+from xmodal.files import files_under
 
 IMAGES = IMAGE_SUFFIXES
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
@@ -28,83 +31,96 @@ SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "val
 log = logging.getLogger(__name__)
 
 
-def read_csv(path: Path) -> pa.Table:
-    """A CSV (or, by its suffix, TSV) with a header; every value stays as written.
+def read_folder(folder: Path, tally: Tally | None = None) -> pa.Table:
+    """Tars, parquet files, or class folders, by what the folder holds; what is left out goes into `tally`.
 
     Raises:
-        UserError: not a CSV.
+        UserError: it holds none of them, or nothing in them can be used.
     """
-    with path.open("rb") as file:
-        names = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    header = [name.strip('"') for name in names.split(delimiter)]
-    twice = [name for name, times in Counter(header).items() if times > 1]
-    if twice:
-        raise UserError(f"{path}: column {twice[0]!r} occurs twice in its header; rename or remove one")
-    types = dict.fromkeys(header, pa.string())
+    tally = Tally(str(folder)) if tally is None else tally
+    files = files_under(folder)
+    if _holds_tars(files):
+        return _tars(folder, tally)
+    parquet = _parquet(files)
+    if not parquet:
+        return _class_folders(folder, tally)
     try:
-        return pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}); expected a header line") from error
+        found = datasets.load_dataset("parquet", split="train", **parquet_arguments(parquet))
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise UserError(f"{folder}: its parquet files cannot be read as one: {reason}; mend or remove one") from error
+    return named_labels(found.data.table, found.features)
 
 
-def read_folder(folder: Path) -> pa.Table:
-    """Tars, parquet files, or class folders, by what the folder holds.
+def parquet_arguments(files: Sequence[Path]) -> dict[str, Any]:
+    """What `datasets.load_dataset` needs to read parquet files as one, without the columns it cannot hold (maps)."""
+    arguments: dict[str, Any] = {"data_files": {"train": [glob.escape(str(file)) for file in files]}}
+    try:
+        schema = pq.read_schema(files[0])
+    except (pa.ArrowException, OSError):
+        return arguments  # the library says what is wrong with it
+    features = features_of(schema)
+    if len(features) < len(schema.names):
+        arguments |= {"features": features, "columns": list(features)}
+    return arguments
 
-    Raises:
-        UserError: it holds none of them.
-    """
-    if _holds_tars(folder):
-        skipped: list[Bad] = []
-        rows = index_tars(folder, skipped=skipped)
-        if skipped:
-            log.warning("%s: %d samples of its tars are left out, first: %s", folder, len(skipped), listed(skipped))
-        table = pa.Table.from_pylist([dict(row) for row in rows])
-        return table.drop_columns([name for name in ("text", "label") if table[name].null_count == len(table)])
-    parquet = sorted(map(str, folder.glob("**/*.parquet")))
-    if parquet:
-        try:
-            found = datasets.load_dataset("parquet", data_files=list(map(glob.escape, parquet)), split="train")
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
-            raise UserError(
-                f"{folder}: its parquet files cannot be read as one: {reason}; mend or remove one"
-            ) from error
-        return named_labels(found.data.table, found.features)
-    return _class_folders(folder)
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The parquet files of a folder and of the folders in it, sorted."""
+    return _parquet(files_under(folder))
 
 
 def holds_class_folders(folder: Path) -> bool:
     """Would `read_folder` find class folders there, rather than tars or parquet files?"""
-    return folder.is_dir() and not any(folder.rglob("*.parquet")) and not _holds_tars(folder)
+    files = files_under(folder) if folder.is_dir() else []
+    return folder.is_dir() and not _parquet(files) and not _holds_tars(files)
 
 
-def _holds_tars(folder: Path) -> bool:
-    return any(path.name.lower().endswith((".tar", *COMPRESSED)) for path in folder.rglob("*.[tT]*"))
+def _parquet(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if file.suffix == ".parquet"]
 
 
-def _class_folders(folder: Path) -> pa.Table:
+def _holds_tars(files: Sequence[Path]) -> bool:
+    return any(file.name.lower().endswith((".tar", *COMPRESSED)) for file in files)
+
+
+def _tars(folder: Path, tally: Tally) -> pa.Table:
+    skipped: list[Bad] = []
+    rows = index_tars(folder, skipped=skipped)
+    for name, reason in skipped:
+        tally.leave_out(name, reason)
+    if not rows:
+        raise UserError(
+            f"{folder}: no sample of its tars can be used; left out: {listed(skipped) or 'nothing'}; "
+            "expected images with captions or classes, as img2dataset and webdataset write them"
+        )
+    if skipped:
+        log.warning("%s: %d samples of its tars are left out, first: %s", folder, len(skipped), listed(skipped))
+    table = pa.Table.from_pylist([dict(row) for row in rows])
+    return table.drop_columns([name for name in ("text", "label") if table[name].null_count == len(table)])
+
+
+def _class_folders(folder: Path, tally: Tally) -> pa.Table:
     rows: list[dict[str, Any]] = []
     empty, others = [], 0
-    places = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if places and {place.name.lower() for place in places} <= SPLITS:
-        raise UserError(f"{folder}: holds {', '.join(p.name for p in places)}, which are splits; name one of them")
-    for place in places:
-        files = [f for f in sorted(place.rglob("*")) if not f.is_dir() and not f.name.startswith(".")]
-        found = [f for f in files if f.suffix.lower() in IMAGES | AUDIO]
-        others += len(files) - len(found)
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if classes and {path.name.lower() for path in classes} <= SPLITS:
+        raise UserError(f"{folder}: holds {', '.join(p.name for p in classes)}, which are splits; name one of them")
+    for path in classes:
+        files = [file for file in files_under(path) if not file.name.startswith(".")]
+        found = [file for file in files if file.suffix.lower() in IMAGES | AUDIO]
+        for file in files if len(found) < len(files) else ():
+            if file.suffix.lower() not in IMAGES | AUDIO:
+                others += 1
+                tally.leave_out(str(file.relative_to(folder)), "neither image nor audio by its ending")
         if not found:
-            empty.append(place.name)
+            empty.append(path.name)
         for file in found:
             name = str(file.relative_to(folder))
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # what Python makes of bytes that are not UTF-8
                 raise UserError(f"{folder}: {name!r}: the file's name is not UTF-8; rename it")
             kind = "image" if file.suffix.lower() in IMAGES else "audio"
-            rows.append({"id": name, kind: name, "label": place.name})
+            rows.append({"id": name, kind: name, "label": path.name})
     if empty and rows:
         shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
         raise UserError(f"{folder}: {len(empty)} class folders hold no image or audio ({shown}); fill or remove them")
@@ -116,50 +132,3 @@ def _class_folders(folder: Path) -> pa.Table:
         known = ", ".join(sorted(IMAGES | AUDIO))
         log.warning("%s: %d files are left out: neither image nor audio by their endings (%s)", folder, others, known)
     return pa.Table.from_pylist(rows)
-
-
-def read_hub(name: str) -> pa.Table:
-    """`NAME[@REVISION][:SPLIT]` through `datasets.load_dataset`, memory-mapped; NAME may be a local folder.
-
-    Raises:
-        UserError: it cannot be had.
-    """
-    try:
-        found = datasets.load_dataset(**hub_parts(name))
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise UserError(f"hub:{name}: {reason}; check name, split and connection") from error
-    return named_labels(found.data.table, found.features)
-
-
-def hub_parts(name: str) -> dict[str, str | None]:
-    """`NAME[@REVISION][:SPLIT]` as arguments of `datasets.load_dataset`; a local folder's name may hold an @.
-
-    Raises:
-        UserError: no name.
-
-    Example:
-        hub_parts("cifar10:test")  # {"path": "cifar10", "revision": None, "split": "test"}
-    """
-    rest, _, split = name.partition(":")
-    place, _, revision = (rest, "", "") if Path(rest).is_dir() else rest.partition("@")
-    if not place:
-        raise UserError(f"hub:{name}: names no data set; expected hub:NAME[@REVISION][:SPLIT]")
-    return {"path": place, "revision": revision or None, "split": split or "train"}
-
-
-def named_labels(table: pa.Table, features: Mapping[str, Any]) -> pa.Table:
-    """A table of `datasets`, its columns of class numbers (or of lists of them) turned into the classes' names."""
-    for name, feature in features.items():
-        several = isinstance(feature, datasets.List | datasets.LargeList)
-        labels = feature.feature if several else feature
-        if isinstance(labels, datasets.ClassLabel) and name in table.column_names:
-
-            def named(number: int | None, names: list[str] = labels.names) -> str | None:
-                return None if number is None or number < 0 else names[number]
-
-            found = table[name].to_pylist()
-            values = [None if row is None else [*map(named, row)] for row in found] if several else [*map(named, found)]
-            kind = pa.list_(pa.string()) if several else pa.string()
-            table = table.set_column(table.column_names.index(name), name, pa.array(values, kind))
-    return table
