@@ -1,6 +1,6 @@
-"""Web captions as img2dataset downloads them: CC3M, CC12M, YFCC15M. Enters: their tars. Leaves: `OUT/train.parquet`.
+"""Web captions as img2dataset downloads them: CC3M, CC12M, YFCC15M. From their tars to `OUT/train.parquet`.
 
-The images stay in the tars, and the manifest names their places there. A row's id ends with img2dataset's key, by which
+The images stay in the tars, and the manifest has their addresses. A row's id ends with img2dataset's key, by which
 the parquet files beside the tars (address, size, licence) can be joined.
 
 What a tar holds is kept at once as a small file in `OUT/.train.parts`, so that a run that was killed goes on where it
@@ -25,7 +25,7 @@ _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": pa.string()}
 
 
 def prepare(corpus: str, root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
-    """Write `OUT/train.parquet`: `id`, `image` (a place inside a tar), `text` (the caption).
+    """Write `OUT/train.parquet`: `id`, `image` (its address in a tar), `text` (the caption).
 
     With a limit, tars are read until there are as many rows. Tars inside `OUT` are named relative to it. A manifest
     made of the same tars (names, sizes, dates) is left as it is.

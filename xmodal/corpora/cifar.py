@@ -216,7 +216,7 @@ def _parquet_rows(version: Version, path: Path, split: str) -> Iterator[dict[str
             raise UserError(f"{path}: missing column {', '.join(missing)}; found {', '.join(file.schema_arrow.names)}")
         labels = {str(label) for label in file.read(["label"])["label"].unique().to_pylist()}
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]})") from error
     kind = file.schema_arrow.field("image").type
     if not pa.types.is_struct(kind) or {kind.field(n).name for n in range(kind.num_fields)} != {"bytes", "path"}:
         raise UserError(f"{path}: column 'image' holds {kind}, expected struct<bytes: binary, path: string>")

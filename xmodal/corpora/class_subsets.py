@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from xmodal.errors import UserError
+from xmodal.files import split_lines
 
 _LISTS = {
     "imagenet": "imagenet_synsets.txt",
@@ -57,7 +58,7 @@ def load_subset(name_or_file: str | Path) -> ClassSubset:
         )
     content = path.read_bytes()
     try:
-        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in split_lines(content.decode("utf-8-sig"))]
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; expected one label a line") from None
     labels = [line for line in lines if line and not line.startswith("#")]

@@ -1,6 +1,6 @@
 """Augmented views of an image, training only: crop, RandAugment, shift, mirror.
 
-Enters: an image and what a tower takes. Leaves: uint8 [3, H, W]. Every number comes from the generator given, so that a
+Input: an image and what a tower takes. Output: uint8 [3, H, W]. Every number comes from the generator given, so that a
 view is a pure function of (seed, epoch, row). Crops: Szegedy et al. 2015 (1409.4842); RandAugment: Cubuk et al. 2020
 (1909.13719), torchvision's.
 """

@@ -1,6 +1,6 @@
-"""Rows of a stream under the names of a manifest. Enters: hub:NAME, or a folder of tars or parquet files.
+"""Rows of a stream under the names of a manifest. Input: hub:NAME, or a folder of tars or parquet files.
 
-Of local tars the headers are read, and a row names an image by its place; the rest is read through `datasets`.
+Of local tars the headers are read, and a row names an image by its address; the rest is read through `datasets`.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[st
 
 
 def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
-    """What tars hold, an image by its place; of what is left out of them the name and the reason."""
+    """What tars hold, an image by its address; of what is left out of them the name and the reason."""
     for tar in tars:
         index = scan_tar(tar, folder, folder)
         for row in index.rows:
