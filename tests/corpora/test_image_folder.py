@@ -9,8 +9,8 @@ import pytest
 from pictures import rows_of, save, skipped_of
 
 from xmodal.config.data import ImageModality
-from xmodal.corpora.image_folder import prepare
 from xmodal.corpora.image_manifest import evenly
+from xmodal.corpora.images.image_folder import prepare
 from xmodal.data.manifest import made_of, read_pairs
 from xmodal.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from pictures import rows_of, save, skipped_of
 from scipy.io import savemat
 
-from xmodal.corpora.imagenet import prepare, prepare_a, prepare_r, prepare_v2
+from xmodal.corpora.images.imagenet import prepare, prepare_a, prepare_r, prepare_v2
 from xmodal.data.image import read_image
 from xmodal.data.manifest import made_of
 from xmodal.errors import UserError

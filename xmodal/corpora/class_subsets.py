@@ -1,6 +1,6 @@
 """Class subsets: which of ImageNet's 1,000 classes a data set is scored over.
 
-Enters: a subset's name, or a file of labels. Leaves: the labels in order, with where they come from. The lists of
+Input: a subset's name, or a file of labels. Output: the labels in order, with where they come from. The lists of
 ImageNet-R and ImageNet-A (200 classes each) are read from the installed timm; ObjectNet's archive brings its own.
 """
 

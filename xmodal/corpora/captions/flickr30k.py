@@ -1,4 +1,4 @@
-"""Flickr30k: five captions an image. Enters: the token file (or `results.csv`) and the images. Leaves: one manifest.
+"""Flickr30k: five captions an image. Input: the token file (or `results.csv`) and the images. Output: one manifest.
 
 The official release has no splits; the Karpathy split, the one the papers quote, is another manifest.
 """

@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from xmodal.corpora.captions.tar_parts import PART, indexed
 from xmodal.corpora.image_manifest import fingerprint, write_manifest
-from xmodal.corpora.tar_parts import PART, indexed
 from xmodal.data.sources.tar_index import find_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError

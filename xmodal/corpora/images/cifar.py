@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100. Enters: the binary version (archive or unpacked), or parquet. Leaves: parquet with images.
+"""CIFAR-10 and CIFAR-100. Input: the binary version (archive or unpacked), or parquet. Output: parquet with images.
 
 The archives most people have are pickles, which run code when they are opened; they are never read. Images of the
 binary version are written as PNG, which loses nothing; those of a parquet file are kept as they are.
@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import IMAGE_BYTES, chosen_splits, write_manifest
+from xmodal.corpora.splits import has_splits
 from xmodal.errors import UserError
 
 SPLITS = ("train", "test")
@@ -123,8 +124,8 @@ def prepare(
     return written
 
 
-prepare_cifar10 = partial(prepare, CIFAR10)
-prepare_cifar100 = partial(prepare, CIFAR100)
+prepare_cifar10 = has_splits(*SPLITS)(partial(prepare, CIFAR10))
+prepare_cifar100 = has_splits(*SPLITS)(partial(prepare, CIFAR100))
 
 
 def _checked_md5(version: Version, archive: Path) -> str:
