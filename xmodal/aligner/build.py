@@ -9,7 +9,7 @@ from xmodal.aligner.target import MomentumTarget
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
-from xmodal.config.towers import TowerSpec
+from xmodal.config.tower import TowerSpec
 from xmodal.errors import UserError
 from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.processor import Processor

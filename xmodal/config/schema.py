@@ -17,7 +17,7 @@ from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
-from xmodal.config.towers import StoreTower, TowerSpec, trains
+from xmodal.config.tower import AnyTower
 
 
 class Rule(Spec):
@@ -84,7 +84,7 @@ class RunConfig(Spec):
     output: Path
     seed: int = Field(0, ge=0, lt=2**31)
     data: DataSpec
-    towers: dict[str, TowerSpec] = Field(min_length=1)
+    towers: dict[str, AnyTower] = Field(min_length=1)
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked
     objective: Annotated[Any, OneOrNamed(OBJECTIVES)] = Field({"kind": "cwcl"}, validate_default=True)
     targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> momentum target
@@ -94,7 +94,7 @@ class RunConfig(Spec):
 
     @field_validator("towers", mode="after")
     @classmethod
-    def _named(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
+    def _named(cls, towers: dict[str, AnyTower]) -> dict[str, AnyTower]:
         for name in towers:
             if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED:
                 raise ValueError(f"{name!r}: expected the name of a modality, such as speech: letters, digits and _")
@@ -102,8 +102,8 @@ class RunConfig(Spec):
 
     @field_validator("towers", mode="after")
     @classmethod
-    def _something_trains(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
-        if not any(trains(tower) for tower in towers.values()):
+    def _something_trains(cls, towers: dict[str, AnyTower]) -> dict[str, AnyTower]:
+        if not any(tower.trains for tower in towers.values()):
             raise ValueError("nothing to train: every tower is locked and has no head")
         return towers
 
@@ -121,7 +121,7 @@ class RunConfig(Spec):
             problems += [f"pairs: {name!r} is not one of the towers ({', '.join(self.towers)})" for name in unknown]
             if pair[0] == pair[1]:
                 problems.append(f"pairs: {pair[0]!r} is paired with itself")
-            elif not unknown and not trains(self.towers[pair[0]]):
+            elif not unknown and not self.towers[pair[0]].trains:
                 problems.append(
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
@@ -153,22 +153,20 @@ class RunConfig(Spec):
         """Augmentation that would go unseen, and views that would all be the same."""
         problems = []
         for name, tower in self.towers.items():
-            if isinstance(tower, StoreTower) and self.data.streaming:
+            if tower.is_stored and self.data.streaming:
                 problems.append(
                     f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
                 )
-            if not isinstance(tower, StoreTower) or (
-                name not in self.data.modalities and name not in STANDARD_MODALITIES
-            ):
+            if not tower.is_stored or (name not in self.data.modalities and name not in STANDARD_MODALITIES):
                 continue
             spec = self.modality(name)
             augmented = not isinstance(spec, TextModality) and spec.augment != type(spec.augment)()
-            if augmented and tower.views == 1:
+            if augmented and tower.views_stored == 1:
                 problems.append(
                     f"data.modalities.{name}.augment: towers.{name} is read from a store and sees no augmentation; "
                     f"leave it out, or (images) set towers.{name}.views"
                 )
-            if tower.views > 1 and not (augmented and isinstance(spec, ImageModality)):
+            if tower.views_stored > 1 and not (augmented and isinstance(spec, ImageModality)):
                 problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
         return problems
 

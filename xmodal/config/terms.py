@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xmodal.config.data import STANDARD_MODALITIES
-from xmodal.config.towers import StoreTower, is_locked, trains
 
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
@@ -22,7 +21,8 @@ def default_pairs(towers: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> 
     if pairs or len(towers) != 2:
         return tuple((pair[0], pair[1]) for pair in pairs)
     first, second = towers
-    if not trains(towers[first]) or (is_locked(towers[first]) and not is_locked(towers[second])):
+    one, other = towers[first], towers[second]
+    if not one.trains or (one.is_locked and not other.is_locked):
         first, second = second, first
     return ((first, second),)
 
@@ -71,7 +71,7 @@ def term_problems(config: "RunConfig") -> list[str]:
             if not least <= len(group) <= most:
                 wanted = f"{least}" if least == most else f"{least} to {most}"
                 problems.append(f"{key}: {spec.kind} is for {wanted} sides, found {len(group)} ({', '.join(group)})")
-            elif not unknown and not any(trains(config.towers[side]) for side in group if side in config.towers):
+            elif not unknown and not any(config.towers[side].trains for side in group if side in config.towers):
                 problems.append(f"{key}.on: nothing of the towers {', '.join(group)} trains")
     if not problems:
         problems = [f"towers.{side}: is in no pair; name it in pairs or take it out" for side in config.towers
@@ -96,7 +96,7 @@ def need_problems(config: "RunConfig") -> list[str]:
         if side not in config.towers:
             problems.append(f"targets.{side}: not one of the towers ({', '.join(config.towers)})")
             continue
-        if not trains(config.towers[side]):
+        if not config.towers[side].trains:
             problems.append(f"targets.{side}: nothing of this tower trains, so it is its own target; take it out")
         elif {("target", side), ("predicted", side)}.isdisjoint(wanted):
             problems.append(f"targets.{side}: no term of the objective asks for it; take it out")
@@ -116,7 +116,7 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
                 f"needs {amount} views of each item of {side}, found {given}; "
                 f"set data.modalities.{side}.training_views={amount}"
             )
-    if what == "target" and side not in config.targets and tower is not None and trains(tower):
+    if what == "target" and side not in config.targets and tower is not None and tower.trains:
         return f"needs a momentum target of {side}; set targets.{side}={{momentum: 0.996}}"
     if what == "predicted" and (side not in config.targets or config.targets[side].predictor is None):
         return f"needs a predictor of {side}; set targets.{side}={{predictor: {{kind: mlp}}}}"
@@ -133,8 +133,8 @@ def _no_store(config: "RunConfig", side: str) -> str:
             "does not go with data.leave_out_labels: the store also holds the captions of the classes "
             "left out, and would train on them as negatives"
         )
-    if not isinstance(tower, StoreTower) or trains(tower):
+    if tower is None or not tower.is_stored or tower.trains:
         return f"needs towers.{side} of kind store with an identity head: other embeddings move, or are nowhere on disk"
-    if tower.views > 1:
+    if tower.views_stored > 1:
         return f"goes with one view of each item: set towers.{side}.views=1"
     return ""

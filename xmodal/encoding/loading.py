@@ -13,15 +13,16 @@ from xmodal.aligner.aligner import Aligner
 from xmodal.aligner.build import build_towers
 from xmodal.config.data import MODALITY_OF_KIND, STANDARD_MODALITIES, ImageModality
 from xmodal.config.error_lines import error_lines
+from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import groups_of
-from xmodal.config.towers import StoreTower, TowerSpec, TransformersTower
+from xmodal.config.tower import AnyTower
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
 from xmodal.runs.weights import load_towers
-from xmodal.towers import build_tower, local_spec
+from xmodal.towers import build_tower, local_spec, without_code
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Tower
 
@@ -65,6 +66,7 @@ def load(
     folder = Path(model)
     found = read_run(folder)
     weights = kept_weights(folder)
+    _require_own(folder, found, trust_remote_code)
     local: dict[str, Any] = {
         side: _local(spec, folder / "towers" / side, trust_remote_code) for side, spec in _specs(folder, found)
     }
@@ -81,7 +83,23 @@ class _Saved(BaseModel):
     """What an encoder needs of a run's config; whatever else stands in it is for training."""
 
     model_config = ConfigDict(extra="ignore")
-    towers: dict[str, TowerSpec]
+    towers: dict[str, AnyTower]
+
+
+def _require_own(folder: Path, found: dict[str, Any], trust_remote_code: bool) -> None:
+    """Raise `UserError` where towers or heads are of code from outside xmodal; nothing of it is imported."""
+    for side, tower in found["towers"].items():
+        parts = [(TOWERS, tower)] if isinstance(tower, dict) else []
+        while parts:
+            registry, part = parts.pop()
+            kind = part.get("kind")
+            if isinstance(kind, str) and not registry.is_own(kind) and not trust_remote_code:
+                raise UserError(
+                    f"{folder}: its {side} tower needs code from outside xmodal ({registry.place(kind)}); where you "
+                    "trust it, install its package and load with trust_remote_code=True (--trust-remote-code)"
+                )
+            below = {"head": HEADS, "tower": TOWERS}
+            parts += [(below[name], value) for name, value in part.items() if name in below and isinstance(value, dict)]
 
 
 def _specs(folder: Path, found: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -95,9 +113,7 @@ def _specs(folder: Path, found: dict[str, Any]) -> list[tuple[str, Any]]:
 def _local(spec: Any, folder: Path, trust_remote_code: bool) -> Any:
     """The spec of the tower as the run folder holds it; code that came with it runs only where that is allowed."""
     local = local_spec(spec, folder)
-    if not trust_remote_code and isinstance(local, TransformersTower):
-        local = local.model_copy(update={"trust_remote_code": False})
-    return local
+    return local if trust_remote_code else without_code(local)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -137,7 +153,7 @@ def during_training(
     stores: dict[str, StoreProcessor] = {}
     for modality, spec in config.towers.items():
         processor = processors[modality]
-        if isinstance(spec, StoreTower) and isinstance(processor, StoreProcessor):
+        if spec.is_stored and isinstance(processor, StoreProcessor):
             live, live_processors[modality] = build_tower(
                 local_spec(spec, config.output / "towers" / modality), towers[modality].dim
             )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
-from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
@@ -13,6 +12,7 @@ from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run
+from xmodal.towers.from_store import StoreTower
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def open_everything(config: RunConfig, main: bool) -> Opened:
         raise UserError(f"data.train: {config.data.train} does not exist{hint}")
     checkpoint, changed = open_run(config) if main else (newest_checkpoint(config.output), [])
     for side, spec in config.towers.items():
-        if isinstance(spec, StoreTower):
+        if isinstance(spec, StoreTower.Spec):
             build_store(spec, config, side)
     return Opened(checkpoint, tuple(changed))
 
