@@ -1,6 +1,6 @@
 """`Report`: the numbers, what they were measured on, every item's outcome, tables and pictures, as one folder.
 
-Enters: records, per-item outcomes, pictures. Leaves: `predictions.parquet`, `report.json`, `report.md`, a
+Input: records, per-item outcomes, pictures. Output: `predictions.parquet`, `report.json`, `report.md`, a
 self-contained `report.html` and `figures/*.png`, replaced as a whole (see folder.py); `read_report` reads them back.
 """
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.speech_intent import SpeechIntent, class_vectors, rank_intents
+from xmodal.evaluation.classification.class_vectors import class_vectors
+from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
 from xmodal.files import write_json_lines
 from xmodal.report.report import Report
 
@@ -82,8 +82,8 @@ def table(tmp_path: Path) -> ByTable:
     return ByTable(vectors)
 
 
-def spec(folder: Path, **more: object) -> SpeechIntentEvaluator:
-    return SpeechIntentEvaluator(
+def spec(folder: Path, **more: object) -> SpeechIntent.Spec:
+    return SpeechIntent.Spec(
         test=folder / "test.jsonl", **{"examples": folder / "examples.jsonl", "prompts": "plain"} | more
     )
 
@@ -312,4 +312,4 @@ def test_intents_are_ranked_best_first(table: ByTable) -> None:
 def test_one_intent_is_no_choice(tmp_path):
     write_json_lines(tmp_path / "t.jsonl", [{"id": "1", "speech": "a.wav", "text": "go", "label": "go"}])
     with pytest.raises(UserError, match=r"t\.jsonl: one intent \(go\), expected two or more"):
-        SpeechIntent(SpeechIntentEvaluator(test=tmp_path / "t.jsonl"))
+        SpeechIntent(SpeechIntent.Spec(test=tmp_path / "t.jsonl"))

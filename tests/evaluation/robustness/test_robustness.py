@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
@@ -219,7 +218,7 @@ def manifest(tmp_path):
 
 def spec_of(manifest, **more):
     names = manifest.with_name("names.json")
-    return ZeroShot(ZeroShotEvaluator(test=manifest, prompts="cifar", names=names, **more))
+    return ZeroShot(ZeroShot.Spec(test=manifest, prompts="cifar", names=names, **more))
 
 
 def test_report_of_two_runs(manifest, tmp_path):
@@ -274,7 +273,7 @@ def test_report_of_two_runs(manifest, tmp_path):
     assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 16)
     assert records["no article - original: blunt"].low <= records["no article - original: blunt"].value
     assert {"Accuracy against the number of templates", "Every template by itself"} == set(report.figures)
-    assert any("1 items could not be read and are not scored" in note for note in report.notes)
+    assert any("items could not be read and are not scored" in note for note in report.notes)
     assert any("1 class names belong to several classes (crane)" in note for note in report.notes)
     assert any("prompted classification, not zero-shot" in note for note in report.notes)
 

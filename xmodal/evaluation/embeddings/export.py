@@ -1,6 +1,6 @@
 """Embeddings of many items as one file, for other programs and for `search.py`.
 
-Enters: an encoder, and a folder of files or a manifest. Leaves: a parquet file (columns `id`, `path` or `text`, and
+Input: an encoder, and a folder of files or a manifest. Output: a parquet file (columns `id`, `path` or `text`, and
 `embedding`, a list of D float32; what made them is in the schema's metadata under `xmodal`), or a matrix as .npy with
 the same beside it as .json. Axes: n items found, m of them readable, D embedding.
 """

@@ -1,6 +1,6 @@
 """Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `eval/probe.py` writes.
 
-Enters: an encoder, and a test set of items with texts, labels, or neither. Leaves: a `Report`. What the numbers are:
+Input: an encoder, and a test set of items with texts, labels, or neither. Output: a `Report`. What the numbers are:
 `diagnostics.py`. Axes: n pairs, D embedding.
 """
 

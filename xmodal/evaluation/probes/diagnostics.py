@@ -1,6 +1,6 @@
 """What a space of embeddings looks like, and two of them beside each other: numbers for people, not for training.
 
-Enters: z of one modality [n, D], or of two over the same n pairs. Leaves: an `Estimate`, or one value per item for
+Input: z of one modality [n, D], or of two over the same n pairs. Output: an `Estimate`, or one value per item for
 `metrics.bootstrap_interval`. Nothing of size n x n is held: rows come in blocks.
 
 What is no mean over items gets its interval from a jackknife over at most 20 groups of items (Efron and Tibshirani

@@ -1,6 +1,6 @@
 """What labels can be read off embeddings: linear probe, nearest neighbours, a few examples per class.
 
-Enters: embeddings and labels of training and test items, as given: nothing is centred or scaled. Leaves: a score per
+Input: embeddings and labels of training and test items, as given: nothing is centred or scaled. Output: a score per
 test item and class, for `ScoreSheet.score`. What is chosen (C, k) is chosen on a part of the training items; the test
 never has a say. Axes: n training items, m test items, C classes of the training labels (sorted), D embedding, S draws.
 """

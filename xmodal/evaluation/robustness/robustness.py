@@ -1,6 +1,6 @@
 """How much the choice of prompt templates matters: every subset of k templates is a classifier of its own.
 
-Enters: item embeddings z [n, D], prompt embeddings [T, C, D] (every prompt embedded once) and labels [n]. Leaves: which
+Input: item embeddings z [n, D], prompt embeddings [T, C, D] (every prompt embedded once) and labels [n]. Output: which
 items each subset gets right, and what that says of k. Protocol: "Prompt templates" in docs/evaluation.md.
 
 A subset's class vector is its unit prompts averaged and normalised, so an item's score is
