@@ -15,10 +15,11 @@ from torch.nn.functional import normalize
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.robustness import robustness
+from xmodal.evaluation.robustness import subsets
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
-from xmodal.evaluation.robustness.robustness import draw_subsets, measure, subset_answers
+from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_report import robustness_report
+from xmodal.evaluation.robustness.subsets import draw_subsets, subset_answers
 from xmodal.evaluation.statistics.metrics import paired_interval
 from xmodal.evaluation.test_sets.imagenet_names import imagenet_classes
 from xmodal.prompts import load_templates
@@ -49,7 +50,7 @@ def test_two_classes_by_hand():
 
 
 def test_every_subset_equals_a_loop(monkeypatch):
-    monkeypatch.setattr(robustness, "_TABLE", 300)  # several blocks of items
+    monkeypatch.setattr(subsets, "_TABLE", 300)  # several blocks of items
     torch.manual_seed(0)
     templates, classes, width, items = 7, 11, 16, 90
     prompts = torch.randn(templates, classes, width) * torch.rand(templates, classes, 1) + torch.randn(classes, width)

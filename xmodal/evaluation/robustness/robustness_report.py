@@ -18,8 +18,9 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
-from xmodal.evaluation.robustness.robustness import SUBSETS, mean_vectors, measure
+from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_tables import Question, write_up
+from xmodal.evaluation.robustness.subsets import SUBSETS, mean_vectors
 from xmodal.evaluation.runs.run_report import Tested, run_notes
 from xmodal.prompts import fill
 from xmodal.provenance import made_here
