@@ -1,4 +1,4 @@
-"""Where a result comes from: date, machine and the versions of the packages behind it."""
+"""Where a number was made: date, machine, versions of the packages it depends on."""
 
 import contextlib
 import importlib.metadata
@@ -20,7 +20,7 @@ def made_here() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages a result depends on."""
+    """Versions of the packages a result depends on, as far as they are installed."""
     found = {}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xmodal.config import data, evaluators, schema
+from xmodal.config import data, schema
 from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
@@ -17,7 +17,7 @@ from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 
-MODULES = (data, evaluators, schema)
+MODULES = (data, schema)
 SPECS = [
     s
     for m in MODULES

@@ -10,19 +10,22 @@ import shutil
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from xmodal.config.evaluators import EvaluatorSpec, SpeechIntentEvaluator, ZeroShotEvaluator
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS
 from xmodal.config.load import load_config
 from xmodal.config.yaml_text import read_yaml
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
-from xmodal.evaluation.evaluator import EVALUATORS, Evaluator, build_evaluator
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.evaluator import Evaluator, build_evaluator
 from xmodal.evaluation.runs.run_report import run_notes, run_report, tested
 from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report, read_report
@@ -65,14 +68,14 @@ def name_of(dataset: Path) -> str:
     return f"{place.parent.name}-{place.stem}" if place.parent.name else place.stem
 
 
-def spec_of(specs: Specs, dataset: Path) -> ZeroShotEvaluator | SpeechIntentEvaluator | None:
+def spec_of(specs: Specs, dataset: Path) -> ZeroShot.Spec | SpeechIntent.Spec | None:
     """The evaluator among `specs` that has prompts for this data set; else the first one that has any."""
-    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShotEvaluator | SpeechIntentEvaluator)]
+    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShot.Spec | SpeechIntent.Spec)]
     here = [spec for spec in prompted if os.path.realpath(spec.test) == os.path.realpath(dataset)]
     return next(iter([*here, *prompted]), None)
 
 
-def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShotEvaluator:
+def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShot.Spec:
     """The evaluator that a command line asks for; `given` may hold None for what was not said.
 
     Raises:
@@ -83,7 +86,7 @@ def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str,
         named = said["classes"]
         said["classes"] = named[0] if len(named) == 1 else tuple(named)
     try:
-        return ZeroShotEvaluator(test=dataset, items=items, trained=trained, **said)
+        return ZeroShot.Spec(test=dataset, items=items, trained=trained, **said)
     except ValidationError as error:
         raise UserError(
             "; ".join(f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors())
@@ -106,19 +109,19 @@ def read_suite(path: Path) -> Specs:
     if astray:
         raise UserError(f"{path}: {astray[0]!r}: the name of a test is that of a folder: expected one without slashes")
     try:
-        return TypeAdapter(dict[str, EvaluatorSpec]).validate_python(found)
+        return TypeAdapter(dict[str, Annotated[EvaluatorSpec, EVALUATORS]]).validate_python(found)
     except ValidationError as error:
-        raise UserError("\n".join(_suite_line(path, details) for details in error.errors())) from None
+        raise UserError("\n".join(_suite_line(path, found, details) for details in error.errors())) from None
 
 
-def _suite_line(path: Path, details: Any) -> str:
+def _suite_line(path: Path, suite: Any, details: Any) -> str:
     """What is wrong with a suite, by key as it is written; of an unknown key the nearest known one."""
-    name, *kind_and_key = map(str, details["loc"])
-    key = ".".join([name, *kind_and_key[1:]])
+    name, *keys = map(str, details["loc"])
+    key = ".".join([name, *keys])
     if details["type"] != "extra_forbidden":
         return f"{path}: {key}: {details['msg']}"
-    spec = next((s for s in EVALUATORS if s.model_fields["kind"].default == kind_and_key[0]), ZeroShotEvaluator)
-    near = get_close_matches(kind_and_key[-1], spec.model_fields, n=1)
+    spec = EVALUATORS.spec(suite[name]["kind"])
+    near = get_close_matches(keys[-1], spec.model_fields, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(spec.model_fields)}"
     return f"{path}: {key}: unknown key; {hint}"
 

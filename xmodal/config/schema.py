@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
-from xmodal.config.evaluators import EvaluatorSpec
-from xmodal.config.kinds import HEADS, OBJECTIVES
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
@@ -90,7 +90,7 @@ class RunConfig(Spec):
     targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> momentum target
     optim: OptimSpec = OptimSpec()
     train: TrainSpec = TrainSpec()
-    evaluators: dict[str, EvaluatorSpec] = Field(default_factory=dict)
+    evaluators: dict[str, Annotated[EvaluatorSpec, EVALUATORS]] = Field(default_factory=dict)
 
     @field_validator("towers", mode="after")
     @classmethod
@@ -141,9 +141,11 @@ class RunConfig(Spec):
         """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""
         problems = []
         for name, evaluator in self.evaluators.items():
-            for role in ("items", "speech", "text"):
-                modality = getattr(evaluator, role, None)
-                if modality is not None and modality not in self.towers:
+            if not isinstance(evaluator, EvaluatorSpec):  # a kind of something else, named as module:Class
+                problems.append(f"evaluators.{name}.kind: {evaluator.kind!r} is no evaluator")
+                continue
+            for role, modality in evaluator.sides().items():
+                if modality not in self.towers:
                     problems.append(
                         f"evaluators.{name}.{role}: {modality!r} is not one of the towers ({', '.join(self.towers)})"
                     )
