@@ -24,7 +24,7 @@ from xmodal.files import write_json
 
 VERSION = 1
 FINGERPRINT = ("model", "revision", "weights", "preprocessing", "data")  # what must agree, cheapest to mend first
-WAY_OUT = "run data_prep/embed_frozen.py again"
+WAY_OUT = "run xmodal embed-frozen again"
 
 
 def content_id(content: str | bytes) -> int:
@@ -80,7 +80,7 @@ class EmbeddingStore:
         folder = Path(folder)
         if not (folder / "store.json").is_file():
             found = "an unfinished store" if (folder / "progress.json").is_file() else "no store there (no store.json)"
-            raise UserError(f"{folder}: {found}; run data_prep/embed_frozen.py to make it")
+            raise UserError(f"{folder}: {found}; run xmodal embed-frozen to make it")
         info = _read_json(folder / "store.json") or {}
         sound = all(isinstance(info.get(key), int) for key in ("version", "rows", "width"))
         if not sound or not info.keys() >= set(FINGERPRINT):

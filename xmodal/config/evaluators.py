@@ -21,7 +21,7 @@ class SpeechIntentEvaluator(Spec):
     names: Path | None = None  # JSON: label -> readable name; default: underscores become spaces
     cluster: str | None = None  # manifest column whose equal values are resampled together; default: the sentence
     trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
-    synthetic: bool = False  # the speech is TTS; true in any case where data_prep/synthesize_speech.py made the test
+    synthetic: bool = False  # the speech is TTS; true in any case where xmodal synthesize made the test
     max_bad: Share = 0.01  # unreadable recordings are not scored, and counted, up to this share, then an error
     speech: str = "speech"  # the modalities' names
     text: str = "text"

@@ -202,7 +202,7 @@ LiveTower = Annotated[AnyLiveTower, Field(discriminator="kind")]
 
 
 class StoreTower(Spec):
-    """The embeddings of a locked tower, computed once (`data_prep/embed_frozen.py`) and read from `path`.
+    """The embeddings of a locked tower, computed once (`xmodal embed-frozen`) and read from `path`.
 
     `tower` says which tower they must come from; a store made otherwise is refused. A store that does not exist is
     made when training starts. The live tower still encodes new items (prompts) at evaluation time.

@@ -30,7 +30,7 @@ from xmodal.report.figures import confusion, similarity_matrix
 from xmodal.report.report import Report
 
 PICTURED = 240  # items in a similarity matrix
-SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that data_prep/synthesize_speech.py adds
+SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that xmodal synthesize adds
 
 
 @dataclass(frozen=True)
