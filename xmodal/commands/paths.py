@@ -56,11 +56,16 @@ def require_model(model: str) -> None:
         raise UserError(f"{model}: not a run folder (no config.yaml); give the folder named by `output`")
 
 
-def require_data(*paths: Path | None) -> None:
-    """Raise `UserError` for a test that is nowhere; names of the hub (`hub:NAME`) are looked up later."""
+def require_data(*paths: Path | None, hint: str | None = None) -> None:
+    """Raise `UserError` for data that are nowhere; names of the hub (`hub:NAME`) are looked up later.
+
+    Args:
+        paths: None is passed over.
+        hint: the way out; default: the nearest file.
+    """
     for path in paths:
         if path is not None and not str(path).startswith("hub:") and not path.exists():
-            raise no_such_file(path)
+            raise no_such_file(path, hint)
 
 
 def require_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ Ends by printing the evaluators' table and where the report is.
 from collections.abc import Sequence
 
 from xmodal.commands.parsing import command_parser
-from xmodal.commands.paths import find_yaml
+from xmodal.commands.paths import find_yaml, require_data
 
 DEMO = "demo_cwcl"
 
@@ -43,6 +43,9 @@ def train(name: str, overrides: Sequence[str], prepare_demo: bool = False) -> No
     config = load_config(path, overrides)
     # data named on the command line are the user's: never written to
     is_demo = prepare_demo and config.data == load_config(path).data
+
+    if not is_demo:  # of the demo they are made
+        require_data(config.data.train, hint=config.data.made_by and f"make it with: {config.data.made_by}")
 
     def prepare() -> None:
         if is_demo:
