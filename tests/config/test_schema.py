@@ -6,13 +6,13 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xmodal.config import data, evaluators, objectives, schema, towers
+from xmodal.config import data, objectives, schema, towers
 from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import Spec
 from xmodal.config.towers import LinearHead, SpeechEncoderTower, StoreTower, TransformersTower, is_locked
 
-MODULES = (data, evaluators, objectives, schema, towers)
+MODULES = (data, objectives, schema, towers)
 SPECS = [
     s
     for m in MODULES

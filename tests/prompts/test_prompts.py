@@ -148,7 +148,9 @@ def test_text_files_with_one_a_line(tmp_path: Path) -> None:
     assert load_templates(templates) == ["a photo of a {c}.", "{c}"]
     names.write_text("cat\n\ndog\n")
     assert read_names(names) == {"0": "cat", "2": "dog"}
-    assert class_names(["2", "1"], names) == ["dog", "1"]
+    assert class_names(["2", "0", "2"], names) == ["dog", "cat", "dog"]
+    with pytest.raises(UserError, match=r"1 of 2 classes have no name \(first '1'\), and 1 names are for no class"):
+        class_names(["2", "1"], names)
     templates.write_text("a photo\n")
     with pytest.raises(UserError, match=r"t\.txt: template 1, 'a photo'"):
         load_templates(templates)

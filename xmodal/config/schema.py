@@ -6,12 +6,13 @@ constructor argument names of the objects they build; a test compares names and 
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
-from xmodal.config.evaluators import EvaluatorSpec
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS
 from xmodal.config.objectives import CWCLSpec, Objective
 from xmodal.config.spec import Beta, Count, Positive, Share, Spec
 from xmodal.config.towers import StoreTower, TowerSpec, is_locked, trains
@@ -76,7 +77,7 @@ class RunConfig(Spec):
     objective: Objective = CWCLSpec()
     optim: OptimSpec = OptimSpec()
     train: TrainSpec = TrainSpec()
-    evaluators: dict[str, EvaluatorSpec] = Field(default_factory=dict)
+    evaluators: dict[str, Annotated[EvaluatorSpec, EVALUATORS]] = Field(default_factory=dict)
 
     @field_validator("towers", mode="after")
     @classmethod
@@ -128,9 +129,11 @@ class RunConfig(Spec):
         """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""
         problems = []
         for name, evaluator in self.evaluators.items():
-            for role in ("items", "speech", "text"):
-                modality = getattr(evaluator, role, None)
-                if modality is not None and modality not in self.towers:
+            if not isinstance(evaluator, EvaluatorSpec):  # a kind of something else, named as module:Class
+                problems.append(f"evaluators.{name}.kind: {evaluator.kind!r} is no evaluator")
+                continue
+            for role, modality in evaluator.sides().items():
+                if modality not in self.towers:
                     problems.append(
                         f"evaluators.{name}.{role}: {modality!r} is not one of the towers ({', '.join(self.towers)})"
                     )

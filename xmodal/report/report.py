@@ -1,6 +1,6 @@
 """`Report`: the numbers, what they were measured on, every item's outcome, tables and pictures, as one folder.
 
-Enters: records, per-item outcomes, pictures. Leaves: `predictions.parquet`, `report.json`, `report.md`, a
+Input: records, per-item outcomes, pictures. Output: `predictions.parquet`, `report.json`, `report.md`, a
 self-contained `report.html` and `figures/*.png`, replaced as a whole (see folder.py); `read_report` reads them back.
 """
 
@@ -157,7 +157,7 @@ def read_report(folder: Path) -> Report:
             title=content.get("title", "xmodal report"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{folder}: the report is damaged ({type(error).__name__}: {reason}); make it again") from error
 
 

@@ -12,15 +12,10 @@ A checkpoint is written under another name and renamed when complete; only then 
 pickled: tensors are safetensors, the rest is JSON.
 """
 
-import contextlib
-import importlib.metadata
 import itertools
 import json
-import os
-import platform
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +31,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 from xmodal.files import write_json, write_text, written_whole
-
-PACKAGES = (
-    "xmodal", "torch", "torchaudio", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
-    "datasets", "numpy", "safetensors",
-)  # fmt: skip
+from xmodal.provenance import versions
 
 
 def trained_state(aligner: Aligner) -> dict[str, Tensor]:
@@ -88,21 +79,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
-
-
-def made_here() -> dict[str, Any]:
-    """Date, machine and versions, for the provenance of a report."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": versions()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages a result depends on."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- run folders

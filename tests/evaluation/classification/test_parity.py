@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from xmodal import load
-from xmodal.config.evaluators import RetrievalEvaluator, ZeroShotEvaluator
 from xmodal.encoding.embedding import BATCH_SIZE
 from xmodal.encoding.encoder import Encoder
 from xmodal.evaluation.classification.zero_shot import ZeroShot
@@ -120,7 +119,7 @@ def spread(theirs: Any, images: Images, tokenizer: Callable[[list[str]], Tensor]
 
 
 def test_zero_shot_is_clip_benchmarks(model: Both, cifar: Cifar) -> None:
-    report = ZeroShot(ZeroShotEvaluator(test=cifar.path, prompts="cifar")).evaluate(model.ours, "cifar10", brief=True)
+    report = ZeroShot(ZeroShot.Spec(test=cifar.path, prompts="cifar")).evaluate(model.ours, "cifar10", brief=True)
     loader = DataLoader(Images(cifar.files, cifar.labels, model.transform), batch_size=BATCH_SIZE)
     expected = classification.evaluate(model.theirs, loader, model.tokenizer, CIFAR, TEMPLATES, device="cpu", amp=False)
     for metric in ("acc1", "acc5", "mean_per_class_recall"):
@@ -141,7 +140,7 @@ def test_retrieval_is_clip_benchmarks(model: Both, cifar: Cifar, tmp_path: Path)
         (tmp_path / f"{at}.png").write_bytes(file)
     rows = [{"id": str(at), "image": f"{at}.png", "text": texts} for at, texts in enumerate(captions)]
     write_json_lines(tmp_path / "pairs.jsonl", rows)
-    report = Retrieval(RetrievalEvaluator(test=tmp_path / "pairs.jsonl")).evaluate(model.ours, "pairs", brief=True)
+    report = Retrieval(Retrieval.Spec(test=tmp_path / "pairs.jsonl")).evaluate(model.ours, "pairs", brief=True)
 
     def collate(batch: list) -> tuple[Tensor, list[list[str]]]:
         return torch.stack([pixels for pixels, _ in batch]), [texts for _, texts in batch]

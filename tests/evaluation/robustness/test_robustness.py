@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.robustness import robustness
+from xmodal.evaluation.robustness import subsets
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
-from xmodal.evaluation.robustness.robustness import draw_subsets, measure, subset_answers
+from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_report import robustness_report
+from xmodal.evaluation.robustness.subsets import draw_subsets, subset_answers
 from xmodal.evaluation.statistics.metrics import paired_interval
 from xmodal.evaluation.test_sets.imagenet_names import imagenet_classes
 from xmodal.prompts import load_templates
@@ -50,7 +50,7 @@ def test_two_classes_by_hand():
 
 
 def test_every_subset_equals_a_loop(monkeypatch):
-    monkeypatch.setattr(robustness, "_TABLE", 300)  # several blocks of items
+    monkeypatch.setattr(subsets, "_TABLE", 300)  # several blocks of items
     torch.manual_seed(0)
     templates, classes, width, items = 7, 11, 16, 90
     prompts = torch.randn(templates, classes, width) * torch.rand(templates, classes, 1) + torch.randn(classes, width)
@@ -219,7 +219,7 @@ def manifest(tmp_path):
 
 def spec_of(manifest, **more):
     names = manifest.with_name("names.json")
-    return ZeroShot(ZeroShotEvaluator(test=manifest, prompts="cifar", names=names, **more))
+    return ZeroShot(ZeroShot.Spec(test=manifest, prompts="cifar", names=names, **more))
 
 
 def test_report_of_two_runs(manifest, tmp_path):
@@ -274,7 +274,7 @@ def test_report_of_two_runs(manifest, tmp_path):
     assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 16)
     assert records["no article - original: blunt"].low <= records["no article - original: blunt"].value
     assert {"Accuracy against the number of templates", "Every template by itself"} == set(report.figures)
-    assert any("1 items could not be read and are not scored" in note for note in report.notes)
+    assert any("items could not be read and are not scored" in note for note in report.notes)
     assert any("1 class names belong to several classes (crane)" in note for note in report.notes)
     assert any("prompted classification, not zero-shot" in note for note in report.notes)
 

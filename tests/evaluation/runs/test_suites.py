@@ -1,6 +1,7 @@
 """Many tests in one table: what is finished is not done again, and what has changed is."""
 
 import json
+from typing import Annotated
 
 import pytest
 import torch
@@ -9,13 +10,15 @@ from pydantic import TypeAdapter
 
 from xmodal.commands.evaluate.report import evaluate_model
 from xmodal.commands.evaluate.suite import read_suite
-from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS
 from xmodal.errors import UserError
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 
 def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
     encoder = colour_encoder()
-    specs = {name: ZeroShotEvaluator(test=folder if name == "a" else tmp_path / name) for name in "abc"}
+    specs = {name: ZeroShot.Spec(test=folder if name == "a" else tmp_path / name) for name in "abc"}
     with pytest.raises(UserError) as error:
         evaluate_model(encoder, specs, tmp_path, tmp_path / "out", resume=True)
     first, second = str(error.value).splitlines()
@@ -26,7 +29,7 @@ def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
 
 def test_a_suite_notices_a_head_labels_and_damage(folder, tmp_path):
     def run(encoder):
-        specs = {"x": ZeroShotEvaluator(test=folder)}
+        specs = {"x": ZeroShot.Spec(test=folder)}
         report, _ = evaluate_model(encoder, specs, tmp_path / "home", tmp_path / "out", resume=True)
         return report.value("acc1", "x"), encoder.towers["image"].backbone.seen
 
@@ -93,8 +96,8 @@ def test_every_mistake_of_a_suite_is_a_line(tmp_path):
 
 
 def test_kinds_of_evaluators_are_told_apart():
-    found = TypeAdapter(EvaluatorSpec).validate_python({"kind": "zero_shot", "test": "x"})
-    assert isinstance(found, ZeroShotEvaluator)
+    found = TypeAdapter(Annotated[EvaluatorSpec, EVALUATORS]).validate_python({"kind": "zero_shot", "test": "x"})
+    assert isinstance(found, ZeroShot.Spec)
 
 
 def test_a_suite_notices_other_prompts_and_other_items(folder, tmp_path):

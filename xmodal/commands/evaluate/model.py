@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from xmodal.config.error_lines import error_lines
-from xmodal.config.evaluators import EvaluatorSpec, SpeechIntentEvaluator, ZeroShotEvaluator
+from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.load import load_config
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 Specs = Mapping[str, EvaluatorSpec]
 
@@ -48,14 +50,14 @@ def name_of(dataset: Path) -> str:
     return f"{path.parent.name}-{path.stem}" if path.parent.name else path.stem
 
 
-def spec_of(specs: Specs, dataset: Path) -> ZeroShotEvaluator | SpeechIntentEvaluator | None:
+def spec_of(specs: Specs, dataset: Path) -> ZeroShot.Spec | SpeechIntent.Spec | None:
     """The evaluator among `specs` that has prompts for this data set; else the first one that has any."""
-    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShotEvaluator | SpeechIntentEvaluator)]
+    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShot.Spec | SpeechIntent.Spec)]
     here = [spec for spec in prompted if os.path.realpath(spec.test) == os.path.realpath(dataset)]
     return next(iter([*here, *prompted]), None)
 
 
-def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShotEvaluator:
+def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShot.Spec:
     """The evaluator that a command line asks for; `given` may hold None for what was not said.
 
     Raises:
@@ -66,9 +68,9 @@ def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str,
         named = said["classes"]
         said["classes"] = named[0] if len(named) == 1 else tuple(named)
     try:
-        return ZeroShotEvaluator(test=dataset, items=items, trained=trained, **said)
+        return ZeroShot.Spec(test=dataset, items=items, trained=trained, **said)
     except ValidationError as error:
-        lines = error_lines(error, said, lambda _: "command line", ZeroShotEvaluator)
+        lines = error_lines(error, said, lambda _: "command line", ZeroShot.Spec)
         raise UserError("\n".join(lines)) from None
 
 

@@ -10,8 +10,8 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import Evaluator, build_evaluator
 from xmodal.evaluation.runs.run_report import run_notes, run_report, tested
+from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report, read_report
-from xmodal.runs.checkpoint import made_here
 
 # what a suite's mean is over
 HEADLINES = (

@@ -42,13 +42,13 @@ def main(argv: list[str]) -> None:
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of
     from xmodal.commands.evaluate.report import evaluate_model
-    from xmodal.config.evaluators import RetrievalEvaluator
+    from xmodal.evaluation.retrieval.retrieval import Retrieval
 
     encoder, home, named = load_for_evaluation(options.model, options.dtype, options.embeddings)
-    specs = {name: spec for name, spec in named.items() if isinstance(spec, RetrievalEvaluator)}
+    specs = {name: spec for name, spec in named.items() if isinstance(spec, Retrieval.Spec)}
     name = "retrieval"
     if options.test:
-        spec = RetrievalEvaluator(
+        spec = Retrieval.Spec(
             test=options.test, ks=tuple(options.k), **{n: getattr(options, n) for n in of_test if n != "k"}
         )
         called = name_of(options.test)

@@ -47,7 +47,6 @@ def main(argv: list[str]) -> None:
     require_data(options.dataset)
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable, spec_of
-    from xmodal.config.evaluators import ZeroShotEvaluator
     from xmodal.evaluation.classification.zero_shot import ZeroShot
     from xmodal.evaluation.robustness.robustness_report import check_ks, robustness_report
     from xmodal.prompts import load_templates
@@ -69,7 +68,7 @@ def main(argv: list[str]) -> None:
     given["names"] = given["names"] or (own.names if own and own.test == options.dataset else None)
     classes = options.classes and (options.classes[0] if len(options.classes) == 1 else tuple(options.classes))
     flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}
-    spec = ZeroShotEvaluator(test=options.dataset, prompts=prompts, classes=classes, **given, **flags)
+    spec = ZeroShot.Spec(test=options.dataset, prompts=prompts, classes=classes, **given, **flags)
     test = ZeroShot(spec, next(iter(encoders.values())).kinds)
     report = robustness_report(encoders, test, called, options.k, not options.no_perturbations, seed=options.seed)
     report.write(out)

@@ -47,12 +47,11 @@ def main(argv: list[str]) -> None:
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of
     from xmodal.commands.evaluate.report import evaluate_model
-    from xmodal.config.evaluators import SpeechIntentEvaluator
-    from xmodal.evaluation.classification.speech_intent import rank_intents
+    from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
     from xmodal.prompts import load_templates
 
     encoder, home, specs = load_for_evaluation(str(options.run), options.dtype, options.embeddings)
-    mine = {name: spec for name, spec in specs.items() if isinstance(spec, SpeechIntentEvaluator)}
+    mine = {name: spec for name, spec in specs.items() if isinstance(spec, SpeechIntent.Spec)}
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")
         spoken = next(iter(mine.values()), None)
@@ -68,7 +67,7 @@ def main(argv: list[str]) -> None:
     if options.test:
         chosen = {"test": options.test, "examples": options.examples, "names": options.names, **prompts}
         chosen |= {} if options.max_bad is None else {"max_bad": options.max_bad}
-        spec = SpeechIntentEvaluator(**chosen, synthetic=options.synthetic, trained=options.trained)
+        spec = SpeechIntent.Spec(**chosen, synthetic=options.synthetic, trained=options.trained)
         called = name_of(options.test)
         mine, name = {called: spec}, f"speech_intent-{called}{label}"
     elif not mine:

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
 from xmodal.commands.evaluate.model import Specs
 from xmodal.config.error_lines import error_lines
-from xmodal.config.evaluators import EvaluatorSpec
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS
 from xmodal.config.yaml_text import read_mapping
 from xmodal.errors import UserError
 
@@ -29,7 +31,7 @@ def read_suite(path: Path) -> Specs:
         for name in found
         if not _IS_NAME.fullmatch(str(name))
     ]
-    suite = dict[str, EvaluatorSpec]
+    suite = dict[str, Annotated[EvaluatorSpec, EVALUATORS]]
     try:
         specs = TypeAdapter(suite).validate_python(found)
     except ValidationError as error:

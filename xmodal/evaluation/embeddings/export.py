@@ -1,6 +1,6 @@
 """Embeddings of many items as one file, for other programs and for `search.py`.
 
-Enters: an encoder, and a folder of files or a manifest. Leaves: a parquet file (columns `id`, `path` or `text`, and
+Input: an encoder, and a folder of files or a manifest. Output: a parquet file (columns `id`, `path` or `text`, and
 `embedding`, a list of D float32; what made them is in the schema's metadata under `xmodal`), or a matrix as .npy with
 the same beside it as .json. Axes: n items found, m of them readable, D embedding.
 """
@@ -25,6 +25,7 @@ from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.located import located
 from xmodal.files import write_json, written_whole
+from xmodal.prompts import lines_of, read_text
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
 FORMATS = (".parquet", ".npy")
@@ -197,7 +198,7 @@ def _lines(root: Path, files: Sequence[Path]) -> FoundItems:
     ids, values = [], []
     for file in files:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = lines_of(read_text(file))
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: not UTF-8 ({error.reason}); convert it") from error
         for number, line in enumerate(lines, start=1):

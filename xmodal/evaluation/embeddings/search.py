@@ -1,6 +1,6 @@
 """A query over stored embeddings: the items nearest to a text, or to an image or a sound.
 
-Enters: `EmbeddedItems`, the model that made them, a query. Leaves: hits, best first; as one HTML page with pictures.
+Input: `EmbeddedItems`, the model that made them, a query. Output: hits, best first; as one HTML page with pictures.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `xmodal probe` writes.
 
-Enters: an encoder, and a test set of items with texts, labels, or neither. Leaves: a `Report`. What the numbers are:
+Input: an encoder, and a test set of items with texts, labels, or neither. Output: a `Report`. What the numbers are:
 `diagnostics.py`. Axes: n pairs, D embedding.
 """
 
@@ -22,6 +22,7 @@ from xmodal.data.manifest import root_of, strings
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.evaluation.probes import diagnostics
+from xmodal.evaluation.statistics.jackknife import Estimate
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.test_sets.located import located
 from xmodal.objectives.kernels import Affine, Kernel, build_kernel
@@ -95,7 +96,7 @@ class _Diagnosis:
     base: dict[str, Any]
     n: int
 
-    def add(self, metric: str, found: diagnostics.Estimate, chance: float | None = None) -> None:
+    def add(self, metric: str, found: Estimate, chance: float | None = None) -> None:
         context = self.base | {"interval": "jackknife"}
         self.report.records.append(
             Record(self.dataset, metric, found.value, found.low, found.high, self.n, chance, context)

@@ -1,6 +1,6 @@
 """What a report on prompt templates shows: records, tables, pictures, per-item answers.
 
-Enters: what `robustness.measure` found for each run, and the test it was found on. Leaves: a `Report`.
+Input: what `robustness.measure` found for each run, and the test it was found on. Output: a `Report`.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import NEAR_PEAK, Robustness
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
@@ -31,7 +31,7 @@ class Question:
     test: LabelledItems
     classes: Classes
     templates: list[str]
-    spec: ZeroShotEvaluator
+    spec: ZeroShot.Spec
     zero_shot: bool  # none of the classes occurs in the training of any run
     notes: list[str] = field(default_factory=list)
 

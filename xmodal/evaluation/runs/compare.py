@@ -1,6 +1,6 @@
 """Two runs side by side, item by item.
 
-Enters: two reports over the same items. Leaves: a report with each run's accuracy and their difference, the interval of
+Input: two reports over the same items. Output: a report with each run's accuracy and their difference, the interval of
 which comes from resampling the same items for both. Where items, true labels or candidates differ there is nothing
 to compare, and it is refused.
 """

@@ -12,9 +12,9 @@ from xmodal.data.manifest import read_manifest, root_of, strings
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import Evaluator
+from xmodal.provenance import made_here
 from xmodal.report.figures import curves
 from xmodal.report.report import Record, Report
-from xmodal.runs.checkpoint import made_here
 from xmodal.runs.metrics_file import read_metrics
 
 DRAWN = re.compile(r"/(acc|mean_average_precision|.*recall@1$)")  # what is drawn against the step

@@ -1,7 +1,7 @@
 """Numbers out of per-item outcomes: accuracy, recall per class, the most frequent label, and how sure they are.
 
-Enters: numpy arrays over n items (`correct`: 0 to 1 or bool; `clusters`: which items belong together, such as the
-recordings of one sentence). Leaves: numbers, arrays, one table. No files, no torch.
+Input: numpy arrays over n items (`correct`: 0 to 1 or bool; `clusters`: which items belong together, such as the
+recordings of one sentence). Output: numbers, arrays, one table. No files, no torch.
 
 Intervals are of 95% and resample whole clusters; how resamples become limits: `resampling.py`. Axes: n items, m columns
 (outcomes of the same items), G clusters.

@@ -1,4 +1,4 @@
-"""Zero-shot scores where an item has several labels. Enters: scores [n, C] and truth. Leaves: a `Report`.
+"""Zero-shot scores where an item has several labels. Input: scores [n, C] and truth. Output: a `Report`.
 
 mean_average_precision: per class, the mean precision at the places of its items, items ranked by score; averaged over
 classes (as CLIP_benchmark has it, and scikit-learn's `average_precision_score`). precision@1: the share of items whose
