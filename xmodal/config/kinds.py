@@ -59,3 +59,17 @@ TEMPLATE_SETS = Registry(
     {name: f"xmodal.prompts.shipped:{name}" for name in _TEMPLATE_SETS.split()},
     "xmodal.template_sets",
 )
+
+TOWERS = Registry(
+    "tower",
+    {
+        "transformers": "xmodal.towers.from_transformers:TransformersTower",
+        "open_clip": "xmodal.towers.from_open_clip:OpenCLIPTower",
+        "timm": "xmodal.towers.from_timm:TimmTower",
+        "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
+        "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
+        "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "store": "xmodal.towers.from_store:StoreTower",
+    },
+    "xmodal.towers",
+)

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.report.report import Report
+from xmodal.towers.from_store import StoreTower
 from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
 
@@ -37,7 +37,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
     _check_metrics(sweep, configs[0])
     for config in configs:  # stores first: two runs must not make the same one at once
         for modality, tower in config.towers.items():
-            if isinstance(tower, StoreTower):
+            if isinstance(tower, StoreTower.Spec):
                 build_store(tower, config, modality)
     _train_all(sweep, planned, jobs, threads)
     return gather(sweep)

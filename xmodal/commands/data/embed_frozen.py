@@ -21,10 +21,10 @@ def main(argv: list[str]) -> None:
     path = find_yaml(options.config)
 
     from xmodal.config.load import load_config
-    from xmodal.config.towers import StoreTower
+    from xmodal.towers.from_store import StoreTower
 
     config = load_config(path, options.overrides)
-    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower)}
+    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower.Spec)}
     if not specs:
         raise UserError(f"{path}: no tower of kind store; nothing to embed")
 
