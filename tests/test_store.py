@@ -169,7 +169,7 @@ def test_damaged_or_foreign_files_are_refused(tmp_path: Path, table: tuple[np.nd
     EmbeddingStore.open(tmp_path)
     info = json.loads((tmp_path / "store.json").read_text())
     (tmp_path / "store.json").write_text(json.dumps({**info, "version": 99}))
-    refused("version 99")
+    refused(r"version 99, this xmodal reads 1 \(made by a newer xmodal: update this one, or make the store again\)")
     (tmp_path / "store.json").write_text("{")
     refused("not the description of a store")
 

@@ -9,9 +9,8 @@ import pytest
 from pictures import rows_of, skipped_of
 
 from xmodal.config.data import ImageModality, TextModality
-from xmodal.corpora.karpathy import prepare_coco, prepare_flickr30k
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import made_of, read_manifest
+from xmodal.corpora.captions.karpathy import prepare_coco, prepare_flickr30k
+from xmodal.data.manifest import made_of, read_manifest, read_pairs
 from xmodal.errors import UserError
 from xmodal.evaluation.retrieval.retrieval import Retrieval
 from xmodal.evaluation.test_sets.retrieval_pairs import read_both

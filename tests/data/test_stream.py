@@ -1,6 +1,7 @@
 """Streamed pairs: the same items as reading them whole, exact on resume, the same for every number of processes."""
 
 import io
+import itertools
 import tarfile
 
 import datasets
@@ -9,17 +10,18 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from xmodal.config.data import DataSpec, ImageAugment, ImageModality, TextModality
-from xmodal.data.side import ItemProcessor
 from xmodal.data.stream import StreamedPairs
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 MODALITIES = {"image": ImageModality(augment=ImageAugment(pad=1)), "text": TextModality()}
 
 
-class Pixels:
+class Pixels(Processor):
     kind, sample_rate, log_mel = "image", None, False
     size, interpolation = (4, 4), "bilinear"
 
@@ -30,7 +32,7 @@ class Pixels:
         return {"pixels": torch.from_numpy(np.stack(features))}
 
 
-class Ids:
+class Ids(Processor):
     sample_rate, log_mel = None, False
 
     def __init__(self, kind="text"):
@@ -77,7 +79,7 @@ def tars(tmp_path):
 
 
 def stream(path, batch_size=4, rank=0, world=1, modalities=MODALITIES, **spec):
-    processors: dict[str, ItemProcessor] = {"image": Pixels(), "text": Ids()}
+    processors: dict[str, Processor] = {"image": Pixels(), "text": Ids()}
     data = DataSpec(train=path, streaming=True, shuffle_buffer=8, **spec)
     return StreamedPairs(data, modalities, processors, 0, batch_size, rank, world)
 
@@ -201,6 +203,58 @@ def test_class_numbers_become_names_and_rows_without_a_caption_are_skipped(tmp_p
     assert {int(x) % 20 for x in batch.inputs["image"]["pixels"][:, 0, 0, 0]} == {0}
     with pytest.raises(UserError, match=r"no row of .* has the label 'cow'"):
         take(stream(tmp_path, 4, modalities=labels, leave_out_labels=("cow",)), 3)
+
+
+def test_labels_have_the_same_numbers_in_every_process(tmp_path):
+    features = {"image": datasets.Image(), "text": datasets.Value("string")}
+    rows = {"image": [{"bytes": png(10 * n), "path": None} for n in range(8)], "text": [f"{n}" for n in range(8)]}
+    (tmp_path / "named").mkdir()
+    classes = {**features, "label": datasets.ClassLabel(names=["cat", "dog"])}
+    data = datasets.Dataset.from_dict({**rows, "label": [n % 2 for n in range(8)]}, datasets.Features(classes))
+    data.to_parquet(tmp_path / "named" / "0.parquet")
+    pairs = stream(tmp_path / "named", 4)
+    assert pairs.label_names == ["cat", "dog"]
+    for batch in take(pairs, 2):
+        assert batch.labels.tolist() == [int(x) // 10 % 2 for x in batch.inputs["image"]["pixels"][:, 0].amax((1, 2))]
+    (tmp_path / "words").mkdir()
+    words = {**features, "label": datasets.Value("string")}
+    labels = [None if n == 5 else "xy"[n % 2] for n in range(8)]
+    data = datasets.Dataset.from_dict({**rows, "label": labels}, datasets.Features(words))
+    data.to_parquet(tmp_path / "words" / "0.parquet")
+    whole = take(stream(tmp_path / "words", 4), 2)
+    parts = [take(stream(tmp_path / "words", 4, rank, 2), 2) for rank in range(2)]
+    found = {}
+    for batch, *own in zip(whole, *parts, strict=True):
+        assert batch.labels.tolist() == [label for part in own for label in part.labels.tolist()]
+        found.update(
+            zip(
+                (int(x) // 10 for x in batch.inputs["image"]["pixels"][:, 0].amax((1, 2))),
+                batch.labels.tolist(),
+                strict=True,
+            )
+        )
+    assert found[5] == -1
+    assert len({found[n] for n in (0, 2, 4, 6)}) == len({found[n] for n in (1, 3, 7)}) == 1
+    assert found[0] != found[1]
+    assert min(found[0], found[1]) >= 0
+
+
+def test_a_stream_without_labels_says_so_in_every_row(tars):
+    [batch] = take(stream(tars), 1)
+    assert batch.labels.tolist() == [-1] * len(batch)
+
+
+@pytest.mark.parametrize("kind", ["tars", "parquet"])
+def test_a_worker_reads_the_same_stream(tars, tmp_path, kind):
+    if kind == "parquet":
+        for part in range(3):
+            rows = [{"image": png(n), "text": f"{n}"} for n in range(10 * part, 10 * part + 10)]
+            pd.DataFrame(rows).to_parquet(tmp_path / f"{part}.parquet")
+    pairs = stream(tmp_path if kind == "parquet" else tars, modalities=MODALITIES)
+    loader = DataLoader(pairs.iterate_from(3), batch_size=None, num_workers=1)
+    for batch, expected in zip(itertools.islice(loader, 6), take(pairs, 9)[3:], strict=True):
+        same(batch, expected)
+        assert batch.skipped == expected.skipped
 
 
 def test_classes_of_webdatasets_tars(tmp_path):

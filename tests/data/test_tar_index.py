@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xmodal.data.place import is_place, member_of, read_member
-from xmodal.data.tar_index import MAX_TEXT, index_tars, scan_tars
+from xmodal.data.sources.tar_address import is_address, member_of, read_member
+from xmodal.data.sources.tar_index import MAX_TEXT, index_tars, scan_tars
 from xmodal.errors import UserError
 
 
@@ -59,7 +59,7 @@ def test_rows_are_those_of_tarfile(tmp_path: Path, form: int) -> None:
             inside = tar.extractfile(f"{key}.jpg")
             assert inside is not None
             assert read_member(tmp_path, row["image"]) == inside.read()
-        assert is_place(row["image"])
+        assert is_address(row["image"])
 
 
 def test_a_tar_of_gnu_tar(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_any_mixture_against_a_plain_reading(tmp_path: Path, members: list[tuple
     assert {row["id"]: (read_member(tmp_path, row["image"]), row["text"]) for row in rows} == expected
 
 
-def test_places_start_at_the_manifests_folder(tmp_path: Path) -> None:
+def test_addresses_start_at_the_manifests_folder(tmp_path: Path) -> None:
     write_tar(tmp_path / "data" / "00.tar", sample("a", 1, "one"))
     write_tar(tmp_path / "data" / "more" / "00.tar", sample("a", 2, "two"))
     from_above = index_tars(tmp_path / "data", tmp_path)
@@ -225,9 +225,9 @@ def test_a_place_is_checked(tmp_path: Path) -> None:
     assert read_member(tmp_path, f"{tar}@{offset}+{size}") == picture(1)  # of an earlier version's manifest
     again = "changed since it was indexed; index it again"
     for wrong, line in {
-        "a.jpg": "not a place inside a tar; expected SHARD.tar@OFFSET",
-        f"{tar}@-5+3": "not a place",
-        f"{place}0": "not a place",
+        "a.jpg": "not an address inside a tar; expected SHARD.tar@OFFSET",
+        f"{tar}@-5+3": "not an address",
+        f"{place}0": "not an address",
         f"{tar}@{offset}+{size}+0123abcd": f"another member of {size} bytes at byte {offset}; the tar has {again}",
         f"{tar}@{offset}+{size + 1}+{check}": f"no member of {size + 1} bytes",
         f"{tar}@{offset}+{size + 1}": f"no member of {size + 1} bytes at byte {offset}; the tar has {again}",
@@ -237,7 +237,7 @@ def test_a_place_is_checked(tmp_path: Path) -> None:
         f"{tar}@512+{10**12}": "the limit is 67108864",
         f"none.tar@512+{size}": "none.tar: No such file",
     }.items():
-        assert is_place(wrong) == ("a place" not in line)
+        assert is_address(wrong) == ("an address" not in line)
         with pytest.raises(UserError) as error:
             read_member(tmp_path, wrong)
         assert line in str(error.value)
@@ -269,5 +269,5 @@ def test_a_tar_by_any_case_of_its_ending_is_read(tmp_path: Path) -> None:
     for name in ("a.TAR", "b.Tar"):
         write_tar(tmp_path / name, sample("x", 3, "text"))
     for row in index_tars(tmp_path):
-        assert is_place(row["image"])
+        assert is_address(row["image"])
         assert read_member(tmp_path, row["image"]) == picture(3)

@@ -73,3 +73,28 @@ TOWERS = Registry(
     },
     "xmodal.towers",
 )
+
+CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path written: rows}
+    "corpus",
+    {
+        "cc12m": "xmodal.corpora.captions.caption_tars:prepare_cc12m",
+        "cc3m": "xmodal.corpora.captions.caption_tars:prepare_cc3m",
+        "cifar10": "xmodal.corpora.images.cifar:prepare_cifar10",
+        "cifar100": "xmodal.corpora.images.cifar:prepare_cifar100",
+        "coco": "xmodal.corpora.captions.coco:prepare",
+        "coco_karpathy": "xmodal.corpora.captions.karpathy:prepare_coco",
+        "flickr30k": "xmodal.corpora.captions.flickr30k:prepare",
+        "flickr30k_karpathy": "xmodal.corpora.captions.karpathy:prepare_flickr30k",
+        "fsdd": "xmodal.corpora.speech.fsdd:prepare",
+        "image_folder": "xmodal.corpora.images.image_folder:prepare",
+        "imagenet": "xmodal.corpora.images.imagenet:prepare",
+        "imagenet_a": "xmodal.corpora.images.imagenet:prepare_a",
+        "imagenet_r": "xmodal.corpora.images.imagenet:prepare_r",
+        "imagenet_v2": "xmodal.corpora.images.imagenet:prepare_v2",
+        "nlu_home": "xmodal.corpora.speech.nlu_home:prepare",
+        "objectnet": "xmodal.corpora.images.objectnet:prepare",
+        "slurp": "xmodal.corpora.speech.slurp:prepare",
+        "yfcc15m": "xmodal.corpora.captions.caption_tars:prepare_yfcc15m",
+    },
+    "xmodal.corpora",
+)

@@ -1,4 +1,4 @@
-"""Training views of log-mel features. Enters: [T, F] float32, standardised per utterance. Leaves: another such view.
+"""Training views of log-mel features. Input: [T, F] float32, standardised per utterance. Output: another such view.
 
 The steps come in a fixed order: speed, mel_warp, mel_roll (what moves), floor, tilt, noise (what is added), frequency
 masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised features
@@ -12,12 +12,7 @@ from xmodal.config.data import SpeechAugment
 
 def is_active(spec: SpeechAugment) -> bool:
     """Does this spec change anything?"""
-    amounts = (
-        spec.frequency_masks * spec.frequency_width,
-        spec.time_masks * spec.time_share,
-        *(spec.mel_roll, spec.mel_warp, spec.speed, spec.floor, spec.tilt, spec.noise),
-    )
-    return any(amount > 0 for amount in amounts)
+    return spec.is_active
 
 
 def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from xmodal.data.audio import as_waveform, read_audio
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.side import UNREADABLE
+from xmodal.data.reading import UNREADABLE
 from xmodal.encoding.embedding import BATCH_SIZE, Features, embed
 from xmodal.encoding.kept import Embedded, KeptEmbeddings
 from xmodal.errors import UserError

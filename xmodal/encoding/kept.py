@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xmodal.data.place import file_of
+from xmodal.data.sources.tar_address import file_of
 from xmodal.files import written_whole
 
 Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [m, D], positions kept [m], (position, reason) skipped

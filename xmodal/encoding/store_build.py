@@ -18,14 +18,14 @@ from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
 from xmodal.config.schema import RunConfig
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.image import read_image
-from xmodal.data.image_views import ImageProcessor, augment_image, is_active
-from xmodal.data.items import Items, column_of, read_pairs
-from xmodal.data.manifest import root_of, strings
-from xmodal.data.side import UNREADABLE
+from xmodal.data.image_views import augment_image, is_active
+from xmodal.data.items import Items, column_of
+from xmodal.data.manifest import read_pairs, root_of, strings
+from xmodal.data.reading import UNREADABLE
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, features_of, longest_first, progress_bar
 from xmodal.errors import UserError
-from xmodal.processor import Processor
+from xmodal.processor import ImageProcessor, Processor
 from xmodal.store import EmbeddingStore, StoreWriter, content_id, data_digest, view_id
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreTower

@@ -17,14 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from xmodal.config.data import MODALITY_OF_KIND
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import root_of, strings
-from xmodal.data.sources import AUDIO, IMAGES
+from xmodal.data.manifest import read_pairs, root_of, strings
+from xmodal.data.sources.folders import AUDIO, IMAGES
 from xmodal.data.unusable import listed
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.located import located
-from xmodal.files import write_json, written_whole
+from xmodal.files import files_under, write_json, written_whole
 from xmodal.prompts import lines_of, read_text
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
@@ -85,10 +84,11 @@ def find_items(source: Path, modality: str, kind: str, column: str | None = None
     """
     suffixes = SUFFIXES[kind]
     if source.is_dir():
-        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        there = files_under(source)
+        files = [file for file in there if file.suffix.lower() in suffixes]
         if files:
             return _lines(source, files) if kind == "text" else _files(source, files)
-        if not any(source.glob("*.tar")) and not any(source.rglob("*.parquet")):
+        if not any(file.suffix.lower() in (".tar", ".parquet") for file in there):
             raise UserError(f"{source}: no {kind} in it; expected files ending in {', '.join(sorted(suffixes))}")
     elif kind == "text" and source.suffix.lower() == ".txt" and source.is_file():
         return _lines(source.parent, [source])

@@ -1,14 +1,14 @@
 """8,847 home-assistant utterances (text) with 64 intents: training text for spoken-intent runs.
 
-Enters: a folder holding `utterances.jsonl` with rows `{id, scenario, action, text}` (CC BY 4.0; the sentences of
-SLURP devel and test are not among them). Leaves: `texts.jsonl`, to be voiced by `xmodal synthesize`; it
+Input: a folder holding `utterances.jsonl` with rows `{id, scenario, action, text}` (CC BY 4.0; the sentences of
+SLURP devel and test are not among them). Output: `texts.jsonl`, to be voiced by `xmodal synthesize`; it
 also serves as the sentences behind class means.
 """
 
 from pathlib import Path
 
 from xmodal.corpora.image_manifest import evenly
-from xmodal.corpora.rows import read_rows
+from xmodal.corpora.speech.rows import read_rows
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
 

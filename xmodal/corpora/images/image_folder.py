@@ -1,4 +1,4 @@
-"""Any folder of class folders: `ROOT/<class>/<image>`. Leaves `OUT/images.parquet`, the folder's name as the label.
+"""Any folder of class folders: `ROOT/<class>/<image>`. Output: `OUT/images.parquet`, the folder's name as the label.
 
 The readers of ImageNet and its relatives, which come as such folders, build on `labelled_images`.
 """
@@ -92,8 +92,8 @@ def labelled_images(
     home = reference(root, manifest)
     for row in evenly(len(found), limit):
         folder_name, name = found[row]
-        place = os.path.join(home, folder_name, name)  # noqa: PTH118 (a million Paths are slow)
-        yield {"id": f"{folder_name}/{name}", "image": place, "label": label_of(folder_name)}
+        image = os.path.join(home, folder_name, name)  # noqa: PTH118 (a million Paths are slow)
+        yield {"id": f"{folder_name}/{name}", "image": image, "label": label_of(folder_name)}
 
 
 def _is_utf8(name: str) -> bool:

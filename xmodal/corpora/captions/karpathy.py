@@ -1,11 +1,11 @@
 """COCO captions and Flickr30k in Karpathy's split (Karpathy and Fei-Fei, CVPR 2015), the one retrieval is quoted on.
 
-Enters: `dataset_coco.json` or `dataset_flickr30k.json` as published, beside the images:
+Input: `dataset_coco.json` or `dataset_flickr30k.json` as published, beside the images:
 
     ROOT/dataset_coco.json       ROOT/train2014/*.jpg, ROOT/val2014/*.jpg
     ROOT/dataset_flickr30k.json  ROOT/flickr30k-images/*.jpg (or ROOT/images)
 
-Leaves: `OUT/SPLIT.parquet` for each split (train, restval in COCO, val, test), a row per caption, all captions of an
+Output: `OUT/SPLIT.parquet` for each split (train, restval in COCO, val, test), a row per caption, all captions of an
 image one after the other, and where images are missing `OUT/SPLIT.skipped.jsonl`. The test splits are COCO's 5,000 and
 Flickr30k's 1,000 images; results on an incomplete one cannot be compared with published ones.
 """
@@ -22,6 +22,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import image_files, reference, sha256_of, write_manifest
+from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -41,11 +42,13 @@ class _Image:
     captions: list[tuple[str, str]]
 
 
+@has_splits(*SPLITS)
 def prepare_coco(root: Path, out: Path, limit: int | None = None, splits: Sequence[str] = ()) -> dict[Path, int]:
     """Write COCO's manifests; see `prepare`."""
     return prepare(root, "coco", out, limit, splits)
 
 
+@has_splits(*(split for split in SPLITS if split != "restval"))
 def prepare_flickr30k(root: Path, out: Path, limit: int | None = None, splits: Sequence[str] = ()) -> dict[Path, int]:
     """Write Flickr30k's manifests; see `prepare`."""
     return prepare(root, "flickr30k", out, limit, splits)
@@ -110,8 +113,8 @@ def _rows(images: list[_Image], homes: dict[Path, str], limit: int | None, split
     total = sum(len(image.captions) for image in images)
     left = total if limit is None else min(limit, total)
     for (image, number, text), _ in zip(captions, tqdm(range(left), desc=split, unit="caption", delay=2), strict=False):
-        place = os.path.join(homes[image.path.parent], image.path.name)  # noqa: PTH118
-        yield {"id": number, "image": place, "image_id": image.path.name, "text": text, "text_id": number}
+        file = os.path.join(homes[image.path.parent], image.path.name)  # noqa: PTH118
+        yield {"id": number, "image": file, "image_id": image.path.name, "text": text, "text_id": number}
 
 
 def _source(images: list[_Image], skipped: list[Bad], homes: dict[Path, str]) -> str:

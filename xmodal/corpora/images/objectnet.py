@@ -1,6 +1,6 @@
 """ObjectNet: objects in unusual places and poses; the classes that overlap ImageNet's (113 in version 1.0).
 
-Enters: `objectnet-1.0` as unpacked, with its own mappings. Leaves: `OUT/test.parquet`. The images stay as they are; the
+Input: `objectnet-1.0` as unpacked, with its own mappings. Output: `OUT/test.parquet`. The images stay as they are; the
 manifest names them without the red border that marks them as a test (`FILE@inset2`: two pixels on every side, as the
 evaluations of ObjectNet in use cut them). Labels are in lower case, as they stand in the prompts of those evaluations.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xmodal.corpora.image_folder import COLUMNS, class_folders, labelled_images
 from xmodal.corpora.image_manifest import TEXTS, chosen_splits, fingerprint, sha256_of, write_manifest
+from xmodal.corpora.images.image_folder import COLUMNS, class_folders, labelled_images
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 

@@ -1,6 +1,6 @@
-"""COCO captions 2017: about five captions an image. Enters: the annotations and image folders as unpacked.
+"""COCO captions 2017: about five captions an image. Input: the annotations and image folders as unpacked.
 
-Leaves: `OUT/train.parquet` and `OUT/val.parquet`, a row for each image. Retrieval on the Karpathy test split, the one
+Output: `OUT/train.parquet` and `OUT/val.parquet`, a row for each image. Retrieval on the Karpathy test split, the one
 the papers quote, is another manifest.
 """
 
@@ -23,6 +23,7 @@ from xmodal.corpora.image_manifest import (
     sha256_of,
     write_manifest,
 )
+from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -31,6 +32,7 @@ SPLITS = ("train", "val")
 _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": TEXTS}
 
 
+@has_splits(*SPLITS)
 def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[str] = ()) -> dict[Path, int]:
     """Write a manifest for each split there: `id` (COCO's image id), `image`, `text` (the list of its captions).
 

@@ -1,4 +1,4 @@
-"""Flickr30k: five captions an image. Enters: the token file (or `results.csv`) and the images. Leaves: one manifest.
+"""Flickr30k: five captions an image. Input: the token file (or `results.csv`) and the images. Output: one manifest.
 
 The official release has no splits; the Karpathy split, the one the papers quote, is another manifest.
 """
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from xmodal.corpora.image_manifest import TEXTS, fingerprint, image_files, reference, sha256_of, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.files import split_lines
 
 _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": TEXTS}
 _CAPTIONS = ("results_20130124.token", "results.csv")
@@ -74,7 +75,7 @@ def _read(path: Path, skipped: list[Bad]) -> dict[str, dict[int, str]]:
     is_csv = path.suffix == ".csv"
     found: dict[str, dict[int, str]] = defaultdict(dict)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = split_lines(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); expected Flickr30k's captions") from error
     for number, line in enumerate(lines, start=1):

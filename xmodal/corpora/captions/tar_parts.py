@@ -1,4 +1,4 @@
-"""Many tars indexed so that a killed run goes on where it was. Enters: tars. Leaves: what each holds, in their order.
+"""Many tars indexed so that a killed run goes on where it was. From tars to what each holds, in their order.
 
 What was found in a tar is kept at once, whole, in a file of its own: NAME-KEY.json, KEY made of the tar's name, size
 and date. A tar that has one is not opened again; one that holds nothing is.
@@ -16,17 +16,17 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import reference
-from xmodal.data.tar_index import scan_tar
+from xmodal.data.sources.tar_index import scan_tar
 from xmodal.data.unusable import Bad
 from xmodal.files import write_text
 
 PART = "*-????????????????.json*"  # what the kept files are called, and what is left of one in the writing
 
-_FORM = 2  # of a kept file, and of what is read out of a tar; another one is not read
+_FORM = 3  # of a kept file, and of what is read out of a tar; another one is not read
 
 
 class Row(NamedTuple):
-    """One image: its id, its place from the folder of the manifest, and its caption."""
+    """One image: its id, its address from the folder of the manifest, and its caption."""
 
     id: str
     image: str

@@ -1,6 +1,6 @@
 """SLURP (Bastianelli et al., EMNLP 2020): spoken-language understanding. Its devel sentences, and its official score.
 
-Enters: the published annotations (`devel.jsonl`, `test.jsonl`; text CC BY 4.0) and prediction files. Leaves: the
+Input: the published annotations (`devel.jsonl`, `test.jsonl`; text CC BY 4.0) and prediction files. Output: the
 devel sentences to be voiced, and micro-F1 of predictions. The intent is always `scenario + "_" + action`: the raw
 `intent` field of the annotations differs from it on 37 test rows.
 """
@@ -8,7 +8,7 @@ devel sentences to be voiced, and micro-F1 of predictions. The intent is always 
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from xmodal.corpora.rows import read_rows
+from xmodal.corpora.speech.rows import read_rows
 from xmodal.errors import UserError
 from xmodal.files import write_json, write_json_lines
 from xmodal.prompts import readable

@@ -1,4 +1,4 @@
-"""ImageNet-1k, ImageNet-V2, ImageNet-R and ImageNet-A. Enters: the folders as unpacked. Leaves: manifests by wnid.
+"""ImageNet-1k, ImageNet-V2, ImageNet-R and ImageNet-A. Input: the folders as unpacked. Output: manifests by wnid.
 
 Of ImageNet-1k also the archives themselves, read in place. The label is the wnid (`n01440764`) in all of them, so that
 one list of names and one subset serve the four.
@@ -12,7 +12,6 @@ from typing import Any
 from tqdm import tqdm
 
 from xmodal.corpora.class_subsets import load_subset
-from xmodal.corpora.image_folder import COLUMNS, class_folders, labelled_images
 from xmodal.corpora.image_manifest import (
     chosen_splits,
     evenly,
@@ -22,7 +21,9 @@ from xmodal.corpora.image_manifest import (
     sha256_of,
     write_manifest,
 )
-from xmodal.corpora.imagenet_tars import Member, members, members_of_tars
+from xmodal.corpora.images.image_folder import COLUMNS, class_folders, labelled_images
+from xmodal.corpora.images.imagenet_tars import Member, members, members_of_tars
+from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -38,6 +39,7 @@ _V2_FOLDER = "imagenetv2-matched-frequency-format-val"
 _WNID_FOLDERS = "class folders named by wnid, such as n01440764"
 
 
+@has_splits(*SPLITS)
 def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[str] = ()) -> dict[Path, int]:
     """Write `OUT/train.parquet` and `OUT/val.parquet` (`id`, `image`, `label`), each where `ROOT` has the images.
 
@@ -53,28 +55,28 @@ def prepare(root: Path, out: Path, limit: int | None = None, splits: Sequence[st
     Example:
         prepare(Path("data/imagenet"), Path("runs/data/imagenet"), splits=["val"])
     """
-    places = {
+    sources = {
         split: archive if (root / archive).is_file() and not (root / split).is_dir() else split
         for split, archive in _ARCHIVES.items()
     }
     written: dict[Path, int] = {}
-    for split in chosen_splits(root, splits, {split: [place] for split, place in places.items()}):
+    for split in chosen_splits(root, splits, {split: [name] for split, name in sources.items()}):
         skipped: list[Bad] = []
-        path, place = out / f"{split}.parquet", root / places[split]
+        path, source_path = out / f"{split}.parquet", root / sources[split]
         made: dict[str, Any] = {"corpus": "imagenet", "limit": limit}
-        tars = [place] if place.is_file() else _class_tars(place)
+        tars = [source_path] if source_path.is_file() else _class_tars(source_path)
         if split == "train" and tars:
             rows = _from_class_tars(tars, path, limit, skipped)
             made["source"] = fingerprint(path, files=tars)
-        elif split == "val" and (tars or any(_VAL_NAME.fullmatch(file.name) for file in place.iterdir())):
+        elif split == "val" and (tars or any(_VAL_NAME.fullmatch(file.name) for file in source_path.iterdir())):
             labels = _val_labels(root / _DEVKIT)
-            rows = _flat(place, labels, path, limit, skipped)
+            rows = _flat(source_path, labels, path, limit, skipped)
             made |= {"labels_from": _TRUTH, "labels_sha256": sha256_of(root / _DEVKIT / _TRUTH)}
             devkit = [root / _DEVKIT / name for name in (_TRUTH, _META)]
-            made["source"] = fingerprint(path, [] if tars else [place], [*tars, *devkit])
+            made["source"] = fingerprint(path, [] if tars else [source_path], [*tars, *devkit])
         else:
-            rows = labelled_images(place, path, limit, skipped, _wnid, _WNID_FOLDERS, CLASSES)
-            made["source"] = fingerprint(path, class_folders(place))
+            rows = labelled_images(source_path, path, limit, skipped, _wnid, _WNID_FOLDERS, CLASSES)
+            made["source"] = fingerprint(path, class_folders(source_path))
         written |= write_manifest(path, COLUMNS, rows, skipped, made, exact=bool(tars))
     return written
 
@@ -166,19 +168,19 @@ def _from_class_tars(
     home = Path(reference(tars[0].parent, manifest))
     images = [(wnid, member) for wnid in sorted(found) for member in sorted(found[wnid])]
     for row in evenly(len(images), limit):
-        wnid, (name, place) = images[row]
-        yield {"id": f"{wnid}/{name}", "image": str(home / place), "label": wnid}
+        wnid, (name, source) = images[row]
+        yield {"id": f"{wnid}/{name}", "image": str(home / source), "label": wnid}
 
 
 def _flat(
-    place: Path, labels: list[str], manifest: Path, limit: int | None, skipped: list[Bad]
+    source: Path, labels: list[str], manifest: Path, limit: int | None, skipped: list[Bad]
 ) -> Iterator[dict[str, Any]]:
     """Rows of a folder or a tar that holds the validation images, `ILSVRC2012_val_00000001.JPEG` and on."""
     bad: list[Bad] = []
-    usable = members(place, bad) if place.is_file() else [(name, name) for name in image_files(place, bad)]
+    usable = members(source, bad) if source.is_file() else [(name, name) for name in image_files(source, bad)]
     skipped += bad
-    home = Path(reference(place.parent if place.is_file() else place, manifest))
-    rows: list[tuple[str, str, str]] = []  # label, name, place
+    home = Path(reference(source.parent if source.is_file() else source, manifest))
+    rows: list[tuple[str, str, str]] = []  # label, name, source
     missing = set(range(1, len(labels) + 1))
     numbers = [_VAL_NAME.search(item) for item, _ in bad]
     missing -= {int(match[1]) for match in numbers if match}  # there, and listed already
@@ -186,7 +188,7 @@ def _flat(
         match = _VAL_NAME.fullmatch(name)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(labels):
-            skipped.append((str(place / name), "not an image of the validation set"))
+            skipped.append((str(source / name), "not an image of the validation set"))
             continue
         missing.discard(number)
         rows.append((labels[number - 1], name, where))

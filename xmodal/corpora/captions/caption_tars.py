@@ -1,6 +1,6 @@
-"""Web captions as img2dataset downloads them: CC3M, CC12M, YFCC15M. Enters: their tars. Leaves: `OUT/train.parquet`.
+"""Web captions as img2dataset downloads them: CC3M, CC12M, YFCC15M. From their tars to `OUT/train.parquet`.
 
-The images stay in the tars, and the manifest names their places there. A row's id ends with img2dataset's key, by which
+The images stay in the tars, and the manifest has their addresses. A row's id ends with img2dataset's key, by which
 the parquet files beside the tars (address, size, licence) can be joined.
 
 What a tar holds is kept at once as a small file in `OUT/.train.parts`, so that a run that was killed goes on where it
@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from xmodal.corpora.captions.tar_parts import PART, indexed
 from xmodal.corpora.image_manifest import fingerprint, write_manifest
-from xmodal.corpora.tar_parts import PART, indexed
-from xmodal.data.tar_index import COMPRESSED, scan_tars
+from xmodal.data.sources.tar_index import find_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -25,7 +25,7 @@ _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": pa.string()}
 
 
 def prepare(corpus: str, root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
-    """Write `OUT/train.parquet`: `id`, `image` (a place inside a tar), `text` (the caption).
+    """Write `OUT/train.parquet`: `id`, `image` (its address in a tar), `text` (the caption).
 
     With a limit, tars are read until there are as many rows. Tars inside `OUT` are named relative to it. A manifest
     made of the same tars (names, sizes, dates) is left as it is.
@@ -56,10 +56,9 @@ prepare_yfcc15m = partial(prepare, "yfcc15m")
 
 def _tars(root: Path) -> list[Path]:
     """The tars of a folder and of those in it, sorted; or the one given."""
-    tars = [root] if root.is_file() else sorted(path for path in root.rglob("*.tar") if path.is_file())
-    if not tars or any(path.name.lower().endswith(COMPRESSED) for path in root.rglob("*.t*")):
-        next(scan_tars(root))  # raises, and says which
-        raise UserError(f"{root}: no such folder; expected tars as img2dataset writes them")
+    tars = find_tars(root)
+    if not tars:
+        raise UserError(f"{root}: no .tar there; expected tars as img2dataset writes them (00000.tar, ...)")
     return tars
 
 

@@ -1,7 +1,7 @@
 """Free Spoken Digit Dataset: six leave-one-speaker-out folds.
 
-Enters: a folder holding `recordings/{digit}_{speaker}_{take}.wav`, 10 digits x 6 speakers x 50 takes, human speech,
-8 kHz (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0). Leaves: `OUT/<speaker>/train.jsonl`, the other
+Input: a folder holding `recordings/{digit}_{speaker}_{take}.wav`, 10 digits x 6 speakers x 50 takes, human speech,
+8 kHz (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0). Output: `OUT/<speaker>/train.jsonl`, the other
 five speakers, and `OUT/<speaker>/test.jsonl`, that speaker alone. The corpus' official test set (takes 0-4) shares
 its speakers with training and says little about a new voice; it is not made.
 """

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100. Enters: the binary version (archive or unpacked), or parquet. Leaves: parquet with images.
+"""CIFAR-10 and CIFAR-100. Input: the binary version (archive or unpacked), or parquet. Output: parquet with images.
 
 The archives most people have are pickles, which run code when they are opened; they are never read. Images of the
 binary version are written as PNG, which loses nothing; those of a parquet file are kept as they are.
@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import IMAGE_BYTES, chosen_splits, write_manifest
+from xmodal.corpora.splits import has_splits
 from xmodal.errors import UserError
 
 SPLITS = ("train", "test")
@@ -123,8 +124,8 @@ def prepare(
     return written
 
 
-prepare_cifar10 = partial(prepare, CIFAR10)
-prepare_cifar100 = partial(prepare, CIFAR100)
+prepare_cifar10 = has_splits(*SPLITS)(partial(prepare, CIFAR10))
+prepare_cifar100 = has_splits(*SPLITS)(partial(prepare, CIFAR100))
 
 
 def _checked_md5(version: Version, archive: Path) -> str:
@@ -216,7 +217,7 @@ def _parquet_rows(version: Version, path: Path, split: str) -> Iterator[dict[str
             raise UserError(f"{path}: missing column {', '.join(missing)}; found {', '.join(file.schema_arrow.names)}")
         labels = {str(label) for label in file.read(["label"])["label"].unique().to_pylist()}
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]})") from error
     kind = file.schema_arrow.field("image").type
     if not pa.types.is_struct(kind) or {kind.field(n).name for n in range(kind.num_fields)} != {"bytes", "path"}:
         raise UserError(f"{path}: column 'image' holds {kind}, expected struct<bytes: binary, path: string>")

@@ -1,4 +1,4 @@
-"""ImageNet's archives read in place. Enters: tars of images, or a tar of such tars. Leaves: names, and places in them.
+"""ImageNet's archives read in place. Input: tars of images, or a tar of such tars. Output: names and addresses.
 
     ILSVRC2012_img_val.tar     ILSVRC2012_val_00000001.JPEG, ...
     n01440764.tar              n01440764_10026.JPEG, ...
@@ -7,19 +7,19 @@
 Nothing is unpacked. Reading 1,281,167 headers takes a minute or two of CPU.
 """
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
-from xmodal.data.place import Member as Place
-from xmodal.data.place import check_of
-from xmodal.data.tar_index import IMAGE_SUFFIXES
+from xmodal.data.sources.tar_address import Member as Address
+from xmodal.data.sources.tar_address import check_of
+from xmodal.data.sources.tar_headers import BLOCK, TarHeaders
+from xmodal.data.sources.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad
 
-Member = tuple[str, str]  # an image's name, and its place with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK
+Member = tuple[str, str]  # an image's name, and its address with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK
 
 
 def members(tar: Path, skipped: list[Bad]) -> list[Member]:
@@ -61,28 +61,15 @@ def _images(tar: Path, file: BinaryIO, start: int, end: int, where: str, skipped
         if reason:
             skipped.append((f"{where}: {name}", reason))
         else:
-            file.seek(offset - tarfile.BLOCKSIZE)  # tarfile goes back to where it was by itself
-            found.append((name, str(Place(tar.name, offset, size, check_of(file.read(tarfile.BLOCKSIZE))))))
+            file.seek(offset - BLOCK)  # tarfile goes back to where it was by itself
+            found.append((name, str(Address(tar.name, offset, size, check_of(file.read(BLOCK))))))
     return found
 
 
 def _headers(file: BinaryIO, start: int, end: int, where: str, skipped: list[Bad]) -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of every file in the tar that lies between two bytes of `file`."""
-    file.seek(start)
-    after = start
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as opened:
-            while (member := opened.next()) is not None:
-                opened.members.clear()  # type: ignore[attr-defined]  # it keeps every header otherwise
-                if member.offset_data + member.size > end:
-                    break
-                after = opened.offset
-                if member.isfile():
-                    yield PurePosixPath(member.name).name, member.offset_data, member.size
-    except tarfile.TarError:
-        pass
-    file.seek(after)
-    mark = file.read(tarfile.BLOCKSIZE)
-    if after == start or after + len(mark) > end or mark != bytes(tarfile.BLOCKSIZE):  # no end of a tar
-        reason = "not an uncompressed tar" if after == start else f"cut off or broken at byte {after - start}"
-        skipped.append((where, f"{reason}; what comes before is kept"))
+    headers = TarHeaders(file, start, end)
+    for member in headers:
+        yield PurePosixPath(member.name).name, member.offset_data, member.size
+    if headers.wrong:
+        skipped.append((where, f"{headers.wrong}; what comes before is kept"))
