@@ -225,7 +225,7 @@ def test_wrong_file(write: Any, text: str, line: str) -> None:
 def test_missing_files(write: Any, tmp_path: Path) -> None:
     near = write(RUN, "demo_cwcl.yaml")
     assert lines_of(tmp_path / "demo_cwlc.yaml") == [f"no such file; did you mean {near}?"]
-    assert lines_of(tmp_path / "none" / "a.yaml") == ["no such file; there: no YAML file"]
+    assert lines_of(tmp_path / "none" / "a.yaml") == ["no such file; there: no .yaml file"]
     assert lines_of(tmp_path) == ["is a folder, expected a YAML file"]
     base = write(RUN, "base/speech.yaml")
     path = write("base: base/spech.yaml\n")

@@ -133,7 +133,7 @@ def find_report(run: Path) -> Path:
         if (folder / INDEX).is_file() or (folder / ".report.ready").is_dir():
             return folder
     found = "no report there (report.json)" if run.is_dir() else "no such folder"
-    raise UserError(f"{run}: {found}; expected a run folder or a report folder: make one with a script in eval/")
+    raise UserError(f"{run}: {found}; expected a run folder or a report folder: make one, as with xmodal zero-shot")
 
 
 def read_report(folder: Path) -> Report:
@@ -144,7 +144,7 @@ def read_report(folder: Path) -> Report:
     folder = Path(folder)
     finish(folder)
     if not (folder / INDEX).is_file():
-        raise UserError(f"{folder}: no report there (no {INDEX}); make one with a script in eval/")
+        raise UserError(f"{folder}: no report there (no {INDEX}); make one, as with xmodal zero-shot")
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         return Report(

@@ -214,7 +214,7 @@ def test_search_wants_the_model_that_made_them(photos: Path) -> None:
 
 
 def test_not_embeddings(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.parquet: no such file; make it with eval/embed\.py"):
+    with pytest.raises(UserError, match=r"x\.parquet: no such file; make it with xmodal embed"):
         read_embeddings(tmp_path / "x.parquet")
     (tmp_path / "x.parquet").write_text("text")
     with pytest.raises(UserError, match=r"x\.parquet: holds no embeddings of xmodal"):

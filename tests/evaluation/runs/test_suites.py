@@ -8,7 +8,8 @@ import torch
 from colours import colour_encoder, save_image
 from pydantic import TypeAdapter
 
-from xmodal.commands.from_scripts import evaluate_model, read_suite
+from xmodal.commands.evaluate.report import evaluate_model
+from xmodal.commands.evaluate.suite import read_suite
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS
 from xmodal.errors import UserError
@@ -57,14 +58,14 @@ def test_a_suite_goes_on_where_it_was(folder, tmp_path):
     evaluate_model(again, specs, tmp_path, out, resume=True)
     assert again.towers["image"].backbone.seen == 0
     (tmp_path / "bad.yaml").write_text("all: {kind: zero_shots, test: x}\n")
-    with pytest.raises(UserError, match=r"all: .*zero_shots"):
+    with pytest.raises(UserError, match=r"all\.kind: .*zero_shots"):
         read_suite(tmp_path / "bad.yaml")
 
 
 @pytest.mark.parametrize(
     ("suite", "message"),
     [
-        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean prompts\?"),
+        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean a\.prompts"),
         ({"": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
         ({"a\0b": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
         ({"..": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
@@ -74,6 +75,24 @@ def test_suites_with_mistakes(tmp_path, suite, message):
     (tmp_path / "s.yaml").write_text(json.dumps(suite))
     with pytest.raises(UserError, match=message):
         read_suite(tmp_path / "s.yaml")
+
+
+def test_every_mistake_of_a_suite_is_a_line(tmp_path):
+    suite = {
+        "a": {"kind": "zero_shot", "test": "t", "max_bad": 2, "prompt": "x"},
+        "b": {"kind": "zero_shoot", "test": "t"},
+        "c/d": {"kind": "retrieval", "test": "t", "k": 1},
+        "e": {"test": "t"},
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(suite))
+    with pytest.raises(UserError) as error:
+        read_suite(tmp_path / "s.yaml")
+    lines = [line.removeprefix(f"{tmp_path}/s.yaml: ") for line in str(error.value).split("\n")]
+    assert sorted(line.partition(": ")[0] for line in lines) == [
+        "'c/d'", "a.max_bad", "a.prompt", "b.kind", "c/d.k", "e.kind",
+    ]  # fmt: skip
+    assert "a.max_bad: 2 must be at most 1" in lines
+    assert any("did you mean zero_shot?" in line for line in lines)
 
 
 def test_kinds_of_evaluators_are_told_apart():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xmodal.evaluation.evaluator import Evaluator
     from xmodal.report.report import Report
 
-SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that data_prep/synthesize_speech.py adds
+SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that xmodal synthesize adds
 
 
 class SpeechIntent(PromptedClassification):

@@ -170,7 +170,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     if path.suffix == ".npy":
         raise UserError(f"{path}: a bare matrix; make the embeddings with --out {path.with_suffix('.parquet').name}")
     if not path.is_file():
-        raise UserError(f"{path}: no such file; make it with eval/embed.py")
+        raise UserError(f"{path}: no such file; make it with xmodal embed")
     try:
         table = pq.read_table(path)
         info = json.loads(table.schema.metadata[METADATA])
@@ -182,7 +182,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
         return EmbeddedItems(table["id"].to_pylist(), values, z, info)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with eval/embed.py"
+            f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with xmodal embed"
         ) from error
 
 

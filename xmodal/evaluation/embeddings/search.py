@@ -67,7 +67,7 @@ def require_same_model(embedded: EmbeddedItems, encoder: Encoder) -> None:
     if not same:
         raise UserError(
             f"search: the embeddings were made by {embedded.info['model']} ({modality}), not by {encoder.name}: "
-            "other weights or preprocessing; search with that model, or make them again with eval/embed.py"
+            "other weights or preprocessing; search with that model, or make them again with xmodal embed"
         )
 
 

@@ -1,4 +1,4 @@
-"""Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `eval/probe.py` writes.
+"""Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `xmodal probe` writes.
 
 Input: an encoder, and a test set of items with texts, labels, or neither. Output: a `Report`. What the numbers are:
 `diagnostics.py`. Axes: n pairs, D embedding.

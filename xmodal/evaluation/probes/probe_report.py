@@ -1,4 +1,4 @@
-"""The report behind `eval/probe.py`: probes of one modality's embeddings, and diagnostics of the space they lie in.
+"""The report behind `xmodal probe`: probes of one modality's embeddings, and diagnostics of the space they lie in.
 
 Input: an encoder, a training and a test set. Output: a `Report`. The protocols: `probe.py` and `diagnostics.py`.
 Axes: n items, D embedding.
