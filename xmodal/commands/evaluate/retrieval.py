@@ -44,9 +44,7 @@ def main(argv: list[str]) -> None:
     from xmodal.commands.evaluate.report import evaluate_model
     from xmodal.evaluation.retrieval.retrieval import Retrieval
 
-    encoder, home, named = load_for_evaluation(
-        options.model, options.dtype, options.embeddings, options.trust_remote_code
-    )
+    encoder, home, named = load_for_evaluation(options.model, options)
     specs = {name: spec for name, spec in named.items() if isinstance(spec, Retrieval.Spec)}
     name = "retrieval"
     if options.test:

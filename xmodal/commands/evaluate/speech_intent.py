@@ -50,9 +50,7 @@ def main(argv: list[str]) -> None:
     from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
     from xmodal.prompts import load_templates
 
-    encoder, home, specs = load_for_evaluation(
-        str(options.run), options.dtype, options.embeddings, options.trust_remote_code
-    )
+    encoder, home, specs = load_for_evaluation(str(options.run), options)
     mine = {name: spec for name, spec in specs.items() if isinstance(spec, SpeechIntent.Spec)}
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")

@@ -63,9 +63,7 @@ def main(argv: list[str]) -> None:
     from xmodal.commands.evaluate.report import evaluate_model
     from xmodal.commands.evaluate.suite import read_suite
 
-    encoder, home, specs = load_for_evaluation(
-        options.model, options.dtype, options.embeddings, options.trust_remote_code
-    )
+    encoder, home, specs = load_for_evaluation(options.model, options)
     name = "report"
     if suite:
         specs, name = read_suite(suite), f"suite-{suite.stem}"
