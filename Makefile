@@ -29,5 +29,5 @@ test: lint
 	$(BIN)/python -m pytest
 
 bench: setup
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 	PYTHON=$(BIN)/python benchmarks/gpu.sh  # without a card a dry run
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
