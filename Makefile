@@ -35,8 +35,8 @@ test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest
 
 bench: setup
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 	PYTHON=$(BIN)/python benchmarks/gpu.sh  # without a card a dry run
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 wheel: setup
 	rm -rf build dist

@@ -9,6 +9,7 @@ code 1 where there is one.
 import json
 import re
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,21 @@ from xml.etree import ElementTree
 
 
 def tests_of(xml: Path) -> dict[str, Any]:
-    """How many tests passed and were skipped, in how many seconds, and what the others said."""
+    """How many tests passed, in how many seconds, why how many were skipped, and what the others said."""
     if not xml.is_file():
         return {"failed": {"all": "pytest did not end"}}
     cases = list(ElementTree.parse(xml).getroot().iter("testcase"))
     failed = {
-        case.get("name", ""): (problem.text or problem.get("message", "")).strip()[-2000:]
+        f"{case.get('classname', '')}.{case.get('name', '')}": (problem.text or problem.get("message", "")).strip()[
+            -2000:
+        ]
         for case in cases
         for problem in (*case.findall("failure"), *case.findall("error"))
     }
-    skipped = sum(case.find("skipped") is not None for case in cases)
+    skipped = Counter(reason.get("message", "") for case in cases for reason in case.findall("skipped"))
     seconds = round(sum(float(case.get("time", 0)) for case in cases), 1)
-    passed = len(cases) - skipped - len({case.get("name") for case in cases} & failed.keys())
-    return {"passed": passed, "skipped": skipped, "seconds": seconds, "failed": failed}
+    passed = len(cases) - skipped.total() - len(failed)
+    return {"passed": passed, "skipped": dict(skipped), "seconds": seconds, "failed": failed}
 
 
 def objectives_of(output: Path) -> dict[str, Any]:
@@ -49,8 +52,8 @@ def main(card: str, xml: str, output: str, folder: str) -> int:
     path = Path(folder) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
-    counts = ", ".join(f"{tests.get(x, 0)} {x}" for x in ("passed", "skipped"))
-    print(f"{path}: tests: {counts}, {len(tests['failed'])} failed")
+    skipped = sum(tests.get("skipped", {}).values())
+    print(f"{path}: tests: {tests.get('passed', 0)} passed, {skipped} skipped, {len(tests['failed'])} failed")
     return 1 if tests["failed"] or "failed" in objectives else 0
 
 

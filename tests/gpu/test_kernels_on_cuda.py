@@ -32,6 +32,16 @@ def results(a: Tensor, k: Tensor, s: Tensor, upstream: tuple[Tensor, Tensor]) ->
     return [x.detach().double() for x in (*sums, *torch.autograd.grad(sums, (a, k, s), upstream))]
 
 
+def results_if_it_fits(a: Tensor, k: Tensor, s: Tensor, upstream: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """The same; skips where a kernel needs more registers or shared memory than the card has (the tile loop serves)."""
+    from triton.errors import TritonError
+
+    try:
+        return results(a, k, s, upstream)
+    except TritonError as error:
+        pytest.skip(f"D = {a.shape[1]}, {a.dtype}: {error}")
+
+
 def expected(a: Tensor, k: Tensor, s: Tensor, upstream: tuple[Tensor, Tensor]) -> list[Tensor]:
     """The same with the matrix of logits, in float64, of the same (rounded) inputs."""
     wide = [x.detach().double().requires_grad_() for x in (a, k, s)]
@@ -59,7 +69,8 @@ def test_value_and_gradients_equal_dense(
     monkeypatch.setattr(streaming, "fused_kernels", lambda *_: kernels)
     given = inputs(n, m, d, dtype, scale)
     upstream = torch.rand(n, device=DEVICE), torch.rand(m, device=DEVICE)
-    assert_near(results(*given, upstream), expected(*given, upstream), 1e-4 if dtype == torch.float32 else 1e-2)
+    found = results_if_it_fits(*given, upstream) if kernels else results(*given, upstream)
+    assert_near(found, expected(*given, upstream), 1e-4 if dtype == torch.float32 else 1e-2)
 
 
 @TYPES
@@ -70,12 +81,14 @@ def test_fused_kernels_equal_the_tile_loop_over_many_tiles(dtype: torch.dtype, m
     monkeypatch.setattr(streaming, "fused_kernels", lambda *_: None)
     tiles = results(*given, upstream)
     monkeypatch.setattr(streaming, "fused_kernels", lambda *_: kernels)
-    assert_near(results(*given, upstream), tiles, 1e-4 if dtype == torch.float32 else 1e-2)
+    assert_near(results_if_it_fits(*given, upstream), tiles, 1e-4 if dtype == torch.float32 else 1e-2)
 
 
 @TYPES
-def test_whichever_way_a_timing_chooses_is_right(dtype: torch.dtype) -> None:
-    given = inputs(3000, 3000, 256, dtype, 14.3)  # above the size from which a timing chooses
+@pytest.mark.parametrize("d", [256, 512, 1024])
+def test_whichever_way_a_timing_chooses_is_right(d: int, dtype: torch.dtype) -> None:
+    """Above the size from which a timing chooses; a kernel that does not fit the card is not chosen."""
+    given = inputs(3000, 3000, d, dtype, 14.3)
     upstream = torch.full((3000,), 1 / 3000, device=DEVICE), torch.full((3000,), 1 / 3000, device=DEVICE)
     assert_near(results(*given, upstream), expected(*given, upstream), 1e-4 if dtype == torch.float32 else 1e-2)
 
