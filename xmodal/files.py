@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     processes may write one path: each writes beside it on its own, and the last one stands. What a killed process of
     this machine left in the folder is taken away. The folder is made where there is none.
 
+    Raises:
+        UserError: the library that writes failed with an error of its own (safetensors' on a full disk, torch's).
+
     Example:
         with written_whole(folder / "rows.npy") as beside:
             np.save(beside, rows)
@@ -35,8 +39,59 @@ def written_whole(path: Path) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+    except Exception as error:
+        if not _cannot_write(error, path.parent):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: cannot be written ({reason}); free space on the disk, or choose another path"
+        ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        for left in (beside, *path.parent.glob(f"{glob.escape(beside.name)}*")):  # a library may write beside `beside`
+            left.unlink(missing_ok=True)
+
+
+def _cannot_write(error: Exception, folder: Path) -> bool:
+    """Is this a library's way to say that a file could not be written, where that is no `OSError`?"""
+    if isinstance(error, OSError | UserError):
+        return False  # they say it themselves
+    full = shutil.disk_usage(folder).free < 2**20
+    return full or (type(error).__name__ == "SafetensorError" and "error" in str(error).lower())
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Every file in a folder and in the folders in it, sorted; hidden ones and broken links, too.
+
+    Links to folders are followed: a data set is often put together of them. Not followed are a link into the folder
+    itself, and the second one to a folder elsewhere: what is there is met anyway; and a link to a folder that holds
+    this one, which would never end.
+
+    Raises:
+        UserError: a folder that cannot be read.
+
+    Example:
+        [file for file in files_under(Path("data/cc12m")) if file.suffix == ".tar"]
+    """
+    root = folder.resolve()
+    entered = {root}
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); mend its permissions, or move it away")
+
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(parent)
+        found += [here / name for name in files]
+        for name in sorted(folders):
+            if not (here / name).is_symlink():
+                continue
+            target = (here / name).resolve()
+            met_anyway = target.is_relative_to(root) or target in entered
+            if met_anyway or root.is_relative_to(target) or here.resolve().is_relative_to(target):
+                folders.remove(name)
+            else:
+                entered.add(target)
+    return sorted(found)
 
 
 def _sweep(folder: Path) -> None:

@@ -7,8 +7,7 @@ from pictures import rows_of, save, skipped_of
 
 from xmodal.config.data import ImageModality, TextModality
 from xmodal.corpora.coco import prepare
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import made_of
+from xmodal.data.manifest import made_of, read_pairs
 from xmodal.errors import UserError
 
 

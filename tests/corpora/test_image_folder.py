@@ -11,8 +11,7 @@ from pictures import rows_of, save, skipped_of
 from xmodal.config.data import ImageModality
 from xmodal.corpora.image_folder import prepare
 from xmodal.corpora.image_manifest import evenly
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import made_of
+from xmodal.data.manifest import made_of, read_pairs
 from xmodal.errors import UserError
 
 

@@ -11,8 +11,7 @@ from pictures import rows_of, skipped_of
 from xmodal.config.data import ImageModality, TextModality
 from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.corpora.karpathy import prepare_coco, prepare_flickr30k
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import made_of, read_manifest
+from xmodal.data.manifest import made_of, read_manifest, read_pairs
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.retrieval_pairs import read_both
 

@@ -12,6 +12,7 @@ from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
+from xmodal.processor import Processor
 from xmodal.store import StoreWriter, content_id
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreProcessor
@@ -30,7 +31,7 @@ def pad(features):
     return {"values": values, "lengths": lengths}
 
 
-class Letters:
+class Letters(Processor):
     """Text to character codes."""
 
     kind = "text"
@@ -44,7 +45,7 @@ class Letters:
         return pad(features)
 
 
-class Frames:
+class Frames(Processor):
     """Audio to the log energy of 8 pieces of each 10 ms frame."""
 
     kind = "audio"
@@ -64,7 +65,7 @@ class Frames:
         return pad(features)
 
 
-class Ids:
+class Ids(Processor):
     """A store's rows: the item id itself."""
 
     kind = "item_id"

@@ -13,11 +13,11 @@ from PIL import Image
 
 from xmodal.config.data import DataSpec, ImageAugment, ImageModality, TextModality
 from xmodal.data.dataset import PairDataset
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import read_manifest
+from xmodal.data.manifest import read_manifest, read_pairs
 from xmodal.data.sampler import BatchKey
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 
@@ -27,7 +27,7 @@ def png(colour):
     return buffer.getvalue()
 
 
-class Pixels:
+class Pixels(Processor):
     kind, sample_rate, log_mel = "image", None, False
     size, interpolation = (8, 8), "bilinear"
 
@@ -44,7 +44,7 @@ def pa_tensor(features):
     return torch.from_numpy(np.stack(features)).float()
 
 
-class Letters:
+class Letters(Processor):
     kind, sample_rate, log_mel = "text", None, False
 
     def features(self, item):

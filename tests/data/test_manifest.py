@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xmodal.data.manifest import item_ids, read_manifest, strings
+from xmodal.data.manifest import read_manifest
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
 from xmodal.store import content_id
@@ -72,7 +72,6 @@ def test_a_changed_file_is_read_anew(tmp_path, name):
     write(path, [{**ROWS[0], "text": "lights no"}, *ROWS[1:]])  # same length
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same time
     assert read_manifest(path)["text"][0] == "lights no"
-    assert read_manifest(path).cache_files == []
 
 
 @pytest.mark.parametrize(
@@ -129,11 +128,11 @@ def test_item_ids_come_from_their_column_or_the_content(tmp_path):
     rows = [{"id": str(n), "text": t, "speech": "x.wav", "speech_id": s} for n, (t, s) in enumerate(["pu", "qu", "pv"])]
     write(tmp_path / "m.jsonl", rows)
     manifest = read_manifest(tmp_path / "m.jsonl", ["text", "speech"])
-    text, speech = item_ids(manifest, "text", "text"), item_ids(manifest, "speech", "speech")
+    text, speech = manifest.item_ids("text", "text"), manifest.item_ids("speech", "speech")
     assert text.dtype == np.int64
     assert text.tolist() == [content_id(t) for t in "pqp"]
     assert speech.tolist() == [content_id(s) for s in "uuv"]
-    assert strings(manifest, "text").to_pylist() == list("pqp")
+    assert manifest.strings("text").to_pylist() == list("pqp")
     write(tmp_path / "m.jsonl", [{"id": "a", "text": "x", "text_id": None}])
     with pytest.raises(UserError, match="'text_id': 1 of 1 values are null"):
-        item_ids(read_manifest(tmp_path / "m.jsonl", ["text"]), "text", "text")
+        read_manifest(tmp_path / "m.jsonl", ["text"]).item_ids("text", "text")

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from xmodal.config.data import DataSpec, ImageAugment, ImageModality, TextModality
-from xmodal.data.side import ItemProcessor
 from xmodal.data.stream import StreamedPairs
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 MODALITIES = {"image": ImageModality(augment=ImageAugment(pad=1)), "text": TextModality()}
 
 
-class Pixels:
+class Pixels(Processor):
     kind, sample_rate, log_mel = "image", None, False
     size, interpolation = (4, 4), "bilinear"
 
@@ -30,7 +30,7 @@ class Pixels:
         return {"pixels": torch.from_numpy(np.stack(features))}
 
 
-class Ids:
+class Ids(Processor):
     sample_rate, log_mel = None, False
 
     def __init__(self, kind="text"):
@@ -77,7 +77,7 @@ def tars(tmp_path):
 
 
 def stream(path, batch_size=4, rank=0, world=1, modalities=MODALITIES, **spec):
-    processors: dict[str, ItemProcessor] = {"image": Pixels(), "text": Ids()}
+    processors: dict[str, Processor] = {"image": Pixels(), "text": Ids()}
     data = DataSpec(train=path, streaming=True, shuffle_buffer=8, **spec)
     return StreamedPairs(data, modalities, processors, 0, batch_size, rank, world)
 

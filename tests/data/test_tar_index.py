@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xmodal.data.place import is_place, member_of, read_member
-from xmodal.data.tar_index import MAX_TEXT, index_tars, scan_tars
+from xmodal.data.sources.tar_address import is_place, member_of, read_member
+from xmodal.data.sources.tar_index import MAX_TEXT, index_tars, scan_tars
 from xmodal.errors import UserError
 
 

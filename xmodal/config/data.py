@@ -23,6 +23,13 @@ class SpeechAugment(Spec):
     tilt: float = Field(0.0, ge=0)  # largest spectral tilt, in standard deviations over the band
     noise: float = Field(0.0, ge=0)  # largest standard deviation of added noise
 
+    @property
+    def is_active(self) -> bool:
+        """Does this change anything?"""
+        hidden = (self.frequency_masks * self.frequency_width, self.time_masks * self.time_share)
+        moved = (self.mel_roll, self.mel_warp, self.speed)
+        return any(amount > 0 for amount in (*hidden, *moved, self.floor, self.tilt, self.noise))
+
 
 class ImageAugment(Spec):
     """Augmentation of images, training only (see `xmodal/data/image_views.py`). Off unless set.
@@ -36,6 +43,11 @@ class ImageAugment(Spec):
     flip: Share = 0.0  # probability of mirroring left and right
     rand_augment: int = Field(0, ge=0)  # operations per image (torchvision's RandAugment)
     magnitude: int = Field(9, ge=0, le=30)  # of them
+
+    @property
+    def is_active(self) -> bool:
+        """Does this change anything?"""
+        return self.crop_scale is not None or bool(self.pad or self.flip or self.rand_augment)
 
     @model_validator(mode="after")
     def _crop(self) -> Self:
@@ -56,6 +68,7 @@ class TextModality(Spec):
     column: str | None = None  # default: the modality's name
     templates: str | None = None  # a template set's name, or a YAML or .txt file
     names: Path | None = None  # JSON: label -> class name; default: underscores become spaces; goes with templates
+    training_views: Count = 1  # texts of each pair in training, each drawn by itself from the row's list or templates
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -72,6 +85,12 @@ class ImageModality(Spec):
     # an image with more is refused: a decompression bomb, or a map; Pillow takes none with more than twice this default
     max_pixels: int = Field(89_478_485, ge=1, le=178_956_970)
     augment: ImageAugment = ImageAugment()
+    training_views: Count = 1  # augmented views of each item in training
+
+    @model_validator(mode="after")
+    def _views(self) -> Self:
+        _require_differing(self.training_views, self.augment)
+        return self
 
 
 class AudioModality(Spec):
@@ -82,12 +101,23 @@ class AudioModality(Spec):
     min_seconds: float = Field(0.05, ge=0)
     max_seconds: Positive = 30.0
     augment: SpeechAugment = SpeechAugment()
+    training_views: Count = 1  # augmented views of each item in training
+
+    @model_validator(mode="after")
+    def _views(self) -> Self:
+        _require_differing(self.training_views, self.augment)
+        return self
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:
         if self.min_seconds > self.max_seconds:
             raise ValueError(f"min_seconds {self.min_seconds:g} is above max_seconds {self.max_seconds:g}")
         return self
+
+
+def _require_differing(views: int, augment: ImageAugment | SpeechAugment) -> None:
+    if views > 1 and not augment.is_active:
+        raise ValueError(f"training_views {views}: all would be the same; set augment, or leave training_views out")
 
 
 ModalitySpec = Annotated[TextModality | AudioModality | ImageModality, Field(discriminator="kind")]

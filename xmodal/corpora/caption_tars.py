@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from xmodal.corpora.image_manifest import fingerprint, write_manifest
 from xmodal.corpora.tar_parts import PART, indexed
-from xmodal.data.tar_index import COMPRESSED, scan_tars
+from xmodal.data.sources.tar_index import find_tars
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 
@@ -56,10 +56,9 @@ prepare_yfcc15m = partial(prepare, "yfcc15m")
 
 def _tars(root: Path) -> list[Path]:
     """The tars of a folder and of those in it, sorted; or the one given."""
-    tars = [root] if root.is_file() else sorted(path for path in root.rglob("*.tar") if path.is_file())
-    if not tars or any(path.name.lower().endswith(COMPRESSED) for path in root.rglob("*.t*")):
-        next(scan_tars(root))  # raises, and says which
-        raise UserError(f"{root}: no such folder; expected tars as img2dataset writes them")
+    tars = find_tars(root)
+    if not tars:
+        raise UserError(f"{root}: no .tar there; expected tars as img2dataset writes them (00000.tar, ...)")
     return tars
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from xmodal.data.manifest import MADE_OF, made_of
-from xmodal.data.tar_index import IMAGE_SUFFIXES
+from xmodal.data.sources.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines, written_whole

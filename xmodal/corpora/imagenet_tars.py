@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from xmodal.data.place import Member as Place
-from xmodal.data.place import check_of
-from xmodal.data.tar_index import IMAGE_SUFFIXES
+from xmodal.data.sources.tar_address import Member as Place
+from xmodal.data.sources.tar_address import check_of
+from xmodal.data.sources.tar_index import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad
 
 Member = tuple[str, str]  # an image's name, and its place with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import reference
-from xmodal.data.tar_index import scan_tar
+from xmodal.data.sources.tar_index import scan_tar
 from xmodal.data.unusable import Bad
 from xmodal.files import write_text
 

@@ -1,4 +1,4 @@
-"""Aligned pairs, ready for the towers. Enters: a manifest and each tower's processor. Leaves: `PairBatch`es.
+"""Aligned pairs, ready for the towers. Input: a manifest and each tower's processor. Output: `PairBatch`es.
 
 At the start every audio header is read once, for lengths and to leave out what cannot be used. A batch is then decoded,
 turned into features (kept in memory up to `cache_mb`), augmented when training, and padded by the processor. Of a row
@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from xmodal.batch import NO_LABEL, PairBatch
+from xmodal.batch import NO_LABEL, PairBatch, Rows
 from xmodal.config.data import AudioModality, DataSpec, ModalitySpec
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import root_of, strings
+from xmodal.data.manifest import read_pairs
+from xmodal.data.reading import UNREADABLE
 from xmodal.data.sampler import BatchKey
-from xmodal.data.side import UNREADABLE, FeatureCache, ItemProcessor, Side, check_fit
+from xmodal.data.side_reader import FeatureCache, SideReader, check_fit, check_views
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 
@@ -31,11 +32,11 @@ class PairDataset(Dataset[PairBatch]):
     `lengths` [n]: seconds of audio where audio is read, else characters of text, for bucketing. `names`: the pair ids.
     `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
     a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
-    the reason. Items that fail later, when decoded, are left out of their batch and listed in its `skipped`; a batch
-    may thus be smaller, even empty.
+    the reason. `tally`: what was seen, used, left out and cut short. Items that fail later, when decoded, are left out
+    of their batch and listed in its `skipped` (tell `tally.lose`); a batch may thus be smaller, even empty.
 
-    Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest) alone: neither
-    resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.
+    Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest, side, view)
+    alone: neither resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.
 
     Raises `UserError`: what `read_manifest` raises; more than `data.max_bad` of the items cannot be used; a processor
     that does not fit its modality; augmentation of features that are not log-mel.
@@ -49,7 +50,7 @@ class PairDataset(Dataset[PairBatch]):
         self,
         data: DataSpec,
         modalities: Mapping[str, ModalitySpec],
-        processors: Mapping[str, ItemProcessor],
+        processors: Mapping[str, Processor],
         seed: int,
         train: bool = True,
     ) -> None:
@@ -57,20 +58,28 @@ class PairDataset(Dataset[PairBatch]):
             check_fit(name, spec, processors[name])
         self.path, self.max_bad, self.seed, self.train = Path(data.train), data.max_bad, seed, train
         manifest, items = read_pairs(self.path, dict(modalities), data.made_by)
-        root, cache = root_of(self.path), FeatureCache(data.cache_mb)
+        cache = FeatureCache(data.cache_mb)
         self._sides = [
-            Side(name, number, spec, processors[name], items[name], root, cache)
+            SideReader(name, number, spec, processors[name], items[name], manifest.root, cache)
             for number, (name, spec) in enumerate(sorted(modalities.items()))
         ]
+        for side in self._sides:
+            check_views(side.name, side.spec, side.processor, several=bool((side.items.count > 1).any()))
         self.total = len(manifest)
         self.named = {name for name in modalities if f"{name}_id" in manifest.column_names}
-        all_names = strings(manifest, "id").to_pylist()
-        labels = strings(manifest, "label").to_pylist() if "label" in manifest.column_names else None
+        all_names, labels = manifest.names, manifest.labels
         left_out = self._left_out(labels, data.leave_out_labels)
+        self.tally = manifest.tally
         lengths, reasons = self._scan()
         self.skipped: list[Bad] = [(all_names[row], reason) for row, reason in sorted(reasons.items())]
         self.require_usable()
         self._rows = np.setdiff1d(np.arange(self.total), [*reasons, *left_out])  # [n] rows of the manifest
+        for row in left_out:
+            if row not in reasons:
+                self.tally.leave_out(all_names[row], f"the label {(labels or [])[row]!r} is in data.leave_out_labels")
+        for name, reason in self.skipped:
+            self.tally.leave_out(name, reason)
+        self.tally.used = len(self._rows)
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
         self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
@@ -87,7 +96,7 @@ class PairDataset(Dataset[PairBatch]):
         return len(self._rows)
 
     def _digest(self) -> str:
-        """What is trained on, as far as ids tell: the pairs' names, their items and which pair has which, labels."""
+        """A digest of pair ids, item ids and labels."""
         found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
         for side in self._sides:
             for part in (side.items.ids, side.items.first, side.items.count):
@@ -97,15 +106,15 @@ class PairDataset(Dataset[PairBatch]):
         return found.hexdigest()
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
-        def rng(side: Side, row: int) -> np.random.Generator | None:
-            if not (self.train and side.is_random):
-                return None
-            return np.random.default_rng((self.seed, key.epoch, row, side.number))
+        def draw(row: int) -> tuple[int, int, int]:
+            return (self.seed, key.epoch, row)
 
         at = np.asarray(key.indices, dtype=np.int64)
         names = [self.names[index] for index in at]
         labels = np.full(len(at), NO_LABEL) if self._labels is None else self._labels[at]
-        return make_batch(self._sides, self._rows[at].tolist(), names, self._ids[at], labels, rng)
+        return make_batch(
+            self._sides, self._rows[at].tolist(), names, self._ids[at], labels, draw if self.train else None
+        )
 
     def require_usable(self, undecodable: Sequence[Bad] = (), read: int = 0) -> None:
         """Raise `UserError` if more than `max_bad` of all items cannot be used.
@@ -128,7 +137,7 @@ class PairDataset(Dataset[PairBatch]):
         live = [side for side in self._sides if side.is_live]
         heard = any(isinstance(side.spec, AudioModality) for side in live)
         for side in self._sides:
-            found, bad = side.scan()
+            found, bad = side.scan(self.tally)
             reasons.update(bad)
             if isinstance(side.spec, AudioModality) or not heard:
                 lengths += found
@@ -136,12 +145,12 @@ class PairDataset(Dataset[PairBatch]):
 
 
 def make_batch(
-    sides: Sequence[Side],
+    sides: Sequence[SideReader],
     rows: Sequence[int],
     names: Sequence[str],
     ids: np.ndarray,
     labels: np.ndarray,
-    rng: Callable[[Side, int], np.random.Generator | None],
+    draw: Callable[[int], tuple[int, int, int]] | None,
 ) -> PairBatch:
     """The batch of some rows; those with an item that cannot be read are left out and listed in `skipped`.
 
@@ -150,23 +159,40 @@ def make_batch(
         rows: [B] rows of the sides' items.
         names, ids: [B] of the pairs.
         labels: [B] int64, -1 for none.
-        rng: what draws a side's item and view of a row; none: the first item as it is.
+        draw: row -> (seed, epoch, row), which with the side's number, and the view's from 1 on, decide all that is
+            drawn; None, as in evaluation: the row's first item as it is, in one view.
     """
-    kept: list[int] = []
-    views: list[list[tuple[int, np.ndarray]]] = []  # of each kept row, an (item id, features) per side
+
+    def generators(side: SideReader, row: int) -> Sequence[np.random.Generator | None]:
+        if draw is None or not side.is_random:
+            return [None] * views[side.name]
+        key = (*draw(row), side.number)
+        return [np.random.default_rng((*key, view) if view else key) for view in range(views[side.name])]
+
+    def collated(side: SideReader, view: int) -> Rows:
+        return side.collate([row[side.number][1][view] for row in read])
+
+    views = {side.name: 1 if draw is None else side.spec.training_views for side in sides}
+    usable: list[int] = []
+    read: list[list[tuple[int, list[np.ndarray]]]] = []  # of each usable row, (item id, features by view) per side
     skipped: list[Bad] = []
     for at, row in enumerate(rows):
         try:
-            views.append([side.view(row, rng(side, row)) for side in sides])
-            kept.append(at)
+            read.append([side.read(row, generators(side, row)) for side in sides])
+            usable.append(at)
         except UNREADABLE as error:
             skipped.append((names[at], str(error)))
-    found = {side.name: [row[side.number] for row in views] for side in sides}
+
     return PairBatch(
-        inputs={side.name: side.collate([features for _, features in found[side.name]]) for side in sides},
-        ids=torch.from_numpy(ids[kept]),
-        item_ids={name: torch.tensor([item for item, _ in items]).long() for name, items in found.items()},
-        names=tuple(names[at] for at in kept),
-        labels=torch.from_numpy(labels[kept]),
+        inputs={side.name: collated(side, 0) for side in sides},
+        ids=torch.from_numpy(ids[usable]),
+        item_ids={side.name: torch.tensor([row[side.number][0] for row in read]).long() for side in sides},
+        names=tuple(names[at] for at in usable),
+        labels=torch.from_numpy(labels[usable]),
         skipped=skipped,
+        views={
+            side.name: tuple(collated(side, view) for view in range(1, views[side.name]))
+            for side in sides
+            if views[side.name] > 1
+        },
     )

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xmodal.config.data import ImageModality
-from xmodal.data.place import file_of, inset_of, member_of, read_member
+from xmodal.data.sources.tar_address import file_of, inset_of, member_of, read_member
 from xmodal.errors import UserError
 
 MOST_PIXELS: int = ImageModality.model_fields["max_pixels"].default

@@ -7,7 +7,6 @@ view is a pure function of (seed, epoch, row). Crops: Szegedy et al. 2015 (1409.
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,28 +15,14 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from xmodal.config.data import ImageAugment
+from xmodal.processor import ImageProcessor
 
 TRIES = 10  # at a crop that fits into the image, before the largest centred one is taken
 
 
-class ImageProcessor(Protocol):
-    """What augmentation needs to know of a tower's processor."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of what the tower takes."""
-
-    @property
-    def interpolation(self) -> str:
-        """The name of the resampling filter."""
-
-    def features(self, item: Image.Image) -> np.ndarray:
-        """The evaluation view: uint8 [3, H, W]."""
-
-
 def is_active(spec: ImageAugment) -> bool:
     """Does the spec change anything?"""
-    return spec.crop_scale is not None or bool(spec.pad or spec.flip or spec.rand_augment)
+    return spec.is_active
 
 
 def augment_image(

@@ -1,7 +1,7 @@
 """The items of one modality, by row of the manifest: one, or several of which one is drawn in every epoch.
 
-Enters: a manifest and a modality's spec. Leaves: `Items`: texts, paths or bytes, with an id each. Several items in one
-row are several captions (a list in its column), or the templates filled with its class name.
+Items are texts, paths or bytes, with an id each. Several items in one row are several captions (a list in its column),
+or the templates filled with its class name.
 
 Axes: n rows of the manifest, m items.
 """
@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from xmodal.config.data import ModalitySpec, TextModality
-from xmodal.data.manifest import item_ids, read_manifest, strings
 from xmodal.errors import UserError
 from xmodal.prompts import class_names, fill, load_templates
 from xmodal.store import content_id
@@ -26,7 +24,7 @@ from xmodal.store import content_id
 class Items:
     """Row i holds the items first[i] to first[i] + count[i] of `values`."""
 
-    values: pa.Array | pa.ChunkedArray  # [m] strings (texts, paths, places in a tar) or binary (the bytes themselves)
+    values: pa.Array | pa.ChunkedArray  # [m] strings (texts, paths, addresses in a tar) or the bytes themselves
     ids: np.ndarray  # [m] int64
     first: np.ndarray  # [n] int64
     count: np.ndarray  # [n] int64
@@ -35,18 +33,13 @@ class Items:
         return len(self.first)
 
     def of(self, row: int) -> slice:
-        """The places of a row's items."""
+        """Where in `values` a row's items stand."""
         return slice(int(self.first[row]), int(self.first[row] + self.count[row]))
 
-    def value(self, place: int) -> str | bytes:
-        """One item as the manifest gives it."""
-        found: str | bytes = self.values[place].as_py()
+    def value(self, at: int) -> str | bytes:
+        """The item number `at`, as the manifest gives it."""
+        found: str | bytes = self.values[at].as_py()
         return found
-
-    def draw(self, row: int, rng: np.random.Generator | None) -> int:
-        """The place of one of a row's items: the first one without `rng`."""
-        at, many = int(self.first[row]), int(self.count[row])
-        return at if rng is None or many == 1 else at + int(rng.integers(many))
 
 
 def column_of(name: str, spec: ModalitySpec) -> str:
@@ -55,28 +48,26 @@ def column_of(name: str, spec: ModalitySpec) -> str:
     return spec.column or ("label" if templated else name)
 
 
-def read_pairs(
-    path: Path, modalities: dict[str, ModalitySpec], made_by: str | None = None
-) -> tuple[datasets.Dataset, dict[str, Items]]:
-    """A manifest and the items of its modalities.
+def items_of(
+    path: Path, name: str, spec: ModalitySpec, values: pa.Array | pa.ChunkedArray, ids: np.ndarray | None
+) -> Items:
+    """The items of one modality.
+
+    Args:
+        path: of the manifest, as errors name it.
+        name: of the modality.
+        spec: of the modality.
+        values: its column [n].
+        ids: [n] int64 of the items where the manifest names them; else the ids of their content.
 
     Raises:
-        UserError: what `read_manifest` raises; values that are not what the modality is; templates without a name.
+        UserError: values that are not what the modality is; templates without a name.
     """
-    columns = {name: column_of(name, spec) for name, spec in modalities.items()}
-    manifest = read_manifest(path, list(columns.values()), made_by, media=list(columns.values()))
-    return manifest, {name: read_items(path, manifest, name, spec) for name, spec in modalities.items()}
-
-
-def read_items(path: Path, manifest: datasets.Dataset, name: str, spec: ModalitySpec) -> Items:
-    """The items of one modality; `path` is what an error names."""
-    column = column_of(name, spec)
-    values = arrow_column(manifest, column)
-    kind = values.type
+    column, kind = column_of(name, spec), values.type
     if isinstance(spec, TextModality) and spec.templates is not None:
-        return _templated(strings(manifest, column).to_pylist(), spec)
+        return _templated(path, values.cast(pa.large_string()).to_pylist(), spec)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        if not isinstance(spec, TextModality) or f"{name}_id" in manifest.column_names:
+        if not isinstance(spec, TextModality) or ids is not None:
             raise UserError(
                 f"{path}: column {column!r} holds lists; only texts may, and then without a column {name}_id"
             )
@@ -90,28 +81,22 @@ def read_items(path: Path, manifest: datasets.Dataset, name: str, spec: Modality
     if not is_bytes:
         values = values.cast(pa.large_string())
     rows = np.arange(len(values))
-    if f"{name}_id" in manifest.column_names:
-        ids = item_ids(manifest, name, column)
-    else:
+    if ids is None:
         ids = np.fromiter((content_id(x.as_py()) for x in values), np.int64, len(values))
     return Items(values, ids, rows, np.ones_like(rows))
 
 
-def arrow_column(manifest: datasets.Dataset, column: str) -> pa.Array | pa.ChunkedArray:
-    """One column as it is; of bytes the chunks they lie in, memory-mapped or not: together they may be too large."""
-    found = manifest.data.table[column] if manifest._indices is None else manifest.with_format("arrow")[:][column]
-    whole = pa.types.is_struct(found.type) or pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)
-    return found if whole or not isinstance(found, pa.ChunkedArray) else found.combine_chunks()
-
-
-def _templated(labels: Sequence[str], spec: TextModality) -> Items:
+def _templated(path: Path, labels: Sequence[str], spec: TextModality) -> Items:
     assert spec.templates is not None
     templates = load_templates(spec.templates)
     distinct = sorted(set(labels))
     names = class_names(distinct, spec.names)
     captions = [caption for name in names for caption in fill(templates, name)]
-    place = {label: number * len(templates) for number, label in enumerate(distinct)}
-    first = np.fromiter((place[label] for label in labels), np.int64, len(labels))
+    unwritable = next((text for text in captions if any("\ud800" <= letter <= "\udfff" for letter in text)), None)
+    if unwritable is not None:
+        raise UserError(f"{spec.names or path}: {unwritable!r} holds half a surrogate pair, which is no text; mend it")
+    first_of = {label: number * len(templates) for number, label in enumerate(distinct)}
+    first = np.fromiter((first_of[label] for label in labels), np.int64, len(labels))
     ids = np.fromiter(map(content_id, captions), np.int64, len(captions))
     return Items(pa.array(captions, pa.large_string()), ids, first, np.full_like(first, len(templates)))
 
@@ -145,7 +130,7 @@ def _pictures(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArr
     if found.null_count == 0:
         raise UserError(f"{path}: column {column!r}: its bytes are of type {found.type}, expected binary")
     if found.null_count == len(found) and "path" in names:
-        places = pc.struct_field(values, "path")
-        if places.null_count == 0:
-            return places
+        paths = pc.struct_field(values, "path")
+        if paths.null_count == 0:
+            return paths
     raise UserError(f"{path}: column {column!r}: {found.null_count} of {len(found)} images have no bytes; remove them")

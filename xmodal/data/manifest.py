@@ -1,32 +1,139 @@
-"""The manifest: one row per pair. Enters: a path. Leaves: a `datasets.Dataset`, checked.
+"""The manifest: one row per pair.
 
-Forms: JSONL, CSV or parquet; a folder of class folders, of parquet files or of tars; `hub:NAME` (see `sources.py`).
+Forms: JSONL, CSV or parquet; a folder of class folders, of parquet files or of tars; `hub:NAME` (see `sources/`).
 Columns: `id` (unique; JSONL must have it, elsewhere the row's number stands in), one per modality (a text, several
 captions as a list, a path relative to the manifest's folder, an image's bytes), and, where there are any, `label`,
 `<modality>_id` (the name of the item itself) and others, which are kept as they are.
 
-JSONL is parsed here rather than by `Dataset.from_json`, which guesses: a column of dates becomes timestamps, and an
-error carries no line number. Nothing is cached on disk, so a manifest that changes under the same path is read anew.
+Nothing is cached on disk, so a manifest that changes under the same path is read anew.
 """
 
-import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xmodal.data.sources import named_labels, read_csv, read_folder, read_hub
+from xmodal.config.data import ModalitySpec
+from xmodal.data.items import Items, column_of, items_of
+from xmodal.data.sources.checks import checked, is_text
+from xmodal.data.sources.folders import read_folder
+from xmodal.data.sources.hub import read_hub
+from xmodal.data.sources.tables import read_csv, read_jsonl, read_parquet
+from xmodal.data.tally import Tally
 from xmodal.errors import UserError
-from xmodal.files import read_json_lines
 from xmodal.store import content_id
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MADE_OF = b"xmodal.corpus"  # key of a parquet file's metadata: what `data_prep/prepare.py` made it of, as JSON
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The pairs of one source, n rows: columns by name, and the items of a side.
+
+    Args:
+        path: where they are from, as errors name it.
+        table: the columns.
+        tally: what the source left out.
+
+    Example:
+        manifest = read_manifest(Path("data/demo/train.jsonl"), ["text", "speech"])
+        manifest.names[0], manifest.strings("text")[0].as_py()
+        manifest[0]["text"]
+    """
+
+    path: Path
+    table: pa.Table
+    tally: Tally = field(default_factory=Tally)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: str) -> list[Any]: ...
+    def __getitem__(self, key: int | str) -> dict[str, Any] | list[Any]:
+        """One row, by column; or the values of one column."""
+        if isinstance(key, str):
+            return list(self.table[key].to_pylist())
+        return {name: self.table[name][key].as_py() for name in self.column_names}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.table.to_batches():
+            yield from batch.to_pylist()
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return root_of(self.path)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.table.column_names)
+
+    def column(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """One column [n] as it is; of bytes the chunks they lie in, memory-mapped or not: one may not hold them all."""
+        found = self.table[name]
+        whole = pa.types.is_struct(found.type) or pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)
+        return found if whole else found.combine_chunks()
+
+    def strings(self, name: str) -> pa.LargeStringArray:
+        """One column [n] as a single arrow array of strings: compact, and cheap to share with forked workers."""
+        chunks = self.table[name].cast(pa.large_string()).combine_chunks()
+        return chunks.chunk(0) if isinstance(chunks, pa.ChunkedArray) else chunks
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The id of each row [n]."""
+        return [str(name) for name in self.strings("id").to_pylist()]
+
+    @cached_property
+    def labels(self) -> list[str | None] | None:
+        """The label of each row [n], None where it has none; None where there is no such column."""
+        return list(self.strings("label").to_pylist()) if "label" in self.column_names else None
+
+    def item_ids(self, modality: str, column: str) -> np.ndarray:
+        """The item id of every row, [n] int64: from column `<modality>_id` where there is one, else from the content.
+
+        The content of a text is the string itself, of audio the path as written (hashing the bytes would read the whole
+        corpus). Raises `UserError` where `<modality>_id` is null.
+        """
+        named = f"{modality}_id"
+        values = self.strings(named if named in self.column_names else column)
+        if values.null_count:
+            raise UserError(
+                f"manifest column {named!r}: {values.null_count} of {len(values)} values are null; "
+                "name every item, or leave the column out"
+            )
+        return np.fromiter((content_id(value) for value in values.to_pylist()), np.int64, len(values))
+
+    def items(self, modality: str, spec: ModalitySpec) -> Items:
+        """The items of one side.
+
+        Raises:
+            UserError: values that are not what the modality is; templates without a name.
+        """
+        column = column_of(modality, spec)
+        ids = self.item_ids(modality, column) if f"{modality}_id" in self.column_names else None
+        return items_of(self.path, modality, spec, self.column(column), ids)
+
+    def pairs(self, modalities: Mapping[str, ModalitySpec]) -> dict[str, Items]:
+        """The items of several sides; raises as `items` does."""
+        return {name: self.items(name, spec) for name, spec in modalities.items()}
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """All columns as pandas has them."""
+        return self.table.to_pandas()
 
 
 def read_manifest(
@@ -35,7 +142,7 @@ def read_manifest(
     made_by: str | None = None,
     ids: bool = True,
     media: Sequence[str] = (),
-) -> datasets.Dataset:
+) -> Manifest:
     """Read a manifest and check it; `columns` are needed besides `id` (unless `ids` is false), without null values.
 
     `id`, `label`, `columns` and every column ending in `_id` come back as strings, exactly as written (`007` and
@@ -52,18 +159,28 @@ def read_manifest(
     path = Path(path)
     hint = f"make it with: {made_by}" if made_by else "check the path"
     needed = [*(["id"] if ids else []), *dict.fromkeys(columns)]
-    table = _read_table(path, needed, media, hint)
+    tally = Tally(str(path))
+    table = _read_table(path, needed, media, hint, tally)
     if not len(table):
         raise UserError(f"{path}: empty, expected at least one row; {hint}")
     if ids and "id" not in table.column_names and path.suffix != ".jsonl":
         table = table.append_column("id", pa.array(map(str, range(len(table))), pa.string()))
-    _check_columns(path, table.column_names, needed)
-    for name in table.column_names:
-        if _is_text(name, needed):
-            column = _as_strings(path, table[name], name, name in media)
-            table = table.set_column(table.column_names.index(name), name, column)
-    _check_values(path, table, needed)
-    return datasets.Dataset(table)
+    table = checked(path, table, needed, media)
+    tally.used = len(table)
+    return Manifest(path, table, tally)
+
+
+def read_pairs(
+    path: Path, modalities: Mapping[str, ModalitySpec], made_by: str | None = None
+) -> tuple[Manifest, dict[str, Items]]:
+    """A manifest and the items of its modalities.
+
+    Raises:
+        UserError: what `read_manifest` raises; values that are not what the modality is; templates without a name.
+    """
+    columns = [column_of(name, spec) for name, spec in modalities.items()]
+    manifest = read_manifest(path, columns, made_by, media=columns)
+    return manifest, manifest.pairs(modalities)
 
 
 def made_of(path: Path) -> dict[str, Any]:
@@ -87,125 +204,32 @@ def root_of(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def strings(manifest: datasets.Dataset, column: str) -> pa.LargeStringArray:
-    """One column as a single arrow array of strings: compact, and cheap to share with forked workers."""
-    chunks = manifest.with_format("arrow")[:][column].cast(pa.large_string())
-    return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+def strings(manifest: Manifest, column: str) -> pa.LargeStringArray:
+    """`manifest.strings(column)`."""
+    return manifest.strings(column)
 
 
-def item_ids(manifest: datasets.Dataset, modality: str, column: str) -> np.ndarray:
-    """The item id of every row, [n] int64: from column `<modality>_id` where there is one, else from the content.
-
-    The content of a text is the string itself, of audio the path as written (hashing the bytes would read the whole
-    corpus). Raises `UserError` where `<modality>_id` is null.
-    """
-    named = f"{modality}_id"
-    values = strings(manifest, named if named in manifest.column_names else column)
-    if values.null_count:
-        raise UserError(
-            f"manifest column {named!r}: {values.null_count} of {len(values)} values are null; "
-            "name every item, or leave the column out"
-        )
-    return np.fromiter((content_id(value) for value in values.to_pylist()), np.int64, len(values))
+def arrow_column(manifest: Manifest, column: str) -> pa.Array | pa.ChunkedArray:
+    """`manifest.column(column)`."""
+    return manifest.column(column)
 
 
-def _read_table(path: Path, needed: Sequence[str], media: Sequence[str], hint: str) -> pa.Table:
+def read_items(path: Path, manifest: Manifest, name: str, spec: ModalitySpec) -> Items:
+    """`manifest.items(name, spec)`."""
+    return manifest.items(name, spec)
+
+
+def _read_table(path: Path, needed: Sequence[str], media: Sequence[str], hint: str, tally: Tally) -> pa.Table:
     if str(path).startswith("hub:"):
         return read_hub(str(path).removeprefix("hub:"))
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path, tally)
     if not path.is_file():
         raise UserError(f"{path}: no such file, expected a manifest (JSONL, CSV or parquet) or a folder; {hint}")
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet:
-        return _read_parquet(path)
-    return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_jsonl(path, needed, media, hint)
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-        features = datasets.Features.from_arrow_schema(table.schema)  # of `datasets`: names of class numbers
-        return named_labels(table, features).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); make it again") from error
-
-
-def _is_text(name: str, needed: Sequence[str]) -> bool:
-    return name in needed or name == "label" or name.endswith("_id")
-
-
-def _read_jsonl(path: Path, needed: Sequence[str], media: Sequence[str], hint: str) -> pa.Table:
-    """The rows of a JSONL file, the values that must be strings as strings."""
-    rows = read_json_lines(path, hint)
-    for where, row in rows:
-        for name in [name for name in row if _is_text(name, needed)]:
-            if name in media and isinstance(row[name], list):
-                row[name] = [_as_text(value) for value in row[name]]
-                continue
-            if isinstance(row[name], list | dict):
-                raise UserError(f"{where}: {name!r} is a {type(row[name]).__name__}, expected a string")
-            row[name] = _as_text(row[name])
-    return _table([row for _, row in rows], media)
-
-
-def _table(rows: list[dict[str, Any]], media: Sequence[str] = ()) -> pa.Table:
-    """Rows whose keys may differ, as a table; a column of mixed types becomes strings, in `media` lists of strings."""
-    columns = {}
-    for name in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(name) for row in rows]
-        if name in media and any(isinstance(value, list) for value in values):
-            values = [value if value is None or isinstance(value, list) else [value] for value in values]
-        try:
-            columns[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            columns[name] = pa.array([_as_text(value) for value in values])
-    return pa.table(columns)
-
-
-def _as_text(value: Any) -> str | None:
-    """A JSON value as it was written; NaN is how pandas writes a missing one."""
-    if value is None or value != value:
-        return None
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _check_columns(path: Path, found: list[str], needed: list[str]) -> None:
-    missing = [name for name in needed if name not in found]
-    if not missing:
-        return
-    hints = []
-    for name in missing:
-        nearest = difflib.get_close_matches(name, [f for f in found if f not in needed], n=1)
-        hints.append(repr(name) + (f" (did you mean {nearest[0]!r}?)" if nearest else ""))
-    raise UserError(f"{path}: missing column {', '.join(hints)}; found: {', '.join(found)}")
-
-
-def _as_strings(path: Path, column: pa.ChunkedArray, name: str, media: bool) -> pa.ChunkedArray:
-    kind = column.type
-    if media and (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        return column
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise UserError(f"{path}: column {name!r} holds {kind} values, expected strings")
-    if pa.types.is_floating(kind):  # a missing value written by pandas
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-    return column.cast(pa.string())
-
-
-def _check_values(path: Path, table: pa.Table, needed: list[str]) -> None:
-    for name in needed:
-        rows = np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))
-        if len(rows):
-            where = ", ".join(str(row + 1) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
-            raise UserError(
-                f"{path}: column {name!r} is null in {len(rows)} of {len(table)} rows (rows {where}); "
-                "fill or remove these rows"
-            )
-    if "id" not in needed:
-        return
-    counts = pc.value_counts(table["id"].combine_chunks())
-    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
-    if twice:
-        shown = ", ".join(repr(value) for value in twice[:3]) + (", ..." if len(twice) > 3 else "")
-        raise UserError(f"{path}: {len(twice)} ids occur more than once ({shown}); every pair needs an id of its own")
+        return read_parquet(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return read_csv(path)
+    return read_jsonl(path, lambda name: is_text(name, needed), media, hint)

@@ -1,32 +1,37 @@
 """Pairs that are read as they come, for data too large to keep: local tars in place, parquet and the hub by `datasets`.
 
-Enters: what `data.train` names, with `data.streaming`. Leaves: `PairBatch`es. A stream is shuffled inside a buffer
+Input: what `data.train` names, with `data.streaming`. Output: `PairBatch`es. A stream is shuffled inside a buffer
 alone, and going on from step n reads all that came before it again: where there is room, read the data in place.
 """
 
+import copy
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
 from torch.utils.data import IterableDataset
 
 from xmodal.batch import NO_LABEL, PairBatch
-from xmodal.config.data import DataSpec, ModalitySpec
+from xmodal.config.data import DataSpec, ModalitySpec, TextModality
 from xmodal.data.dataset import make_batch
-from xmodal.data.items import column_of, read_items
-from xmodal.data.side import FeatureCache, ItemProcessor, Side, check_fit
-from xmodal.data.stream_rows import OUT, name_of, named_row, open_stream, present, read_stream
+from xmodal.data.items import column_of
+from xmodal.data.manifest import Manifest
+from xmodal.data.reading import count_cut
+from xmodal.data.side_reader import FeatureCache, SideReader, check_fit, check_views
+from xmodal.data.sources.streamed import OUT, name_of, named_row, open_stream, present, read_stream
+from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 
 JUDGED = 10_000  # items over which the share of bad ones is judged at least
 LOOKED_AT = 100  # items at the start, for the columns there are
+LABEL = "__label__"  # in a row that is used: its label, as a string
 LEFT_OUT = "left out: "  # begins the reason where an item never came into a batch
 
 
@@ -37,9 +42,13 @@ class StreamedPairs(IterableDataset[PairBatch]):
     into batches; drop the rest. Batches are a pure function of (seed, step) and the same for every number of processes.
     What was left out is in `skipped` of the next batch, that of rank 0.
 
+    `label_names`: of a `label` column of class numbers the classes, and a batch's labels are indices into them. Of any
+    other the labels there will be are not known: a batch has the 63 lower bits of `content_id`, equal labels having
+    equal numbers everywhere. -1 is none. `tally` is told by whoever takes the batches: `tally.add_batch`.
+
     Raises:
         UserError: neither hub:NAME nor a folder of tars or parquet files, a tower read from a store, a column that is
-            not there, fewer items than a batch holds, too many that are left out.
+            not there, fewer items than a batch holds, too many that are left out, training views that cannot differ.
 
     Example:
         pairs = StreamedPairs(config.data, modalities, processors, seed=0, batch_size=256)
@@ -50,14 +59,15 @@ class StreamedPairs(IterableDataset[PairBatch]):
         self,
         data: DataSpec,
         modalities: Mapping[str, ModalitySpec],
-        processors: Mapping[str, ItemProcessor],
+        processors: Mapping[str, Processor],
         seed: int,
         batch_size: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.data, self.seed, self.batch_size = data, seed, batch_size
-        self.modalities, self.processors = dict(modalities), dict(processors)
+        self.path = Path(data.train)
+        self.modalities, self.processors = dict(sorted(modalities.items())), dict(processors)
         for name, spec in modalities.items():
             check_fit(name, spec, processors[name])
             if processors[name].kind == "item_id":
@@ -70,19 +80,34 @@ class StreamedPairs(IterableDataset[PairBatch]):
             raise UserError(f"train.batch_size: {batch_size} pairs for {world} processes, expected one each at least")
         self.skipped: list[Bad] = []
         self.start = 0
+        self._stream, self._classes = open_stream(self.path)
+        self.label_names = list(self._classes.get("label", ()))
+        first = self._first_rows()
+        there = dict.fromkeys(name for row in first for name in row)
         self.columns = list(dict.fromkeys(column_of(name, spec) for name, spec in self.modalities.items()))
-        self._stream, self._classes = open_stream(Path(data.train))
-        there = self._columns()
         missing = [name for name in self.columns if name not in there]
         if missing:
             raise UserError(f"{data.train}: missing column {missing[0]!r}; found: {', '.join(there) or 'nothing'}")
         self.named = {name for name in self.modalities if f"{name}_id" in there}
-        self._kept = list(dict.fromkeys([*self.columns, *(f"{name}_id" for name in sorted(self.named))]))
+        self._needed = list(dict.fromkeys([*self.columns, *(f"{name}_id" for name in sorted(self.named))]))
+        self.tally = Tally(str(data.train))
+        self._look_at([row for row in first if not self._unusable({name: row.get(name) for name in self._needed})])
+
+    def _look_at(self, rows: list[dict[str, Any]]) -> None:
+        """Check and count what the first rows can show."""
+        for side in self._sides(rows) if rows else ():
+            check_views(side.name, side.spec, side.processor, several=bool((side.items.count > 1).any()))
+            if isinstance(side.spec, TextModality):
+                texts = side.items.values.to_pylist()
+                count_cut(side.processor, side.spec, texts, np.zeros(len(texts)), self.tally)
+        self.tally.notes.append(f"streamed: what is cut short is counted over the first {len(rows)} rows alone")
+        if self.data.leave_out_labels:
+            self.tally.notes.append("rows whose label is in data.leave_out_labels are not counted")
 
     def iterate_from(self, step: int) -> "StreamedPairs":
         """The same stream, from step `step` on."""
-        other = object.__new__(StreamedPairs)
-        other.__dict__.update(self.__dict__, start=step)
+        other = copy.copy(self)
+        other.start = step
         return other
 
     def require_usable(self, undecodable: Sequence[Bad], read: int) -> None:
@@ -95,7 +120,7 @@ class StreamedPairs(IterableDataset[PairBatch]):
         inside = sum(not reason.startswith(LEFT_OUT) for _, reason in undecodable)
         total = read + len(undecodable) - inside
         least = total if inside >= read else JUDGED
-        require_usable(Path(self.data.train), max(total, least), undecodable, self.data.max_bad, "data.max_bad")
+        require_usable(self.path, max(total, least), undecodable, self.data.max_bad, "data.max_bad")
 
     def __iter__(self) -> Iterator[PairBatch]:
         step = 0
@@ -127,26 +152,35 @@ class StreamedPairs(IterableDataset[PairBatch]):
     def _batch(self, rows: list[dict[str, Any]], epoch: int, first: int) -> PairBatch:
         """This process's part of a batch; `first` is the number of its first item in the epoch."""
         own, first = rows[self.own], first + self.own.start
-        names = [name_of(row) for row in own]
-        table = datasets.Dataset(pa.Table.from_pylist([{name: row[name] for name in self._kept} for row in own]))
-        path, cache = Path(self.data.train), FeatureCache(0)
-        sides = [
-            Side(name, at, spec, self.processors[name], read_items(path, table, name, spec), path, cache)
-            for at, (name, spec) in enumerate(sorted(self.modalities.items()))
-        ]
+        names = [row["id"] for row in own]
 
-        def rng(side: Side, row: int) -> np.random.Generator | None:
-            return np.random.default_rng((self.seed, epoch, first + row, side.number)) if side.is_random else None
+        def draw(row: int) -> tuple[int, int, int]:
+            return (self.seed, epoch, first + row)
 
         ids = np.fromiter(map(content_id, names), np.int64, len(names))
-        labels = np.full(len(names), NO_LABEL)
-        return make_batch(sides, range(len(names)), names, ids, labels, rng)
+        labels = np.fromiter((self._label(row[LABEL]) for row in own), np.int64, len(own))
+        return make_batch(self._sides(own), range(len(names)), names, ids, labels, draw)
 
-    def _columns(self) -> list[str]:
-        """The columns of the first rows."""
+    def _sides(self, rows: list[dict[str, Any]]) -> list[SideReader]:
+        """What reads these rows."""
+        table = pa.Table.from_pylist([{name: row.get(name) for name in self._needed} for row in rows])
+        pairs, cache = Manifest(self.path, table).pairs(self.modalities), FeatureCache(0)
+        return [
+            SideReader(name, number, spec, self.processors[name], pairs[name], self.path, cache)
+            for number, (name, spec) in enumerate(self.modalities.items())
+        ]
+
+    def _label(self, label: str | None) -> int:
+        """The number of a label, the same in every process."""
+        if label is None:
+            return NO_LABEL
+        return self.label_names.index(label) if label in self.label_names else content_id(label) & (2**63 - 1)
+
+    def _first_rows(self) -> list[dict[str, Any]]:
+        """The first rows, a hundred of them, for the columns there are."""
         rows: list[dict[str, Any]] = []
         bad: list[Bad] = []
-        for raw in read_stream(Path(self.data.train), self._stream):
+        for raw in read_stream(self.path, self._stream):
             row = named_row(raw, self._classes)
             if OUT in row:
                 bad.append((row["id"], LEFT_OUT + row[OUT]))
@@ -156,11 +190,11 @@ class StreamedPairs(IterableDataset[PairBatch]):
                 break
         if bad and not rows:
             self.require_usable(bad, 0)
-        return list(dict.fromkeys(name for row in rows for name in row))
+        return rows
 
     def _unusable(self, row: dict[str, Any]) -> str:
         """Why a row cannot be used, as far as can be seen without decoding; "" where it can."""
-        for name in self._kept:
+        for name in self._needed:
             if row[name] is None:
                 return f"no {name}"
             values = row[name] if isinstance(row[name], list) else [row[name]]
@@ -172,21 +206,23 @@ class StreamedPairs(IterableDataset[PairBatch]):
         """The rows of an epoch, shuffled: `id`, the columns needed, item ids; of what is left out, its name and why."""
         stream = self._stream.shuffle(seed=self.seed, buffer_size=self.data.shuffle_buffer)
         stream.set_epoch(epoch)
-        left_out, seen = set(self.data.leave_out_labels), set()
+        left_out, seen = set(self.data.leave_out_labels), set[str | None]()
         times: Counter[str] = Counter()  # of what is left out, by name
-        for raw in read_stream(Path(self.data.train), stream):
+        for raw in read_stream(self.path, stream):
             row = named_row(raw, self._classes)
             reason = row.get(OUT)
             if reason is None:
+                label = present(row.get("label"))
+                label = None if label is None else str(label)
                 if left_out:
-                    seen.add(row.get("label"))
-                    if row.get("label") in left_out:
+                    seen.add(label)
+                    if label in left_out:
                         continue
-                row = {name: present(row.get(name)) for name in ("id", *self._kept)}
+                row = {name: present(row.get(name)) for name in ("id", *self._needed)}
                 reason = self._unusable(row)
-            if not reason:
-                yield row
-                continue
+                if not reason:
+                    yield {**row, "id": name_of(row), LABEL: label}
+                    continue
             name = name_of(row)
             times[name] += 1
             yield {"id": name if times[name] == 1 else f"{name} ({times[name]})", OUT: LEFT_OUT + reason}

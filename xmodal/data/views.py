@@ -12,12 +12,7 @@ from xmodal.config.data import SpeechAugment
 
 def is_active(spec: SpeechAugment) -> bool:
     """Does this spec change anything?"""
-    amounts = (
-        spec.frequency_masks * spec.frequency_width,
-        spec.time_masks * spec.time_share,
-        *(spec.mel_roll, spec.mel_warp, spec.speed, spec.floor, spec.tilt, spec.noise),
-    )
-    return any(amount > 0 for amount in amounts)
+    return spec.is_active
 
 
 def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator) -> np.ndarray:

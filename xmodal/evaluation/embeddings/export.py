@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from xmodal.config.data import MODALITY_OF_KIND
-from xmodal.data.items import read_pairs
-from xmodal.data.manifest import root_of, strings
-from xmodal.data.sources import AUDIO, IMAGES
+from xmodal.data.manifest import read_pairs, root_of, strings
+from xmodal.data.sources.folders import AUDIO, IMAGES
 from xmodal.data.unusable import listed
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from xmodal.config.data import ModalitySpec, TextModality, as_tested
 from xmodal.config.objectives import Kernel as KernelSpec
-from xmodal.data.items import Items, read_pairs
-from xmodal.data.manifest import root_of, strings
+from xmodal.data.items import Items
+from xmodal.data.manifest import read_pairs, root_of, strings
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.evaluation.probes import diagnostics

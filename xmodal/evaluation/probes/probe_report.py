@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xmodal.data.place import file_of, is_place
+from xmodal.data.sources.tar_address import file_of, is_place
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.config.data import as_tested
-from xmodal.data.items import arrow_column, read_pairs
-from xmodal.data.manifest import root_of, strings
-from xmodal.data.sources import holds_class_folders
+from xmodal.data.manifest import arrow_column, read_pairs, root_of, strings
+from xmodal.data.sources.folders import holds_class_folders
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.located import Sources
 

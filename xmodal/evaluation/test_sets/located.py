@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.items import Items
-from xmodal.data.place import is_place
+from xmodal.data.sources.tar_address import is_place
 from xmodal.data.unusable import Bad
 
 Source = str | Path | bytes

@@ -16,8 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from xmodal.config.data import as_tested
 from xmodal.config.evaluators import RetrievalEvaluator
-from xmodal.data.items import arrow_column, read_items
-from xmodal.data.manifest import read_manifest, root_of, strings
+from xmodal.data.manifest import arrow_column, read_items, read_manifest, root_of, strings
 from xmodal.errors import UserError
 from xmodal.evaluation.statistics.ranking import Ints
 from xmodal.evaluation.test_sets.located import Sources, located

@@ -6,14 +6,16 @@ Of local tars the headers are read, and a row names an image by its place; the r
 import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import datasets
+import fsspec.asyn
+from torch.utils.data import get_worker_info
 
-from xmodal.data.sources import hub_parts
-from xmodal.data.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
+from xmodal.data.sources.folders import parquet_arguments, parquet_files
+from xmodal.data.sources.hub import hub_parts
+from xmodal.data.sources.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
 from xmodal.errors import UserError
 
 OUT = "__left_out__"  # in place of a row: the reason why there is none
@@ -29,15 +31,14 @@ def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[st
         UserError: not a thing that can be streamed, or it cannot be had; a tar is compressed.
     """
     tars = find_tars(path) if path.is_dir() else []
-    parquet = sorted(map(str, path.rglob("*.parquet")))
+    parquet = parquet_files(path) if path.is_dir() and not tars else []
     try:
         if str(path).startswith("hub:"):
             found = datasets.load_dataset(**hub_parts(str(path).removeprefix("hub:")), streaming=True)
         elif tars:
             found = datasets.IterableDataset.from_generator(_tar_rows, _TAR_ROW, {"tars": tars, "folder": path})
         elif parquet:
-            files = {"train": list(map(escape, parquet))}
-            found = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
+            found = datasets.load_dataset("parquet", split="train", streaming=True, **parquet_arguments(parquet))
         else:
             raise UserError(f"{path}: data.streaming takes hub:NAME or a folder of tars or parquet files; leave it out")
     except _SOURCE_ERRORS as error:
@@ -61,11 +62,16 @@ def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_stream(path: Path, stream: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
-    """The rows as they come. A damaged parquet file, or a tar of the hub that is cut short, ends them with one line."""
-    rows = iter(stream)
+    """The rows as they come. A damaged parquet file, or a tar of the hub that is cut short, ends them with one line.
+
+    In a DataLoader's worker they come in the same order: `iter` of a data set shuffles otherwise there, batches do not.
+    """
+    if get_worker_info() is not None:
+        fsspec.asyn.reset_lock()  # of the process that was forked; reading from the hub would wait for it for ever
+    rows = stream.iter(batch_size=1)
     while True:
         try:
-            row = next(rows)
+            row = {name: values[0] for name, values in next(rows).items()}
         except StopIteration:
             return
         except _SOURCE_ERRORS as error:

@@ -16,9 +16,10 @@ from typing import BinaryIO, TypedDict
 
 from tqdm import tqdm
 
-from xmodal.data.place import Member, check_of
+from xmodal.data.sources.tar_address import Member, check_of
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.files import files_under
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_TEXT = 2**20  # bytes of one .txt or .json
@@ -156,13 +157,17 @@ def find_tars(source: Path | str) -> list[Path]:
     """
     root = Path(source)
     if root.is_dir():
-        files = sorted(path for path in root.rglob("*") if path.is_file())
+        files = files_under(root)
     else:
         files = [root] if root.is_file() else sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
     packed = [path for path in files if path.name.lower().endswith(COMPRESSED)]
     if packed:
         raise _compressed(packed[0], f" ({len(packed)} such files)" if len(packed) > 1 else "")
-    return [path for path in files if path.suffix.lower() == ".tar"]
+    tars = [path for path in files if path.suffix.lower() == ".tar"]
+    for path in tars:
+        if not path.exists():
+            raise UserError(f"{path}: a link to a file that is not there; mend or remove it")
+    return tars
 
 
 def _compressed(path: Path, more: str = "") -> UserError:

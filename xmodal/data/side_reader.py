@@ -1,0 +1,211 @@
+"""One side of the pairs: which item a row gives in an epoch, and the features of its views.
+
+Input: the side's items, its spec and its tower's processor. Output: features of one item in one or several views,
+padded batches of them. Features are cached as long as there is room: with shuffled epochs, evicting would gain nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
+from xmodal.data.items import Items
+from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of
+from xmodal.data.tally import Tally
+from xmodal.errors import UserError
+from xmodal.processor import Processor
+from xmodal.store import view_id
+
+ENTRY_BYTES = 200  # what a cached array costs besides its numbers
+
+
+class FeatureCache:
+    """Arrays by key, until `megabytes` are full."""
+
+    def __init__(self, megabytes: int) -> None:
+        self._arrays: dict[tuple[int, int], np.ndarray] = {}
+        self._room = megabytes * 2**20
+
+    def get(self, key: tuple[int, int]) -> np.ndarray | None:
+        """The array, or None."""
+        return self._arrays.get(key)
+
+    def add(self, key: tuple[int, int], array: np.ndarray) -> np.ndarray:
+        """Store the array where there is room; returns it."""
+        if self._room >= array.nbytes + ENTRY_BYTES:
+            self._room -= array.nbytes + ENTRY_BYTES
+            self._arrays[key] = array
+        return array
+
+
+@dataclass(frozen=True)
+class SideReader:
+    """A side of a data set. `root` is the folder paths start from, `number` counts the sides in the order of names."""
+
+    name: str
+    number: int
+    spec: ModalitySpec
+    processor: Processor
+    items: Items
+    root: Path
+    cache: FeatureCache
+
+    @cached_property
+    def reader(self) -> ItemReader:
+        """What reads an item."""
+        pixels = {"max_pixels": self.spec.max_pixels} if isinstance(self.spec, ImageModality) else {}
+        return ItemReader(self.processor, self.root, **pixels)
+
+    @property
+    def training_views(self) -> int:
+        """Views of each item in training."""
+        return self.spec.training_views
+
+    @property
+    def is_live(self) -> bool:
+        """Are the items themselves read, rather than their ids alone?"""
+        return self.processor.kind != "item_id"
+
+    @property
+    def stored_views(self) -> int:
+        """Views of each item in the store that stands in for the tower."""
+        return int(getattr(self.processor, "views", 1))
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Does an item, or its view, change from epoch to epoch?"""
+        changes = is_augmented(self.spec) if self.is_live else self.stored_views > 1
+        return changes or bool((self.items.count > 1).any())
+
+    def scan(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
+        """Lengths [n] (seconds of audio, characters of text; of a row's first item), and unusable rows with the reason.
+
+        What the tower cuts short is counted in `tally`.
+
+        Audio headers are read once. Images are not looked at: whole corpora of them have no lengths worth knowing.
+        """
+        lengths = np.zeros(len(self.items))
+        reasons: dict[int, str] = {}
+        if isinstance(self.spec, TextModality):  # also where a store stands in: the batches must be the same
+            texts = self.items.values.to_pylist()
+            found, bad = lengths_of(self.spec, texts)
+            count_cut(self.processor, self.spec, texts, found, tally)
+            for row in range(len(self.items)) if bad else ():
+                at = self.items.of(row)
+                if not bad.keys().isdisjoint(range(at.start, at.stop)):
+                    reasons[row] = f"{self.name}: empty text"
+            if self.is_live:
+                lengths += found[self.items.first]
+        store = getattr(self.processor, "store", None)
+        if store is not None:
+            known = store.contains(np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids]))
+            for row in range(len(self.items)) if not known.all() else ():
+                if not known[self.items.of(row)].all():
+                    reasons.setdefault(row, f"{self.name}: not in the store, it could not be read when that was made")
+        if isinstance(self.spec, AudioModality) and self.is_live:
+            firsts = [str(self.items.value(int(item))) for item in self.items.first]
+            lengths, reasons = lengths_of(self.spec, firsts, self.root)
+            count_cut(self.processor, self.spec, firsts, lengths, tally)
+        return lengths, reasons
+
+    def read(self, row: int, rngs: Sequence[np.random.Generator | None]) -> tuple[int, list[np.ndarray]]:
+        """(item id of the first view, features of each view) of a row.
+
+        Args:
+            row: of the items.
+            rngs: one for each view, which draws and augments; None: the row's first item as it is.
+
+        Of a row with several texts each view draws its own, and of a store with several views of each item too: no
+        two the same while there are enough.
+
+        Raises:
+            AudioError, ImageError: the item cannot be read.
+        """
+        first, many = int(self.items.first[row]), int(self.items.count[row])
+        drawn = [first + at for at in _draw(many, rngs)]
+        if self.is_live:
+            features = [self._view(at, rng) for at, rng in zip(drawn, rngs, strict=True)]
+        else:
+            stored = zip(drawn, _draw(self.stored_views, rngs), strict=True)
+            names = [view_id(int(self.items.ids[at]), view, self.stored_views) for at, view in stored]
+            features = [self.processor.features(name) for name in names]
+        return int(self.items.ids[drawn[0]]), features
+
+    def _view(self, at: int, rng: np.random.Generator | None) -> np.ndarray:
+        if rng is None or isinstance(self.spec, TextModality) or not self.spec.augment.is_active:
+            return self._features(at)
+        return augmented(self.processor, self.spec.augment, rng, lambda: self._image(at), lambda: self._features(at))
+
+    def _features(self, at: int) -> np.ndarray:
+        """An item's features without augmentation."""
+        cached = self.cache.get((self.number, at))
+        if cached is not None:
+            return cached
+        return self.cache.add((self.number, at), self.reader.features(self.items.value(at)))
+
+    def _image(self, at: int) -> Image.Image:
+        """The whole image, from the cache where it was decoded before."""
+        cached = self.cache.get((self.number, at))
+        if cached is None:
+            cached = self.cache.add((self.number, at), np.asarray(self.reader.decode(self.items.value(at))))
+        return Image.fromarray(cached)
+
+    def collate(self, features: list[np.ndarray]) -> dict[str, Tensor]:
+        """A padded batch; of no features an empty one of the right shapes."""
+        if features:
+            return self.processor.collate(features)
+        return empty_batch(self.processor, 0 if self.is_live else view_id(int(self.items.ids[0]), 0, self.stored_views))
+
+
+def _draw(many: int, rngs: Sequence[np.random.Generator | None]) -> list[int]:
+    """One of `many` for each generator, all different while there are enough; None draws the first."""
+    drawn, left = [], list(range(many))
+    for rng in rngs:
+        left = left or list(range(many))
+        drawn.append(0 if rng is None or many == 1 else left.pop(int(rng.integers(len(left)))))
+    return drawn
+
+
+def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
+    """Raise `UserError` where a tower's processor does not take what the modality is."""
+    if processor.kind not in ("item_id", spec.kind):
+        raise UserError(
+            f"towers.{name}: this tower takes {processor.kind}, but the modality {name!r} is {spec.kind}; "
+            f"choose another tower, or set data.modalities.{name}.kind={processor.kind}"
+        )
+    if isinstance(spec, AudioModality) and spec.augment.is_active and not processor.log_mel:
+        raise UserError(
+            f"data.modalities.{name}.augment: works on log-mel features, which this tower does not take; "
+            "leave it out, or use a tower of kind speech_encoder"
+        )
+
+
+def check_views(name: str, spec: ModalitySpec, processor: Processor, several: bool) -> None:
+    """Raise `UserError` where several training views are asked for that would be the same.
+
+    Args:
+        name: of the side.
+        spec: of the side.
+        processor: of its tower.
+        several: does any row hold several texts?
+    """
+    if spec.training_views == 1:
+        return
+    if isinstance(spec, TextModality):
+        differ, way_out = several, "texts are not augmented: give several texts a row (a list), or set templates"
+    elif processor.kind == "item_id":
+        stored = int(getattr(processor, "views", 1))
+        differ = stored >= spec.training_views
+        way_out = f"the store of towers.{name} holds {stored} of each item; set its views, or use the tower live"
+    else:
+        differ, way_out = is_augmented(spec), f"set data.modalities.{name}.augment"
+    if not differ:
+        raise UserError(
+            f"data.modalities.{name}.training_views: {spec.training_views} views would not all differ; {way_out}, "
+            "or set training_views=1"
+        )

@@ -1,0 +1,1 @@
+"""Where pairs come from: files of rows, folders, tars, the hub, streams."""
