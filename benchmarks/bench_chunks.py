@@ -31,7 +31,7 @@ from xmodal.errors import run_script
 from xmodal.objectives import CWCL
 from xmodal.towers.from_store import StoreBackbone
 from xmodal.towers.heads import Identity, Linear
-from xmodal.towers.speech_encoder import SpeechEncoder
+from xmodal.towers.own.speech_encoder import SpeechEncoder
 from xmodal.towers.tower import Tower
 
 WAYS = ("whole", "chunk", "gradcache")

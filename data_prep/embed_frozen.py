@@ -11,8 +11,8 @@ import argparse
 import sys
 
 from xmodal.config.load import load_config
-from xmodal.config.towers import StoreTower
 from xmodal.errors import UserError, run_script
+from xmodal.towers.from_store import StoreTower
 
 
 def main(argv: list[str]) -> None:
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="settings in place of the file's")
     options = parser.parse_args(argv)
     config = load_config(options.config, options.overrides)
-    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower)}
+    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower.Spec)}
     if not specs:
         raise UserError(f"{options.config}: no tower of kind store; nothing to embed")
     from xmodal.encoding.store_build import build_store  # torch: not needed to find a mistake in the config

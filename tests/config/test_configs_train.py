@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from xmodal.config import load_config
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower
 from xmodal.encoding.loading import load
 from xmodal.evaluation.evaluator import build_evaluator
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore
+from xmodal.towers.from_store import StoreTower
 from xmodal.training.trainer import Trainer
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -147,7 +147,7 @@ def test_what_should_train_does_and_what_is_locked_stays(name: str, tiny: Path, 
     config = load_config(path, tiny_overrides(load_config(path), tiny, tmp_path / "run"))
     trainer = Trainer(config.model_copy(update={"evaluators": {}}))  # their pictures would take most of the time
     before, trainable = everything(trainer), {n for n, p in trainer.aligner.named_parameters() if p.requires_grad}
-    stores = [spec.path for spec in config.towers.values() if isinstance(spec, StoreTower)]
+    stores = [spec.path for spec in config.towers.values() if isinstance(spec, StoreTower.Spec)]
     rows = [EmbeddingStore.open(store).all_rows().copy() for store in stores]
     trainer.fit()
 

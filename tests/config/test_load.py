@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from xmodal.config import RunConfig, config_differences, dump_config, load_config
 from xmodal.config.objectives import CWCLSpec, InfoNCESpec, PowerKernel
-from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
+from xmodal.towers.from_store import StoreTower
+from xmodal.towers.from_transformers import TransformersTower
 
 TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, store"
 RUN = """\
@@ -88,7 +89,7 @@ def test_overrides(write: Any) -> None:
         ],
     )
     assert (config.train.steps, config.optim.lr, config.optim.betas) == (12, 0.0002, (0.8, 0.9))
-    assert isinstance(config.towers["text"], TransformersTower)
+    assert isinstance(config.towers["text"], TransformersTower.Spec)
     assert config.towers["text"].revision == "12e5"
     assert config.train.resume is True
     assert load_config(path, ["train.steps=1", "train.steps=2"]).train.steps == 2
@@ -105,7 +106,7 @@ def test_overriding_kind_keeps_only_what_overrides_give(write: Any, flip: bool) 
     assert same.objective.kernel.centre
     store = ["towers.text.path=s", "towers.text.tower={kind: transformers, name: bert}", "towers.text.kind=store"]
     tower = load_config(path, store[::-1] if flip else store).towers["text"]
-    assert tower == StoreTower(path=Path("s"), tower=TransformersTower(name="bert"))
+    assert tower == StoreTower.Spec(path=Path("s"), tower=TransformersTower.Spec(name="bert"))
 
 
 def test_an_override_by_a_mapping_replaces(write: Any) -> None:

@@ -6,22 +6,28 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xmodal.config import data, evaluators, objectives, schema, towers
+from xmodal.config import data, evaluators, objectives, schema
 from xmodal.config.data import AudioModality, DataSpec, TextModality
+from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import Spec
-from xmodal.config.towers import LinearHead, SpeechEncoderTower, StoreTower, TransformersTower, is_locked
+from xmodal.towers.from_store import StoreTower
+from xmodal.towers.from_timm import TimmTower
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.heads import Linear
+from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 
-MODULES = (data, evaluators, objectives, schema, towers)
+MODULES = (data, evaluators, objectives, schema)
 SPECS = [
     s
     for m in MODULES
     for s in vars(m).values()
     if isinstance(s, type) and issubclass(s, Spec) and s.__module__ == m.__name__
 ]
-TEXT = TransformersTower(name="bert")
-SPEECH = SpeechEncoderTower()
-STORE = StoreTower(path=Path("s"), tower=TEXT)
+SPECS += [registry.spec(kind) for registry in (HEADS, TOWERS) for kind in registry.own]
+TEXT = TransformersTower.Spec(name="bert")
+SPEECH = SpeechEncoderTower.Spec()
+STORE = StoreTower.Spec(path=Path("s"), tower=TEXT)
 STORED = {"kind": "store", "path": "s", "tower": {"kind": "timm", "name": "x", "mode": "locked"}}
 
 
@@ -29,7 +35,7 @@ def run(towers: dict[str, Any], **rest: Any) -> RunConfig:
     return RunConfig.model_validate({"output": "runs/a", "data": {"train": "t.jsonl"}, "towers": towers, **rest})
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__qualname__)
 def test_defaults_pass_their_own_checks(spec: type[BaseModel]) -> None:
     given = {"name": "a", "path": "a", "tower": TEXT, "train": "a", "test": "a", "match": "a", "output": "a"}
     given |= {"side": "visual"}
@@ -40,15 +46,13 @@ def test_defaults_pass_their_own_checks(spec: type[BaseModel]) -> None:
     assert spec.model_validate(built.model_dump(mode="json")) == built
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.__qualname__)
 def test_specs_are_frozen_and_closed(spec: type[BaseModel]) -> None:
     assert spec.model_config["frozen"] is True
     assert spec.model_config["extra"] == "forbid"
 
 
-@pytest.mark.parametrize(
-    "union", [towers.Head, towers.TowerSpec, objectives.Kernel, objectives.Objective, data.ModalitySpec]
-)
+@pytest.mark.parametrize("union", [objectives.Kernel, objectives.Objective, data.ModalitySpec])
 def test_kinds_of_a_union_are_told_apart(union: Any) -> None:
     members = get_args(get_args(union)[0])
     kinds = [m.model_fields["kind"].default for m in members]
@@ -63,8 +67,8 @@ def test_kinds_of_a_union_are_told_apart(union: Any) -> None:
         ({"speech": SPEECH, "text": TEXT}, (), (("speech", "text"),)),
         ({"text": STORE, "speech": SPEECH}, (), (("speech", "text"),)),
         # both train: the second guides
-        ({"text": TransformersTower(name="b", mode="unlocked"), "speech": SPEECH}, (), (("text", "speech"),)),
-        ({"speech": SPEECH, "text": TransformersTower(name="b", mode="unlocked")}, (), (("speech", "text"),)),
+        ({"text": TransformersTower.Spec(name="b", mode="unlocked"), "speech": SPEECH}, (), (("text", "speech"),)),
+        ({"speech": SPEECH, "text": TransformersTower.Spec(name="b", mode="unlocked")}, (), (("speech", "text"),)),
         ({"text": TEXT, "speech": SPEECH}, (("speech", "text"),), (("speech", "text"),)),
         (
             {"text": TEXT, "speech": SPEECH, "audio": SPEECH},
@@ -78,7 +82,7 @@ def test_tower_pairs(towers: dict[str, Any], pairs: Any, expected: Any) -> None:
 
 
 def test_is_locked() -> None:
-    assert [is_locked(t) for t in (TEXT, SPEECH, STORE)] == [True, False, True]
+    assert [t.is_locked for t in (TEXT, SPEECH, STORE)] == [True, False, True]
 
 
 def test_modality_is_the_standard_one_unless_said() -> None:
@@ -120,7 +124,7 @@ def test_a_run_that_makes_no_sense(changes: dict[str, Any], line: str) -> None:
 
 
 def test_a_head_is_enough_to_train() -> None:
-    assert run({"text": TEXT, "speech": StoreTower(path=Path("s"), tower=TEXT, head=LinearHead())})
+    assert run({"text": TEXT, "speech": StoreTower.Spec(path=Path("s"), tower=TEXT, head=Linear.Spec())})
 
 
 @pytest.mark.parametrize(
@@ -135,19 +139,19 @@ def test_a_head_is_enough_to_train() -> None:
 )
 def test_speech_encoder_that_makes_no_sense(settings: dict[str, Any], line: str) -> None:
     with pytest.raises(ValidationError, match=line):
-        SpeechEncoderTower.model_validate(settings)
+        SpeechEncoderTower.Spec.model_validate(settings)
 
 
 @pytest.mark.parametrize(
     ("tower", "line"),
     [
-        (SpeechEncoderTower(), "tower.mode is 'scratch': only a locked tower"),
-        (TransformersTower(name="b", head=LinearHead()), "tower.head must be identity"),
+        (SpeechEncoderTower.Spec(), "tower.mode is 'scratch': only a locked tower"),
+        (TransformersTower.Spec(name="b", head=Linear.Spec()), "tower.head must be identity"),
     ],
 )
 def test_store_of_a_tower_that_moves(tower: Any, line: str) -> None:
     with pytest.raises(ValidationError, match=line):
-        StoreTower(path=Path("s"), tower=tower)
+        StoreTower.Spec(path=Path("s"), tower=tower)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +187,4 @@ def test_names_of_towers(name: str) -> None:
 )
 def test_options_of_timm_that_break_a_tower(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        towers.TimmTower(name="resnet18", options=options)
+        TimmTower.Spec(name="resnet18", options=options)

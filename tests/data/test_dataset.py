@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from xmodal.config.data import AudioModality, DataSpec, SpeechAugment, TextModality
-from xmodal.config.towers import SpeechEncoderTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.errors import UserError
@@ -17,7 +16,7 @@ from xmodal.processor import Processor
 from xmodal.store import StoreWriter, content_id
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.speech_encoder import LogMel
+from xmodal.towers.own.speech_encoder import LogMel, SpeechEncoderTower
 
 RATE = 8_000
 MODALITIES = {"text": TextModality(), "speech": AudioModality()}
@@ -360,7 +359,7 @@ def test_two_processes_together_hold_the_batch_of_one(tmp_path):
 @torch.no_grad()
 def test_an_embedding_does_not_depend_on_its_batch(tmp_path):
     torch.manual_seed(0)
-    spec = SpeechEncoderTower(sample_rate=RATE, high=3_800, mels=40, width=32, layers=1, feed_forward=64)
+    spec = SpeechEncoderTower.Spec(sample_rate=RATE, high=3_800, mels=40, width=32, layers=1, feed_forward=64)
     tower, processor = build_tower(spec, out_dim=16)
     tower.eval()
     dataset = build(make(tmp_path), processors={"text": Letters(), "speech": processor})

@@ -16,14 +16,17 @@ from transformers import AutoModel, AutoTokenizer
 from xmodal.config import dump_config
 from xmodal.config.data import AudioModality
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower, TransformersTower
 from xmodal.data.audio import read_audio
 from xmodal.encoding.embedding import BATCH_SIZE, embed
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError, run_script
 from xmodal.store import EmbeddingStore, content_id
 from xmodal.towers import build_tower
-from xmodal.towers.transformers_text import TextBackbone
+from xmodal.towers.from_store import StoreTower
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.heads import Identity, Linear
+from xmodal.towers.huggingface.text import TextBackbone
+from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 from xmodal.towers.weights import save_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +79,7 @@ def config_for(folder: Path, tower: TransformersTower | SpeechEncoderTower, moda
 
 def make(config: RunConfig, modality: str = "text", remake: bool = False) -> EmbeddingStore:
     spec = config.towers[modality]
-    assert isinstance(spec, StoreTower)
+    assert isinstance(spec, StoreTower.Spec)
     return build_store(spec, config, modality, remake=remake)
 
 
@@ -85,7 +88,7 @@ def text_config(tiny_bert: Path, tmp_path: Path) -> RunConfig:
     """200 rows over 150 texts."""
     texts = list(dict.fromkeys(some_texts(400)))[:150]
     write_rows(tmp_path / "train.jsonl", [{"id": f"r{i}", "text": texts[i % 150]} for i in range(200)])
-    return config_for(tmp_path, TransformersTower(name=str(tiny_bert)))
+    return config_for(tmp_path, TransformersTower.Spec(name=str(tiny_bert)))
 
 
 def texts_of(config: RunConfig) -> list[str]:
@@ -97,7 +100,7 @@ def texts_of(config: RunConfig) -> list[str]:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_embed_equals_the_model_called_item_by_item(tiny_bert: Path, batch_size: int) -> None:
-    tower, processor = build_tower(TransformersTower(name=str(tiny_bert)))
+    tower, processor = build_tower(TransformersTower.Spec(name=str(tiny_bert)))
     texts = some_texts(20)
     found = embed(tower, processor, texts, batch_size=batch_size)
     assert (found.dtype, found.device.type, found.requires_grad) == (torch.float32, "cpu", False)
@@ -106,7 +109,7 @@ def test_embed_equals_the_model_called_item_by_item(tiny_bert: Path, batch_size:
 
 
 def test_embed_z_is_the_head_over_the_features_at_unit_norm(tiny_bert: Path) -> None:
-    tower, processor = build_tower(TransformersTower(name=str(tiny_bert), head=LinearHead(dim=5)))
+    tower, processor = build_tower(TransformersTower.Spec(name=str(tiny_bert), head=Linear.Spec(dim=5)))
     texts = some_texts(9)
     features = embed(tower, processor, texts)
     z = embed(tower, processor, texts, what="z", batch_size=4)
@@ -116,7 +119,7 @@ def test_embed_z_is_the_head_over_the_features_at_unit_norm(tiny_bert: Path) -> 
 
 
 def test_embed_evaluates_and_leaves_every_module_in_its_mode() -> None:
-    tower, processor = build_tower(SpeechEncoderTower(sample_rate=8000, high=3900, width=16, heads=2, dropout=0.5))
+    tower, processor = build_tower(SpeechEncoderTower.Spec(sample_rate=8000, high=3900, width=16, heads=2, dropout=0.5))
     tower.train()
     tower.backbone.pool.eval()
     waves = [np.random.default_rng(i).standard_normal(4000 + 400 * i).astype(np.float32) for i in range(5)]
@@ -130,7 +133,7 @@ def test_embed_evaluates_and_leaves_every_module_in_its_mode() -> None:
 
 
 def test_embed_takes_audio_paths_and_waveforms(tmp_path: Path) -> None:
-    tower, processor = build_tower(SpeechEncoderTower(sample_rate=8000, high=3900, width=16, heads=2))
+    tower, processor = build_tower(SpeechEncoderTower.Spec(sample_rate=8000, high=3900, width=16, heads=2))
     paths = []
     for i in range(5):
         wave = np.random.default_rng(i).standard_normal((6000 + 3000 * (i % 3), 2)) / 10
@@ -157,7 +160,7 @@ def test_a_store_holds_every_item_once_as_the_model_gives_it(text_config: RunCon
 def test_a_tower_read_from_the_store_says_what_the_live_tower_says(text_config: RunConfig) -> None:
     make(text_config)
     spec = text_config.towers["text"]
-    assert isinstance(spec, StoreTower)
+    assert isinstance(spec, StoreTower.Spec)
     texts = texts_of(text_config)[:40]
     live, processor = build_tower(spec.tower)
     stored, lookup = build_tower(spec)
@@ -186,17 +189,17 @@ def test_a_store_made_otherwise_is_refused_then_made_again(
     text_config: RunConfig, tiny_bert: Path, tmp_path: Path, difference: str
 ) -> None:
     model = shutil.copytree(tiny_bert, tmp_path / "model")
-    config = config_for(tmp_path, TransformersTower(name=str(model)))
+    config = config_for(tmp_path, TransformersTower.Spec(name=str(model)))
     old = make(config).info
     if difference == "model":
         model = model.rename(tmp_path / "renamed")
-        config = config_for(tmp_path, TransformersTower(name=str(model)))
+        config = config_for(tmp_path, TransformersTower.Spec(name=str(model)))
     if difference == "weights":
         weights = load_file(model / "model.safetensors")
         weights["embeddings.word_embeddings.weight"][3, 0] += 1
         save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     if difference == "preprocessing max_length":
-        config = config_for(tmp_path, TransformersTower(name=str(model), max_length=4))
+        config = config_for(tmp_path, TransformersTower.Spec(name=str(model), max_length=4))
     if difference == "other data":
         rows = [json.loads(line) for line in config.data.train.read_text().splitlines()]
         write_rows(config.data.train, rows[:149])
@@ -251,7 +254,7 @@ def test_a_build_begun_with_another_model_starts_over(
         with pytest.raises(KeyboardInterrupt):
             make(text_config)
     seen = interrupt_at(monkeypatch, 99)
-    make(config_for(tmp_path, TransformersTower(name=str(tiny_bert), pooling="cls")))
+    make(config_for(tmp_path, TransformersTower.Spec(name=str(tiny_bert), pooling="cls")))
     assert sum(seen) == 150
 
 
@@ -261,7 +264,7 @@ def test_one_item_id_with_two_contents_names_both_rows(tiny_bert: Path, tmp_path
         {"id": "b", "text": "stop it", "text_id": "s1"},
         {"id": "c", "text": "play music", "text_id": "s2"},
     ]
-    config = config_for(tmp_path, TransformersTower(name=str(tiny_bert)))
+    config = config_for(tmp_path, TransformersTower.Spec(name=str(tiny_bert)))
     write_rows(config.data.train, rows)
     assert sorted(make(config).ids) == sorted([content_id("s1"), content_id("s2")])
     rows[1]["text"] = "stop now"
@@ -276,15 +279,15 @@ def test_features_that_are_not_finite_name_the_row(text_config: RunConfig, tiny_
     weights["embeddings.word_embeddings.weight"][:] = torch.nan
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"train.jsonl: row 'r\d+': the text tower's features are not finite"):
-        make(config_for(tmp_path, TransformersTower(name=str(model))))
+        make(config_for(tmp_path, TransformersTower.Spec(name=str(model))))
 
 
 @pytest.fixture
 def speech_config(tmp_path: Path) -> RunConfig:
     """Three wav files, a locked speech encoder with random weights."""
     torch.manual_seed(0)
-    spec = SpeechEncoderTower(
-        sample_rate=8000, high=3900, width=16, heads=2, layers=1, feed_forward=32, head=IdentityHead()
+    spec = SpeechEncoderTower.Spec(
+        sample_rate=8000, high=3900, width=16, heads=2, layers=1, feed_forward=32, head=Identity.Spec()
     )
     tower, _ = build_tower(spec)
     save_backbone(tower.backbone, tmp_path / "speech")
@@ -300,7 +303,7 @@ def speech_config(tmp_path: Path) -> RunConfig:
 def test_audio_is_stored_by_its_path(speech_config: RunConfig, tmp_path: Path) -> None:
     store = make(speech_config, "speech")
     spec = speech_config.towers["speech"]
-    assert isinstance(spec, StoreTower)
+    assert isinstance(spec, StoreTower.Spec)
     tower, processor = build_tower(spec.tower)
     for i in range(3):
         with torch.no_grad():
@@ -326,7 +329,7 @@ def test_audio_that_fails_when_decoded_is_named(speech_config: RunConfig, tmp_pa
 
 
 def test_a_tower_of_the_wrong_kind_is_refused(tiny_bert: Path, tmp_path: Path) -> None:
-    config = config_for(tmp_path, TransformersTower(name=str(tiny_bert)), "speech")
+    config = config_for(tmp_path, TransformersTower.Spec(name=str(tiny_bert)), "speech")
     with pytest.raises(UserError, match=r"towers.speech.tower: takes text, but the modality 'speech' is audio"):
         make(config, "speech")
 

@@ -4,9 +4,10 @@ import pytest
 import transformers
 from tiny_models import bert_folder
 
-from xmodal.config.towers import OpenCLIPTower, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers.dual_encoder import dual_encoder_specs
+from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.from_transformers import TransformersTower
 
 
 def test_open_clip_names():
@@ -16,16 +17,16 @@ def test_open_clip_names():
         "tiny.json@weights/tiny.safetensors": ("tiny.json", "weights/tiny.safetensors"),
     }.items():
         specs = dual_encoder_specs(f"open_clip:{name}")
-        assert specs["image"] == OpenCLIPTower(name=model, pretrained=tag, side="visual")
-        assert specs["text"] == OpenCLIPTower(name=model, pretrained=tag, side="text")
+        assert specs["image"] == OpenCLIPTower.Spec(name=model, pretrained=tag, side="visual")
+        assert specs["text"] == OpenCLIPTower.Spec(name=model, pretrained=tag, side="text")
 
 
 def test_transformers_folders(tmp_path):
     for kind, make in {"clip": transformers.CLIPConfig, "siglip": transformers.SiglipConfig}.items():
         make().save_pretrained(tmp_path / kind)
         specs = dual_encoder_specs(f"transformers:{tmp_path / kind}")
-        assert specs["image"] == TransformersTower(name=str(tmp_path / kind), side="visual")
-        assert specs["text"] == TransformersTower(name=str(tmp_path / kind), side="text")
+        assert specs["image"] == TransformersTower.Spec(name=str(tmp_path / kind), side="visual")
+        assert specs["text"] == TransformersTower.Spec(name=str(tmp_path / kind), side="text")
 
 
 def test_errors_are_one_line_that_names_the_way_out(tmp_path):

@@ -11,9 +11,10 @@ from timm.data import create_transform, resolve_model_data_config
 from timm.models import save_for_hf
 from tiny_models import batch, features, images, rebuilt
 
-from xmodal.config.towers import LinearHead, TimmTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
+from xmodal.towers.from_timm import TimmTower
+from xmodal.towers.heads import Linear
 
 VIT = {"patch_size": 4, "depth": 2, "embed_dim": 32, "num_heads": 2}
 
@@ -38,7 +39,9 @@ def test_features_are_the_librarys_and_come_back_offline(name, size, options, tm
     sized = {"img_size": size} if name.startswith("vit") else {}
     model = timm.create_model(name, num_classes=7, **sized, **options).eval()
     data = resolve_model_data_config(model, args={"input_size": (3, size, size)} if size else {})
-    spec = TimmTower(name=name, weights=weights_of(model, tmp_path / "w.safetensors"), image_size=size, options=options)
+    spec = TimmTower.Spec(
+        name=name, weights=weights_of(model, tmp_path / "w.safetensors"), image_size=size, options=options
+    )
     tower, processor = build_tower(spec)
     pixels = torch.stack([create_transform(**data)(image) for image in images()])
     assert torch.equal(batch(processor, images())["pixels"], pixels)
@@ -59,7 +62,7 @@ def test_a_folder_as_the_hub_has_them(tmp_path):
     torch.manual_seed(0)
     model = timm.create_model("test_vit", num_classes=5).eval()
     save_for_hf(model, tmp_path / "saved", safe_serialization=True)
-    tower, processor = build_tower(TimmTower(name=str(tmp_path / "saved")))
+    tower, processor = build_tower(TimmTower.Spec(name=str(tmp_path / "saved")))
     pixels = batch(processor, images())["pixels"]
     assert processor.size == (160, 160)
     with torch.no_grad():
@@ -76,7 +79,7 @@ def test_a_folder_as_the_hub_has_them(tmp_path):
     ],
 )
 def test_small_models_train_on_small_images_and_come_back_from_the_runs_own_weights(name, options, tmp_path):
-    spec = TimmTower(name=name, mode="scratch", image_size=32, options=options, head=LinearHead(dim=6))
+    spec = TimmTower.Spec(name=name, mode="scratch", image_size=32, options=options, head=Linear.Spec(dim=6))
     tower, processor = build_tower(spec)
     assert (processor.size, processor.scale) == ((32, 32), (32, 32))  # no margin is cropped off
     tower(batch(processor, images())).z[:, 0].sum().backward()
@@ -91,7 +94,7 @@ def test_small_models_train_on_small_images_and_come_back_from_the_runs_own_weig
 
 def test_locked_stays_bit_identical_and_in_evaluation_mode(tmp_path):
     weights = weights_of(timm.create_model("test_resnet"), tmp_path / "w.safetensors")
-    tower, processor = build_tower(TimmTower(name="test_resnet", weights=weights, head=LinearHead()))
+    tower, processor = build_tower(TimmTower.Spec(name="test_resnet", weights=weights, head=Linear.Spec()))
     tower.train()
     before, pixels = tower.fingerprint(), batch(processor, images())
     optimizer = torch.optim.AdamW(tower.parameters(), lr=0.1, weight_decay=0.5)
@@ -124,5 +127,5 @@ def test_errors_are_one_line_that_names_the_way_out(tmp_path, monkeypatch):
     ]
     for settings, expected in cases:
         with pytest.raises(UserError, match=expected) as error:
-            build_tower(TimmTower(**settings))
+            build_tower(TimmTower.Spec(**settings))
         assert "\n" not in str(error.value)

@@ -8,9 +8,9 @@ from PIL import Image
 from timm.data import create_transform
 from tiny_models import batch, images
 
-from xmodal.towers.from_open_clip import image_processor as from_open_clip
-from xmodal.towers.from_timm import image_processor as from_timm
-from xmodal.towers.image_processor import ImageProcessor, centred, resized_size
+from xmodal.towers.image_processor import PixelProcessor, centred, resized_size
+from xmodal.towers.openclip.model import image_processor as from_open_clip
+from xmodal.towers.timm_model import image_processor as from_timm
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
@@ -44,7 +44,7 @@ def test_timms_evaluation_transform(crop_mode, crop_pct, size, interpolation):
 def test_an_image_of_the_right_size_is_not_touched():
     image = images()[2]
     for resize in ("shortest", "longest", "squash"):
-        features = ImageProcessor((32, 32), MEAN, STD, resize=resize).features(image)
+        features = PixelProcessor((32, 32), MEAN, STD, resize=resize).features(image)
         assert features.dtype == np.uint8
         assert features.flags.c_contiguous
         assert np.array_equal(features.transpose(1, 2, 0), np.asarray(image))
@@ -71,6 +71,6 @@ def test_describe_tells_every_setting_apart():
     base = {"size": (24, 24), "mean": MEAN, "std": STD}
     changes = [{}, {"interpolation": "bilinear"}, {"resize": "squash"}, {"scale": (30, 30)}, {"fill": (1, 1, 1)}]
     changes += [{"offset": "down"}, {"size": (24, 25)}, {"mean": STD}, {"std": MEAN}]
-    told = [str(ImageProcessor(**base | change).describe()) for change in changes]
+    told = [str(PixelProcessor(**base | change).describe()) for change in changes]
     assert len(set(told)) == len(told)
-    assert Image.Resampling.BICUBIC.name.lower() == ImageProcessor(**base).interpolation
+    assert Image.Resampling.BICUBIC.name.lower() == PixelProcessor(**base).interpolation

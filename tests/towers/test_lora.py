@@ -11,16 +11,19 @@ from safetensors.torch import save_file
 from tiny_models import SIZES, TEXTS, batch, bert_folder, features, images, open_clip_files
 from torch import nn
 
-from xmodal.config.towers import LoRA, OpenCLIPTower, StoreTower, TimmTower, TransformersTower, is_locked, trains
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.lora import add_lora, own_state
+from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.from_store import StoreTower
+from xmodal.towers.from_timm import TimmTower
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.lora import LoRA, add_lora, own_state
 
 RANK2 = LoRA(rank=2, alpha=6.0)
 
 
 def text(folder):
-    return TransformersTower(name=bert_folder(folder / "bert")), TEXTS
+    return TransformersTower.Spec(name=bert_folder(folder / "bert")), TEXTS
 
 
 def vision(folder):
@@ -28,18 +31,18 @@ def vision(folder):
     transformers.ViTModel(config).save_pretrained(folder / "vit")
     size = {"height": 24, "width": 24}
     transformers.ViTImageProcessorPil(size=size).save_pretrained(folder / "vit")
-    return TransformersTower(name=str(folder / "vit")), images()
+    return TransformersTower.Spec(name=str(folder / "vit")), images()
 
 
 def clip(folder):
     config, weights, _ = open_clip_files(folder / "lora")
-    return OpenCLIPTower(name=config, pretrained=weights, side="visual"), images()
+    return OpenCLIPTower.Spec(name=config, pretrained=weights, side="visual"), images()
 
 
 def resnet(folder):
     model = timm.create_model("test_resnet", zero_init_last=False)  # a zero would hide the updates before it
     save_file({n: v.contiguous() for n, v in model.state_dict().items()}, folder / "w.safetensors")
-    return TimmTower(name="test_resnet", weights=folder / "w.safetensors"), images()
+    return TimmTower.Spec(name="test_resnet", weights=folder / "w.safetensors"), images()
 
 
 @pytest.mark.parametrize("make", [text, vision, clip, resnet])
@@ -111,14 +114,14 @@ def test_dropout_is_on_the_updates_alone(tmp_path):
 
 
 def test_what_the_config_says_of_it(tmp_path):
-    spec = TransformersTower(name="m", lora=RANK2)
-    assert not is_locked(spec)
-    assert trains(spec)
+    spec = TransformersTower.Spec(name="m", lora=RANK2)
+    assert not (spec).is_locked
+    assert (spec).trains
     for mode in ("unlocked", "scratch"):
         with pytest.raises(ValidationError, match="lora goes with mode locked"):
-            TransformersTower(name="m", mode=mode, lora=RANK2)
+            TransformersTower.Spec(name="m", mode=mode, lora=RANK2)
     with pytest.raises(ValidationError, match=r"tower\.lora: its updates train, so its features do not stay"):
-        StoreTower(path=tmp_path, tower=spec)
+        StoreTower.Spec(path=tmp_path, tower=spec)
 
 
 def test_targets_that_are_not_there(tmp_path):

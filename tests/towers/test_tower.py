@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from xmodal.config.towers import IdentityHead, LinearHead, SpeechEncoderTower, StoreTower
 from xmodal.errors import UserError
 from xmodal.store import StoreWriter
 from xmodal.towers import build_tower, local_spec, save_tower
+from xmodal.towers.from_store import StoreTower
 from xmodal.towers.heads import Identity, Linear
+from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 from xmodal.towers.tower import Tower
 from xmodal.towers.weights import save_backbone
 
@@ -115,13 +116,13 @@ def test_fingerprint_by_hand_and_what_changes_it():
 
 
 def test_speech_encoder_head_takes_the_other_sides_width_unless_told():
-    assert build_tower(SpeechEncoderTower(**SMALL), out_dim=24)[0].dim == 24
-    assert build_tower(SpeechEncoderTower(**SMALL))[0].dim == 16
-    assert build_tower(SpeechEncoderTower(**SMALL, head=LinearHead(dim=5)), out_dim=24)[0].dim == 5
+    assert build_tower(SpeechEncoderTower.Spec(**SMALL), out_dim=24)[0].dim == 24
+    assert build_tower(SpeechEncoderTower.Spec(**SMALL))[0].dim == 16
+    assert build_tower(SpeechEncoderTower.Spec(**SMALL, head=Linear.Spec(dim=5)), out_dim=24)[0].dim == 5
 
 
 def test_a_trained_speech_encoder_comes_back_from_its_spec_and_the_runs_weights(tmp_path):
-    spec = SpeechEncoderTower(**SMALL)
+    spec = SpeechEncoderTower.Spec(**SMALL)
     tower, processor = build_tower(spec, out_dim=7)
     save_tower(spec, tower, processor, tmp_path / "speech")
     again, other = build_tower(local_spec(spec, tmp_path / "speech"), out_dim=7)
@@ -136,12 +137,12 @@ def test_a_trained_speech_encoder_comes_back_from_its_spec_and_the_runs_weights(
 @pytest.mark.parametrize("mode", ["locked", "unlocked"])
 def test_weights_of_a_run_are_taken_over(tmp_path, mode):
     torch.manual_seed(0)
-    first, processor = build_tower(SpeechEncoderTower(**SMALL), out_dim=7)
-    other, _ = build_tower(SpeechEncoderTower(**SMALL | {"width": 20}), out_dim=7)
+    first, processor = build_tower(SpeechEncoderTower.Spec(**SMALL), out_dim=7)
+    other, _ = build_tower(SpeechEncoderTower.Spec(**SMALL | {"width": 20}), out_dim=7)
     state = {f"towers.speech.{n}": v for n, v in first.state_dict().items()}
     state |= {f"towers.other.{n}": v for n, v in other.state_dict().items()}
     save_file(state | {"objective.log_scale": torch.ones(1)}, tmp_path / "model.safetensors")
-    spec = SpeechEncoderTower(**SMALL, mode=mode, weights=tmp_path)
+    spec = SpeechEncoderTower.Spec(**SMALL, mode=mode, weights=tmp_path)
     tower, _ = build_tower(spec, out_dim=7)
     assert tower.fingerprint() == first.fingerprint()
     assert tower.locked == (mode == "locked")
@@ -154,12 +155,12 @@ def test_weights_of_a_run_are_taken_over(tmp_path, mode):
     # and a later run may take them over from the run folder, where they are under towers/
     if mode == "locked":
         save_file({"towers.speech.head.weight": torch.ones(1)}, tmp_path / "run" / "model.safetensors")
-        later, _ = build_tower(SpeechEncoderTower(**SMALL, mode=mode, weights=tmp_path / "run"))
+        later, _ = build_tower(SpeechEncoderTower.Spec(**SMALL, mode=mode, weights=tmp_path / "run"))
         assert later.fingerprint() == first.fingerprint()
 
 
 def test_behind_a_store_the_live_tower_is_saved_and_the_stores_head_kept(tmp_path):
-    live_spec = SpeechEncoderTower(**SMALL, head=IdentityHead())
+    live_spec = SpeechEncoderTower.Spec(**SMALL, head=Identity.Spec())
     made, processor = build_tower(live_spec)
     save_backbone(made.backbone, tmp_path / "first")
     locked = live_spec.model_copy(update={"mode": "locked", "weights": tmp_path / "first"})
@@ -170,7 +171,7 @@ def test_behind_a_store_the_live_tower_is_saved_and_the_stores_head_kept(tmp_pat
         writer.write(np.arange(3), rows)
     writer.finish({})
 
-    spec = StoreTower(path=tmp_path / "store", tower=locked, head=LinearHead(dim=4))
+    spec = StoreTower.Spec(path=tmp_path / "store", tower=locked, head=Linear.Spec(dim=4))
     stored, ids = build_tower(spec)
     assert (stored.locked, stored.width, stored.dim) == (True, 16, 4)
     save_tower(spec, stored, ids, tmp_path / "speech")
@@ -184,7 +185,7 @@ def test_behind_a_store_the_live_tower_is_saved_and_the_stores_head_kept(tmp_pat
 
 def test_bfloat16_keeps_the_output_unit_norm_and_close():
     torch.manual_seed(0)
-    tower, processor = build_tower(SpeechEncoderTower(**SMALL), out_dim=7)
+    tower, processor = build_tower(SpeechEncoderTower.Spec(**SMALL), out_dim=7)
     batch = processor.collate([processor.features(w) for w in waves()])
     exact = tower.eval()(batch).z
     with torch.autocast("cpu", torch.bfloat16):
@@ -196,10 +197,10 @@ def test_bfloat16_keeps_the_output_unit_norm_and_close():
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"model\.safetensors: not found"):
-        build_tower(SpeechEncoderTower(**SMALL, mode="locked", weights=tmp_path))
-    save_backbone(build_tower(SpeechEncoderTower(**SMALL))[0].backbone, tmp_path / "voice")
+        build_tower(SpeechEncoderTower.Spec(**SMALL, mode="locked", weights=tmp_path))
+    save_backbone(build_tower(SpeechEncoderTower.Spec(**SMALL))[0].backbone, tmp_path / "voice")
     with pytest.raises(UserError, match=r"expected one tower .*voice in .*those of that run"):
-        build_tower(SpeechEncoderTower(**SMALL | {"layers": 2}, mode="locked", weights=tmp_path / "voice"))
+        build_tower(SpeechEncoderTower.Spec(**SMALL | {"layers": 2}, mode="locked", weights=tmp_path / "voice"))
     (tmp_path / "voice" / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError, match="cannot be read as safetensors"):
-        build_tower(SpeechEncoderTower(**SMALL, mode="locked", weights=tmp_path / "voice"))
+        build_tower(SpeechEncoderTower.Spec(**SMALL, mode="locked", weights=tmp_path / "voice"))

@@ -15,13 +15,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xmodal.aligner.chunked import encode_in_chunks
 from xmodal.batch import Embeddings, Loss, PairBatch
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import TowerSpec, TransformersTower
+from xmodal.config.tower import TowerSpec
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.objectives import KeyBank, build_objective
-from xmodal.towers import build_tower, local_spec
+from xmodal.processor import Processor
+from xmodal.towers import build_tower, local_spec, without_code
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.tower import Processor, Tower
+from xmodal.towers.tower import Tower
 
 
 class Aligner(nn.Module):
@@ -134,8 +135,7 @@ def build_aligner(
     if run is not None:
         specs = {m: local_spec(spec, run / "towers" / m) for m, spec in config.towers.items()}
         if not trust_remote_code:
-            safe = {"trust_remote_code": False}
-            specs = {m: s.model_copy(update=safe) if isinstance(s, TransformersTower) else s for m, s in specs.items()}
+            specs = {m: without_code(spec) for m, spec in specs.items()}
     towers: dict[str, Tower] = {}
     processors: dict[str, Processor] = {}
     pairs = config.tower_pairs()

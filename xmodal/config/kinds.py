@@ -62,3 +62,17 @@ CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path 
     },
     "xmodal.corpora",
 )
+
+TOWERS = Registry(
+    "tower",
+    {
+        "transformers": "xmodal.towers.from_transformers:TransformersTower",
+        "open_clip": "xmodal.towers.from_open_clip:OpenCLIPTower",
+        "timm": "xmodal.towers.from_timm:TimmTower",
+        "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
+        "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
+        "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "store": "xmodal.towers.from_store:StoreTower",
+    },
+    "xmodal.towers",
+)

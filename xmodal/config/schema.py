@@ -14,7 +14,7 @@ from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, Mod
 from xmodal.config.evaluators import EvaluatorSpec
 from xmodal.config.objectives import CWCLSpec, Objective
 from xmodal.config.spec import Beta, Count, Positive, Share, Spec
-from xmodal.config.towers import StoreTower, TowerSpec, is_locked, trains
+from xmodal.config.tower import AnyTower
 
 RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
 
@@ -71,7 +71,7 @@ class RunConfig(Spec):
     output: Path
     seed: int = Field(0, ge=0, lt=2**31)
     data: DataSpec
-    towers: dict[str, TowerSpec] = Field(min_length=2)
+    towers: dict[str, AnyTower] = Field(min_length=2)
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked
     objective: Objective = CWCLSpec()
     optim: OptimSpec = OptimSpec()
@@ -80,7 +80,7 @@ class RunConfig(Spec):
 
     @field_validator("towers", mode="after")
     @classmethod
-    def _named(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
+    def _named(cls, towers: dict[str, AnyTower]) -> dict[str, AnyTower]:
         for name in towers:
             if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED:
                 raise ValueError(f"{name!r}: expected the name of a modality, such as speech: letters, digits and _")
@@ -88,8 +88,8 @@ class RunConfig(Spec):
 
     @field_validator("towers", mode="after")
     @classmethod
-    def _something_trains(cls, towers: dict[str, TowerSpec]) -> dict[str, TowerSpec]:
-        if not any(trains(tower) for tower in towers.values()):
+    def _something_trains(cls, towers: dict[str, AnyTower]) -> dict[str, AnyTower]:
+        if not any(tower.trains for tower in towers.values()):
             raise ValueError("nothing to train: every tower is locked and has no head")
         return towers
 
@@ -107,7 +107,7 @@ class RunConfig(Spec):
             problems += [f"pairs: {name!r} is not one of the towers ({', '.join(self.towers)})" for name in unknown]
             if pair[0] == pair[1]:
                 problems.append(f"pairs: {pair[0]!r} is paired with itself")
-            elif not unknown and not trains(self.towers[pair[0]]):
+            elif not unknown and not self.towers[pair[0]].trains:
                 problems.append(
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
@@ -140,22 +140,20 @@ class RunConfig(Spec):
         """Augmentation that would go unseen, and views that would all be the same."""
         problems = []
         for name, tower in self.towers.items():
-            if isinstance(tower, StoreTower) and self.data.streaming:
+            if tower.is_stored and self.data.streaming:
                 problems.append(
                     f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
                 )
-            if not isinstance(tower, StoreTower) or (
-                name not in self.data.modalities and name not in STANDARD_MODALITIES
-            ):
+            if not tower.is_stored or (name not in self.data.modalities and name not in STANDARD_MODALITIES):
                 continue
             spec = self.modality(name)
             augmented = not isinstance(spec, TextModality) and spec.augment != type(spec.augment)()
-            if augmented and tower.views == 1:
+            if augmented and tower.views_stored == 1:
                 problems.append(
                     f"data.modalities.{name}.augment: towers.{name} is read from a store and sees no augmentation; "
                     f"leave it out, or (images) set towers.{name}.views"
                 )
-            if tower.views > 1 and not (augmented and isinstance(spec, ImageModality)):
+            if tower.views_stored > 1 and not (augmented and isinstance(spec, ImageModality)):
                 problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
         return problems
 
@@ -168,7 +166,7 @@ class RunConfig(Spec):
         if self.data.leave_out_labels:
             problem = "the store also holds the captions of the classes left out, and would train on them as negatives"
             return [f"objective.{whole[0]}: store does not go with data.leave_out_labels: {problem}"]
-        several = [guide for guide in frozen if isinstance(t := self.towers[guide], StoreTower) and t.views > 1]
+        several = [guide for guide in frozen if self.towers[guide].views_stored > 1]
         if several:
             return [f"objective.{whole[0]}: store goes with one view of each item: set towers.{several[0]}.views=1"]
         return [
@@ -176,7 +174,7 @@ class RunConfig(Spec):
             "other embeddings move, or are nowhere on disk"
             for name in whole
             for guide in frozen
-            if not (isinstance(self.towers[guide], StoreTower) and not trains(self.towers[guide]))
+            if not self.towers[guide].is_stored or self.towers[guide].trains
         ]
 
     def modality(self, name: str) -> ModalitySpec:
@@ -188,6 +186,7 @@ class RunConfig(Spec):
         if self.pairs:
             return self.pairs
         first, second = self.towers
-        if not trains(self.towers[first]) or (is_locked(self.towers[first]) and not is_locked(self.towers[second])):
+        one, other = self.towers[first], self.towers[second]
+        if not one.trains or (one.is_locked and not other.is_locked):
             first, second = second, first
         return ((first, second),)

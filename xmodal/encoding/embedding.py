@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from xmodal.data.audio import audio_seconds, read_audio
 from xmodal.data.image import read_image
-from xmodal.towers.tower import Processor, Tower
+from xmodal.processor import Processor
+from xmodal.towers.tower import Tower
 
 
 @dataclass(frozen=True)

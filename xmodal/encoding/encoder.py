@@ -25,9 +25,10 @@ from xmodal.data.reading import UNREADABLE
 from xmodal.encoding.embedding import BATCH_SIZE, Features, embed
 from xmodal.encoding.kept import Embedded, KeptEmbeddings
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.store import content_id
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.tower import Processor, Tower
+from xmodal.towers.tower import Tower
 
 Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 

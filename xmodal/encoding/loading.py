@@ -12,13 +12,13 @@ from xmodal.aligner.aligner import Aligner, build_aligner
 from xmodal.config.data import ImageModality
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.runs.checkpoint import kept_weights, load_trained_state, newest_checkpoint
 from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.tower import Processor, Tower
+from xmodal.towers.tower import Tower
 
 LABELS = "labels.json"  # in a run folder: the labels of its training pairs
 DUAL_ENCODERS = ("open_clip:", "transformers:")
@@ -105,7 +105,7 @@ def during_training(
     towers, live_processors, stores = _towers(aligner), dict(processors), {}
     for modality, spec in config.towers.items():
         processor = processors[modality]
-        if isinstance(spec, StoreTower) and isinstance(processor, StoreProcessor):
+        if spec.is_stored and isinstance(processor, StoreProcessor):
             live, live_processors[modality] = build_tower(
                 local_spec(spec, config.output / "towers" / modality), towers[modality].dim
             )

@@ -16,7 +16,6 @@ import torch
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower, TransformersTower
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.image import read_image
 from xmodal.data.image_views import augment_image, is_active
@@ -26,10 +25,11 @@ from xmodal.data.reading import UNREADABLE
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, features_of, longest_first, progress_bar
 from xmodal.errors import UserError
-from xmodal.processor import ImageProcessor
+from xmodal.processor import ImageProcessor, Processor
 from xmodal.store import EmbeddingStore, StoreWriter, content_id, data_digest, view_id
 from xmodal.towers import build_tower
-from xmodal.towers.tower import Processor
+from xmodal.towers.from_store import StoreTower
+from xmodal.towers.from_transformers import TransformersTower
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Content:
     digest: str
 
 
-def build_store(spec: StoreTower, config: RunConfig, modality: str, *, remake: bool = False) -> EmbeddingStore:
+def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, remake: bool = False) -> EmbeddingStore:
     """Open the store of a tower, or make it: every item of `config.data.train` once, through the live tower.
 
     A build that was killed goes on where it was; its rows are bit for bit those of an uninterrupted one. A store that
@@ -68,7 +68,7 @@ def build_store(spec: StoreTower, config: RunConfig, modality: str, *, remake: b
     content = _read_content(config, modality, spec.views)
     expected = {
         "model": _model(spec),
-        "revision": spec.tower.revision if isinstance(spec.tower, TransformersTower) else None,
+        "revision": spec.tower.revision if isinstance(spec.tower, TransformersTower.Spec) else None,
         "weights": tower.fingerprint(),
         "preprocessing": processor.describe() | _describe_views(kind, spec.views) | _describe_lengths(kind),
         "data": content.digest,
@@ -198,8 +198,8 @@ def _lengths(content: _Content, spec: ModalitySpec, root: Path) -> tuple[list[fl
     return [0.0 if isinstance(x, AudioError) else x for x in found], bad
 
 
-def _model(spec: StoreTower) -> str | dict[str, Any]:
+def _model(spec: StoreTower.Spec) -> str | dict[str, Any]:
     """The model's name; for other kinds the whole spec but its mode and head."""
-    if isinstance(spec.tower, TransformersTower):
+    if isinstance(spec.tower, TransformersTower.Spec):
         return spec.tower.name
     return spec.tower.model_dump(mode="json", exclude={"mode", "head"})

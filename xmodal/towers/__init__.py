@@ -1,122 +1,87 @@
-"""Towers: kind -> load(spec) -> (backbone, processor); built, saved into a run folder, and rebuilt from it.
+"""Towers: built from their specs, saved into a run folder, rebuilt from it. Their kinds: `xmodal/towers/kind.py`."""
 
-Enters: a tower's spec. Leaves: `Tower` and `Processor`.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from xmodal.config.towers import (
-    AnyLiveTower,
-    AnyTower,
-    OpenCLIPTower,
-    StoreTower,
-    TimmTower,
-    TransformersTower,
-    is_locked,
-)
-from xmodal.towers import from_transformers, image_encoder, speech_encoder, text_encoder
-from xmodal.towers.from_store import load as load_store
+from xmodal.config.tower import TowerSpec
+from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.towers.heads import build_head
+from xmodal.towers.kind import OwnTower, TowerKind, kind_of, versions_of
 from xmodal.towers.lora import add_lora
-from xmodal.towers.tower import Processor, Tower, TowerOutput
-from xmodal.towers.weights import save_backbone
+from xmodal.towers.tower import Tower, TowerOutput
 
-__all__ = ["TOWERS", "Processor", "Tower", "TowerOutput", "build_tower", "local_spec", "save_tower"]
-
-
-def load_open_clip(spec: OpenCLIPTower) -> tuple[nn.Module, Processor]:
-    """See `from_open_clip.load`."""
-    from xmodal.towers import from_open_clip  # it imports timm and torchvision, which a speech run does not need
-
-    return from_open_clip.load(spec)
+__all__ = [
+    "OwnTower", "Processor", "Tower", "TowerKind", "TowerOutput", "build_tower", "kind_of", "local_spec", "runs_code",
+    "save_tower", "versions_of", "without_code",
+]  # fmt: skip
 
 
-def load_timm(spec: TimmTower) -> tuple[nn.Module, Processor]:
-    """See `from_timm.load`."""
-    from xmodal.towers import from_timm  # as above
-
-    return from_timm.load(spec)
-
-
-TOWERS: dict[str, Callable[[Any], tuple[nn.Module, Processor]]] = {
-    "transformers": from_transformers.load,
-    "open_clip": load_open_clip,
-    "timm": load_timm,
-    "speech_encoder": speech_encoder.load,
-    "image_encoder": image_encoder.load,
-    "text_encoder": text_encoder.load,
-    "store": load_store,
-}
-
-
-def build_tower(spec: AnyTower, out_dim: int | None = None) -> tuple[Tower, Processor]:
+def build_tower(spec: TowerSpec, out_dim: int | None = None) -> tuple[Tower, Processor]:
     """The tower of a spec, with its head; a head without `dim` maps to `out_dim`, else to the backbone's width.
 
     Raises:
-        UserError: weights, files or settings that do not fit.
+        UserError: weights, files or settings that do not fit; a backbone or processor that lacks what it must have.
 
     Example:
-        tower, processor = build_tower(SpeechEncoderTower(), out_dim=384)
+        tower, processor = build_tower(SpeechEncoderTower.Spec(), out_dim=384)
     """
-    backbone, processor = TOWERS[spec.kind](spec)
+    backbone, processor = kind_of(spec).load(spec)
+    _require_fit(spec, backbone, processor)
     lora = getattr(spec, "lora", None)
     if lora is not None:
         add_lora(backbone, lora)
-    head = build_head(spec.head, backbone.width, out_dim)  # type: ignore[arg-type]
-    return Tower(backbone, head, is_locked(spec), adapted=lora is not None), processor
+    head = build_head(spec.head, int(backbone.width), out_dim)  # type: ignore[arg-type]
+    return Tower(backbone, head, spec.is_locked, adapted=lora is not None), processor
 
 
-def save_tower(spec: AnyTower, tower: Tower, processor: Processor, folder: Path) -> None:
+def _require_fit(spec: TowerSpec, backbone: object, processor: object) -> None:
+    """Somebody else's tower may lack something: say so here, and not deep inside a training step."""
+    if not isinstance(backbone, nn.Module) or not isinstance(getattr(backbone, "width", None), int):
+        raise UserError(
+            f"tower {spec.kind!r}: its backbone is a {type(backbone).__name__}, expected an nn.Module with `width`, "
+            "the number of its features"
+        )
+    if not isinstance(processor, Processor):
+        wanted = ("kind", "sample_rate", "log_mel", "features", "collate", "describe", "cut")
+        lacking = [name for name in wanted if not hasattr(processor, name)]
+        raise UserError(
+            f"tower {spec.kind!r}: its processor, a {type(processor).__name__}, has no {', '.join(lacking)}; derive it "
+            "from xmodal.processor.Processor"
+        )
+
+
+def save_tower(spec: TowerSpec, tower: Tower, processor: Processor, folder: Path) -> None:
     """Write what `build_tower(local_spec(spec, folder))` needs: everything but the head, without the network.
 
     transformers, timm: a folder that the library can load (and sentence-transformers, if it came from such a folder).
-    open_clip: its own config, and one side's weights. xmodal's own encoders: nothing unless locked. A tower that trains
-    has its weights in the run's own file, and so have low-rank updates; what they update is here. store: the live tower
-    behind it. The head's weights are the run's too.
+    open_clip: its own config, and one side's weights. Towers made by code (`OwnTower`): nothing unless locked. A tower
+    that trains has its weights in the run's own file, and so have low-rank updates; what they update is here. store:
+    the live tower behind it. The head's weights are the run's too.
     """
-    if isinstance(spec, StoreTower):
-        live, processor = build_tower(spec.tower) if processor.kind == "item_id" else (tower, processor)
-        save_tower(spec.tower, live, processor, folder)
-    elif isinstance(spec, TransformersTower):
-        from_transformers.save(tower.backbone, processor, folder)
-    elif isinstance(spec, OpenCLIPTower):
-        from xmodal.towers import from_open_clip
-
-        from_open_clip.save(tower.backbone, processor, folder, weights=spec.mode == "locked")
-    elif isinstance(spec, TimmTower):
-        from xmodal.towers import from_timm
-
-        from_timm.save(tower.backbone, folder, weights=spec.mode == "locked")
-    elif is_locked(spec):
-        save_backbone(tower.backbone, folder)
+    if spec.is_stored:
+        live, processor = build_tower(spec.live) if processor.kind == "item_id" else (tower, processor)
+        save_tower(spec.live, live, processor, folder)
+    else:
+        kind_of(spec).save(spec, tower.backbone, processor, folder)
 
 
-def local_spec(spec: AnyTower, folder: Path) -> AnyLiveTower:
+def local_spec(spec: TowerSpec, folder: Path) -> TowerSpec:
     """The spec that rebuilds, from `folder`, the tower `save_tower` wrote there; a store's becomes its live tower's."""
-    if isinstance(spec, StoreTower):
-        return local_spec(spec.tower, folder).model_copy(update={"head": spec.head})
-    if isinstance(spec, TransformersTower):
-        return from_transformers.local(spec, folder)
-    if isinstance(spec, OpenCLIPTower):
-        return spec.model_copy(update={"name": str(folder), "pretrained": None, "mode": rebuilt_mode(spec)})
-    if isinstance(spec, TimmTower):
-        changes: dict[str, Any] = {
-            "name": str(folder),
-            "weights": None,
-            "image_size": None,
-            "options": {},
-            "mode": rebuilt_mode(spec),
-        }
-        return spec.model_copy(update=changes)
-    if is_locked(spec):
-        return spec.model_copy(update={"weights": folder})
-    return spec.model_copy(update={"mode": "scratch", "weights": None})
+    if spec.is_stored:
+        return local_spec(spec.live, folder).model_copy(update={"head": spec.head})
+    return kind_of(spec).local(spec, folder)
 
 
-def rebuilt_mode(spec: OpenCLIPTower | TimmTower) -> str:
-    """A tower that trains is built without weights: those are in the run's own file."""
-    return "locked" if spec.mode == "locked" else "scratch"
+def runs_code(spec: TowerSpec) -> bool:
+    """Does loading this tower run code that came with the model's files (`trust_remote_code`)?"""
+    return kind_of(spec.live).runs_code(spec.live)
+
+
+def without_code(spec: TowerSpec) -> TowerSpec:
+    """The spec of the same tower that runs no such code; a store's live tower never does (its rows are on disk)."""
+    if spec.is_stored:
+        return spec
+    found: TowerSpec = kind_of(spec).without_code(spec)
+    return found

@@ -1,19 +1,18 @@
 """A whole dual encoder by one name, as the two locked towers behind it.
 
-Enters: `open_clip:NAME[@PRETRAINED]` or `transformers:NAME`. Leaves: `{"image": spec, "text": spec}`.
+Input: `open_clip:NAME[@PRETRAINED]` or `transformers:NAME`. Output: `{"image": spec, "text": spec}`.
 """
 
 from pathlib import Path
 
-from xmodal.config.towers import OpenCLIPTower, TransformersTower
 from xmodal.errors import UserError
-from xmodal.towers.pretrained import locate, read_config
-from xmodal.towers.transformers_dual import BOTH, DUAL
+from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.from_transformers import TransformersTower
 
 FORMS = "open_clip:NAME, open_clip:NAME@PRETRAINED or transformers:NAME_OR_FOLDER"
 
 
-def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower]:
+def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower.Spec | TransformersTower.Spec]:
     """The specs of both sides, locked and without heads.
 
     PRETRAINED is a tag or a safetensors file; NAME is what the towers take: a model's name, `hf-hub:OWNER/MODEL`, a
@@ -29,10 +28,14 @@ def dual_encoder_specs(name: str) -> dict[str, OpenCLIPTower | TransformersTower
     library, _, model = name.partition(":")
     if library == "open_clip" and model:
         model, pretrained = _parts(model)
-        visual = OpenCLIPTower(name=model, pretrained=pretrained or None, side="visual")
+        visual = OpenCLIPTower.Spec(name=model, pretrained=pretrained or None, side="visual")
         return {"image": visual, "text": visual.model_copy(update={"side": "text"})}
     if library == "transformers" and model:
-        spec = TransformersTower(name=model, side="visual")
+        from xmodal.towers.huggingface.dual import BOTH, DUAL  # late: it imports transformers
+        from xmodal.towers.huggingface.model import read_config
+        from xmodal.towers.huggingface.source import locate
+
+        spec = TransformersTower.Spec(name=model, side="visual")
         found = read_config(locate(spec)).model_type
         if found not in BOTH:
             lacking = [side for side in ("visual", "text") if side not in DUAL.get(found, {})]

@@ -1,19 +1,28 @@
-"""Heads: from a backbone's features [B, G] to the embedding before normalisation [B, D].
+"""Heads: from a backbone's features [B, G] to the embedding before normalisation [B, D]; `Tower` normalises.
 
-Each is a module with `.dim` (D). Enters: features. Leaves: unnormalised embeddings; `Tower` normalises.
+A head is a module with `.dim` (D), made as `Head(width, dim, spec)`: G, D where the spec leaves it out, its settings.
 """
+
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from xmodal.config.towers import Head
+from xmodal.config.kinds import HEADS
+from xmodal.config.spec import Count, Share
+from xmodal.config.tower import HeadSpec
 
 
 class Identity(nn.Module):
-    """The features are the embedding: D = G."""
+    """No head: the backbone's pooled features are the embedding (before normalisation), D = G."""
 
-    def __init__(self, width: int):
+    class Spec(HeadSpec):
+        """Nothing to set."""
+
+        trains: ClassVar[bool] = False
+
+    def __init__(self, width: int, dim: int | None = None, spec: Spec | None = None):
         super().__init__()
-        self.dim = width
+        self.dim = width  # a D asked for is refused where towers meet, with the way out
 
     def forward(self, features: Tensor) -> Tensor:
         """`features` as they are [B, G]."""
@@ -21,43 +30,53 @@ class Identity(nn.Module):
 
 
 class Linear(nn.Linear):
-    """W x + b.
+    """One linear map, W x + b.
 
     Args:
         width: G.
-        dim: D; default G.
+        dim: D; default the spec's, else G.
+        spec: as a config gives it.
     """
 
-    def __init__(self, width: int, dim: int | None = None):
-        self.dim = dim or width
+    class Spec(HeadSpec):
+        """`dim` left out is the width of the tower on the other side of the pair."""
+
+        dim: Count | None = None
+
+    def __init__(self, width: int, dim: int | None = None, spec: Spec | None = None):
+        self.dim = (spec.dim if spec else None) or dim or width
         super().__init__(width, self.dim)
 
 
 class MLP(nn.Sequential):
-    """W2 gelu(W1 x + b1) + b2, with dropout after the GELU.
+    """Linear, GELU, linear: W2 gelu(W1 x + b1) + b2, with dropout after the GELU.
 
     Args:
         width: G.
-        dim: D; default G.
-        hidden: rows of W1.
-        dropout: share of hidden units dropped in training.
+        dim: D; default the spec's, else G.
+        spec: as a config gives it, or
+        settings: those of the spec by name (`hidden=512`).
     """
 
-    def __init__(self, width: int, dim: int | None = None, hidden: int = 1024, dropout: float = 0.0):
-        self.dim = dim or width
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, self.dim))
+    class Spec(HeadSpec):
+        """`dim` left out is the width of the tower on the other side of the pair."""
+
+        dim: Count | None = None
+        hidden: Count = 1024  # rows of W1
+        dropout: Share = 0.0  # of hidden units, in training
+
+    def __init__(self, width: int, dim: int | None = None, spec: Spec | None = None, **settings: Any):
+        spec = self.Spec.given(spec, settings)
+        self.dim = spec.dim or dim or width
+        hidden = spec.hidden
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(spec.dropout), nn.Linear(hidden, self.dim))
 
 
-HEADS: dict[str, type[nn.Module]] = {"identity": Identity, "linear": Linear, "mlp": MLP}
-
-
-def build_head(spec: Head, width: int, out_dim: int | None = None) -> nn.Module:
+def build_head(spec: HeadSpec, width: int, out_dim: int | None = None) -> nn.Module:
     """The head a spec asks for; where it leaves `dim` out, D is `out_dim`, else G.
 
     Example:
-        build_head(LinearHead(), width=144, out_dim=384).dim  # 384
+        build_head(Linear.Spec(), width=144, out_dim=384).dim  # 384
     """
-    options = spec.model_dump(exclude={"kind"})
-    if "dim" in options:
-        options["dim"] = options["dim"] or out_dim
-    return HEADS[spec.kind](width, **options)
+    head: nn.Module = HEADS.find(spec.kind)(width, out_dim, spec)
+    return head

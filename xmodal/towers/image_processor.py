@@ -1,6 +1,6 @@
 """Images as a tower takes them: resized and cropped exactly as the library that trained the tower does it.
 
-Enters: PIL images in RGB. Leaves: pixels. Axes: B images, H height, W width.
+Input: PIL images in RGB. Output: pixels. Axes: B images, H height, W width.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from xmodal.processor import ImageProcessor
+
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Resize = Literal["shortest", "longest", "squash"]
 Triple = tuple[float, float, float]
 
 
-class ImageProcessor:
+class PixelProcessor(ImageProcessor):
     """Image -> uint8 [3, H, W] -> (x / 255 - mean) / std. Equal to torchvision's, open_clip's and timm's on PIL images.
 
     Args:
@@ -30,13 +32,11 @@ class ImageProcessor:
         offset: where half a pixel of the crop's corner goes: `even` (torchvision) or `down` (transformers).
 
     Example:
-        processor = ImageProcessor((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        processor = PixelProcessor((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         processor.collate([processor.features(image)])["pixels"].shape  # [1, 3, 224, 224]
     """
 
     kind: Literal["image"] = "image"
-    sample_rate: int | None = None
-    log_mel = False
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ImageProcessor:
         offset: Literal["even", "down"] = "even",
     ):
         self.size = size
-        self.interpolation = interpolation
+        self.interpolation: str = interpolation
         self.resize = resize
         self.scale = scale or size
         self.fill = fill

@@ -1,13 +1,32 @@
 """Low-rank updates inside a backbone (Hu et al. 2021, arXiv:2106.09685), put there by peft.
 
-Enters: a backbone. Leaves: the same backbone, its own parameters fixed, with updates B A that train: y = W x +
-alpha / rank B A x, where B starts at zero, so that training starts from the backbone's own features.
+y = W x + alpha / rank B A x, where B starts at zero, so that training starts from the backbone's own features. The
+backbone's own parameters stay fixed.
 """
+
+import sys
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from xmodal.config.towers import LoRA
+from xmodal.config.spec import Count, Positive, Share, Spec
 from xmodal.errors import UserError
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
+
+
+class LoRA(Spec):
+    """Low-rank updates of a backbone that itself stays as it is: W x + alpha / rank B A x, with A and B trained.
+
+    `targets` are endings of module names (`q_proj`, `mlp.fc1`); auto is every linear map. open_clip's own transformers
+    keep their attention as it is: it is one `nn.MultiheadAttention`, which has no linear map to update.
+    """
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] | Literal["auto"] = "auto"
 
 
 def add_lora(backbone: nn.Module, spec: LoRA) -> None:
@@ -48,20 +67,38 @@ def endings(names: list[str]) -> list[str]:
     return list(dict.fromkeys(name.rsplit(".", 1)[-1] for name in names))[:10]
 
 
-def is_update(name: str) -> bool:
-    """Does this name of a parameter belong to an update?"""
-    return ".lora_" in name
+def lora_layers(module: nn.Module) -> "dict[str, LoraLayer]":
+    """The layers that hold updates, by name: peft's, whatever their parameters are called."""
+    if "peft" not in sys.modules:  # then nothing was put in, and importing it takes seconds
+        return {}
+    from peft.tuners.lora import LoraLayer
+
+    return {name: found for name, found in module.named_modules() if isinstance(found, LoraLayer)}
+
+
+def update_names(module: nn.Module) -> frozenset[str]:
+    """The names, in the module's state, of its updates."""
+    return frozenset(
+        f"{name}.{key}" if name else key
+        for name, layer in lora_layers(module).items()
+        for key in layer.state_dict()  # type: ignore[attr-defined]
+        if not key.startswith("base_layer.")
+    )
 
 
 def own_state(module: nn.Module) -> dict[str, Tensor]:
     """The state of a module without its updates, under the names it had before `add_lora`."""
-    state = module.state_dict()
-    return {name.replace(".base_layer.", "."): value for name, value in state.items() if not is_update(name)}
+    updates, state = update_names(module), module.state_dict()
+    for name in lora_layers(module):
+        prefix = f"{name}.base_layer." if name else "base_layer."
+        before = f"{name}." if name else ""
+        for key in [key for key in state if key.startswith(prefix)]:
+            state[before + key.removeprefix(prefix)] = state.pop(key)
+    return {name: value for name, value in state.items() if name not in updates}
 
 
 def set_training(backbone: nn.Module, mode: bool) -> None:
     """Evaluation mode for a backbone with updates, whose own dropout and BatchNorm rest; only the updates' is set."""
     backbone.eval()
-    for name, module in backbone.named_modules():
-        if name.endswith("lora_dropout"):
-            module.train(mode)
+    for layer in lora_layers(backbone).values():
+        layer.lora_dropout.train(mode)

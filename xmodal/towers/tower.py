@@ -1,55 +1,18 @@
-"""A tower: one modality's backbone and head, whose output is unit norm; and what a tower's processor must offer.
+"""A tower: one modality's backbone and head, whose output is unit norm.
 
-Enters: a padded batch made by the tower's processor. Leaves: `TowerOutput`. This is the only place where anything is
-normalised. Axes: B items, T steps of an item, F feature bins, G backbone features, D embedding.
+Input: a padded batch made by the tower's processor. Output: `TowerOutput`. This is the only place where anything is
+normalised. Axes: B items, G backbone features, D embedding.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xmodal.towers.lora import is_update, set_training
-
-
-class Processor(Protocol):
-    """What turns items into a tower's input. `kind` says what one item is.
-
-    text: a str; audio: a float32 waveform [T], mono, at `sample_rate`; image: a `PIL.Image.Image` in RGB; item_id: an
-    int that names a store's row.
-    """
-
-    @property
-    def kind(self) -> Literal["text", "audio", "image", "item_id"]:
-        """What one item is."""
-        ...
-
-    @property
-    def sample_rate(self) -> int | None:
-        """Hz, audio only."""
-        ...
-
-    @property
-    def log_mel(self) -> bool:
-        """Are the features log-mel [T, F], so that augmentation of log-mel features applies?"""
-        ...
-
-    def features(self, item: Any) -> np.ndarray:
-        """One item's features, without padding; the same item always gives the same features."""
-        ...
-
-    def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """A padded batch; how far it is padded changes no embedding."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Everything besides the weights that decides a tower's features, for JSON."""
-        ...
+from xmodal.towers.lora import set_training, update_names
 
 
 @dataclass(frozen=True)
@@ -58,6 +21,7 @@ class TowerOutput:
 
     z: Tensor  # [B, D] unit norm
     guide: Tensor  # [B, G] unit norm, no gradient: the features before the head
+    raw: Tensor  # [B, D] the head's output before normalisation; z is raw / |raw|
 
 
 class Tower(nn.Module):
@@ -84,6 +48,7 @@ class Tower(nn.Module):
         self.adapted = adapted
         if locked:
             backbone.requires_grad_(False)
+        self._updates = frozenset(f"backbone.{name}" for name in update_names(backbone)) if adapted else frozenset()
         self.train()
 
     @property
@@ -98,7 +63,10 @@ class Tower(nn.Module):
 
     @property
     def guides(self) -> bool:
-        """Is the embedding itself fixed: a locked backbone without a head?"""
+        """Can the embedding itself serve as the guide: a locked backbone without a head, so that z never changes?
+
+        Then z and guide are the same rows: they are gathered once, without gradient, and evaluation may keep them.
+        """
         return self.locked and not any(True for _ in self.head.parameters())
 
     def train(self, mode: bool = True) -> Self:
@@ -112,7 +80,7 @@ class Tower(nn.Module):
 
     def fixed(self, name: str) -> bool:
         """Does training never change this tensor of the state, `backbone.<name>` or `head.<name>`?"""
-        return name.startswith("backbone.") and (self.locked or (self.adapted and not is_update(name)))
+        return name.startswith("backbone.") and (self.locked or (self.adapted and name not in self._updates))
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """The backbone's pooled features as they come [B, G]; without gradient when locked."""
@@ -121,10 +89,10 @@ class Tower(nn.Module):
 
     def project(self, features: Tensor) -> TowerOutput:
         """From features [B, G], live or out of a store, to the output."""
-        embedding = self.head(features)
-        exact = torch.promote_types(embedding.dtype, torch.float32)  # float64 stays, autocast's halves do not
-        z = F.normalize(embedding.to(exact), dim=-1)
-        return TowerOutput(z=z, guide=F.normalize(features.detach().to(exact), dim=-1))
+        raw = self.head(features)
+        exact = torch.promote_types(raw.dtype, torch.float32)  # float64 stays, autocast's halves do not
+        raw = raw.to(exact)
+        return TowerOutput(F.normalize(raw, dim=-1), F.normalize(features.detach().to(exact), dim=-1), raw)
 
     def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
         """Embed a batch."""

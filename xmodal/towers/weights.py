@@ -1,6 +1,6 @@
 """A tower's backbone weights as a run keeps them: read from RUN/model.safetensors, or from RUN/towers/<modality>/.
 
-Enters: a folder and a backbone. Leaves: the backbone with those weights, or the file. A file's tensors are named
+Input: a folder and a backbone. Output: the backbone with those weights, or the file. A file's tensors are named
 `towers.<modality>.backbone.<parameter>`.
 """
 

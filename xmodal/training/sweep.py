@@ -35,13 +35,13 @@ from tqdm.auto import tqdm
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import Spec
-from xmodal.config.towers import StoreTower
 from xmodal.config.yaml_text import read_yaml
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, paired_interval
 from xmodal.report.report import Record, Report, read_report
+from xmodal.towers.from_store import StoreTower
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 
@@ -137,7 +137,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
             raise UserError(f"metrics: no metric {wanted!r} in {name}; expected one of {known}")
     for config in configs:  # stores first: two runs must not make the same one at once
         for modality, tower in config.towers.items():
-            if isinstance(tower, StoreTower):
+            if isinstance(tower, StoreTower.Spec):
                 build_store(tower, config, modality)
     bar = tqdm(total=len(planned), desc="runs", unit="run")
 

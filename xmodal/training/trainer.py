@@ -28,7 +28,6 @@ from tqdm.auto import tqdm
 from xmodal.aligner.aligner import build_aligner
 from xmodal.batch import Loss, PairBatch
 from xmodal.config.schema import RunConfig
-from xmodal.config.towers import StoreTower
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
@@ -53,6 +52,7 @@ from xmodal.runs.checkpoint import (
 )
 from xmodal.runs.metrics_file import read_lines, truncate_metrics
 from xmodal.towers import save_tower
+from xmodal.towers.from_store import StoreTower
 from xmodal.training.optim import build_optimizer, learning_rate, set_learning_rate
 from xmodal.training.threads import choose_threads
 from xmodal.training.tracking import start_trackers
@@ -126,7 +126,7 @@ class Trainer:
             raise UserError(f"data.train: {config.data.train} does not exist{hint}")
         checkpoint = open_run(config) if self.main else newest_checkpoint(config.output)
         for modality, spec in config.towers.items():
-            if isinstance(spec, StoreTower):
+            if isinstance(spec, StoreTower.Spec):
                 build_store(spec, config, modality)
         return checkpoint
 

@@ -4,13 +4,14 @@ import inspect
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny_models import batch, embed, images
 from torch.nn import functional as F
 
-from xmodal.config.towers import ImageEncoderTower, LinearHead
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.image_encoder import ImageEncoder, load
+from xmodal.towers.heads import Linear
+from xmodal.towers.own.image_encoder import ImageEncoder, ImageEncoderTower
 
 SMALL = {"widths": (8, 16, 24), "image_size": 20}
 
@@ -42,26 +43,28 @@ def test_the_network_by_hand(norm):
 
 
 def test_arguments_and_defaults_are_the_specs():
-    fields = ImageEncoderTower().model_dump(include={"widths", "norm", "dropout"})
+    fields = ImageEncoderTower.Spec().model_dump(include={"widths", "norm", "dropout"})
     assert {n: p.default for n, p in inspect.signature(ImageEncoder).parameters.items()} == fields
     assert 1.0e6 < sum(p.numel() for p in ImageEncoder().parameters()) < 1.2e6
 
 
 def test_load_builds_what_the_spec_says():
-    backbone, processor = load(ImageEncoderTower(**SMALL, norm="group", mean=(0, 0, 0), std=(1, 1, 1)))
+    backbone, processor = ImageEncoderTower().load(
+        ImageEncoderTower.Spec(**SMALL, norm="group", mean=(0, 0, 0), std=(1, 1, 1))
+    )
     pixels = batch(processor, images())["pixels"]
     assert pixels.shape == (5, 3, 20, 20)
     assert 0 <= pixels.min() < pixels.max() <= 1
     assert backbone({"pixels": pixels}).shape == (5, 24)
     assert ImageEncoder((8,))({"pixels": pixels}).shape == (5, 8)
-    with pytest.raises(UserError, match="multiples of 8"):
-        load(ImageEncoderTower(widths=(12, 24), norm="group"))
-    with pytest.raises(UserError, match="expected at least one"):
-        load(ImageEncoderTower(widths=()))
+    with pytest.raises(ValidationError, match="multiples of 8"):
+        ImageEncoderTower.Spec(widths=(12, 24), norm="group")
+    with pytest.raises(ValidationError, match="at least 1"):
+        ImageEncoderTower.Spec(widths=())
 
 
 def test_each_image_is_embedded_by_itself():
-    tower, processor = build_tower(ImageEncoderTower(**SMALL, head=LinearHead(dim=5)))
+    tower, processor = build_tower(ImageEncoderTower.Spec(**SMALL, head=Linear.Spec(dim=5)))
     tower.train()
     tower(batch(processor, images()))  # BatchNorm's statistics are no longer those of an untrained network
     together = embed(tower, processor, images())
@@ -71,17 +74,17 @@ def test_each_image_is_embedded_by_itself():
 
 @pytest.mark.parametrize("mode", ["locked", "unlocked"])
 def test_weights_of_a_run_are_taken_over(tmp_path, mode):
-    spec = ImageEncoderTower(**SMALL)
+    spec = ImageEncoderTower.Spec(**SMALL)
     first, processor = build_tower(spec, out_dim=7)
     first.train()(batch(processor, images()))
     save_tower(spec.model_copy(update={"mode": "locked"}), first, processor, tmp_path / "image")
-    taken = ImageEncoderTower(**SMALL, mode=mode, weights=tmp_path / "image")
+    taken = ImageEncoderTower.Spec(**SMALL, mode=mode, weights=tmp_path / "image")
     tower, _ = build_tower(taken)
     assert tower.fingerprint() == first.fingerprint()
     save_tower(taken, tower, processor, tmp_path / "run" / "image")
     again, other = build_tower(local_spec(taken, tmp_path / "run" / "image"))
     again.load_state_dict(tower.state_dict())
     assert torch.equal(embed(again, other, images()), embed(tower, processor, images()))
-    wide = ImageEncoderTower(widths=(8, 16, 32), mode=mode, weights=tmp_path / "image")
+    wide = ImageEncoderTower.Spec(widths=(8, 16, 32), mode=mode, weights=tmp_path / "image")
     with pytest.raises(UserError, match="must be those of that run"):
         build_tower(wide)

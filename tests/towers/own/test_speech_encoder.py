@@ -6,11 +6,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from xmodal.config.towers import SpeechEncoderTower
-from xmodal.errors import UserError
-from xmodal.towers.speech_encoder import LogMel, SpeechEncoder, load
-from xmodal.towers.transformer import AttentionPooling, Block, sinusoids
+from xmodal.towers.own.speech_encoder import LogMel, SpeechEncoder, SpeechEncoderTower
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
 
 SMALL = {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "mels": 20}
 
@@ -156,7 +155,7 @@ def test_sinusoids_tell_positions_apart():
 
 
 def test_arguments_and_defaults_are_the_specs():
-    fields = SpeechEncoderTower().model_dump(exclude={"kind", "mode", "weights", "head"})
+    fields = SpeechEncoderTower.Spec().model_dump(exclude={"kind", "mode", "lora", "weights", "head"})
     arguments = {}
     for made in (LogMel, SpeechEncoder):
         arguments |= {n: p.default for n, p in inspect.signature(made).parameters.items()}
@@ -166,14 +165,14 @@ def test_arguments_and_defaults_are_the_specs():
 
 
 def test_load_builds_what_the_spec_says():
-    spec = SpeechEncoderTower(**SMALL, sample_rate=8000, high=3800.0, kernel=3, strides=(2, 2))
-    backbone, processor = load(spec)
+    spec = SpeechEncoderTower.Spec(**SMALL, sample_rate=8000, high=3800.0, kernel=3, strides=(2, 2))
+    backbone, processor = SpeechEncoderTower().load(spec)
     assert processor.sample_rate == 8000
     assert len(backbone.convolutions) == 2
     assert backbone.width == 16
     assert backbone(processor.collate([processor.features(noise(4000))])).shape == (1, 16)
-    with pytest.raises(UserError, match="strides"):
-        load(SpeechEncoderTower(strides=()))
+    with pytest.raises(ValidationError, match="strides"):
+        SpeechEncoderTower.Spec(strides=())
 
 
 def test_the_hot_path_is_quick_enough_for_two_cores():

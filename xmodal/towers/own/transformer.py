@@ -1,6 +1,6 @@
 """What xmodal's own encoders of sequences share: transformer layers, attention pooling, positions.
 
-Enters: x [B, T, width] and which of its steps are valid. Leaves: the same, or one vector per item. Steps that are not
+Input: x [B, T, width] and which of its steps are valid. Output: the same, or one vector per item. Steps that are not
 valid change nothing. Axes: B items, T steps.
 """
 

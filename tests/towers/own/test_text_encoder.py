@@ -7,9 +7,8 @@ import torch
 from pydantic import ValidationError
 from tiny_models import TEXTS, batch, check_padding, embed
 
-from xmodal.config.towers import TextEncoderTower
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.text_encoder import ByteText, TextEncoder, load
+from xmodal.towers.own.text_encoder import ByteText, TextEncoder, TextEncoderTower
 
 SMALL = {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "max_length": 40}
 
@@ -26,37 +25,37 @@ def test_tokens_are_the_bytes_between_start_and_end():
 
 def test_padding_changes_nothing():
     torch.manual_seed(0)
-    tower, processor = build_tower(TextEncoderTower(**SMALL))
+    tower, processor = build_tower(TextEncoderTower.Spec(**SMALL))
     check_padding(tower, processor, [*TEXTS, "ßÄ漢字🙂"])
 
 
 def test_order_counts():
-    tower, processor = build_tower(TextEncoderTower(**SMALL))
+    tower, processor = build_tower(TextEncoderTower.Spec(**SMALL))
     one, two = embed(tower, processor, ["man bites dog", "dog bites man"])
     assert (one - two).abs().max() > 1e-3
 
 
 def test_arguments_and_defaults_are_the_specs():
-    fields = TextEncoderTower().model_dump(exclude={"kind", "mode", "weights", "head"})
+    fields = TextEncoderTower.Spec().model_dump(exclude={"kind", "mode", "lora", "weights", "head"})
     arguments = {}
     for made in (ByteText, TextEncoder):
         arguments |= {n: p.default for n, p in inspect.signature(made).parameters.items()}
     assert arguments == fields
     with pytest.raises(ValidationError, match="width 16 is not a multiple of heads 3"):
-        TextEncoderTower(width=16, heads=3)
+        TextEncoderTower.Spec(width=16, heads=3)
     with pytest.raises(ValidationError, match="weights goes with mode locked or unlocked"):
-        TextEncoderTower(mode="locked")
+        TextEncoderTower.Spec(mode="locked")
 
 
 def test_load_builds_what_the_spec_says():
-    backbone, processor = load(TextEncoderTower(**SMALL))
+    backbone, processor = TextEncoderTower().load(TextEncoderTower.Spec(**SMALL))
     assert len(backbone.blocks) == 2
     assert backbone(batch(processor, ["x" * 100])).shape == (1, 16)
     assert len(processor.features("x" * 100)) == 40
 
 
 def test_every_part_trains_and_comes_back(tmp_path):
-    spec = TextEncoderTower(**SMALL)
+    spec = TextEncoderTower.Spec(**SMALL)
     tower, processor = build_tower(spec, out_dim=7)
     tower(batch(processor, TEXTS)).z[:, 0].sum().backward()
     assert all(p.grad is not None for p in tower.parameters())

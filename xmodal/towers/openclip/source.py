@@ -1,6 +1,6 @@
 """Where an open_clip model lives: its config, its preprocessing, its safetensors.
 
-Enters: an `OpenCLIPTower` spec. Leaves: an `OpenCLIPSource`; every foreseeable failure is one line.
+Input: an `OpenCLIPTower` spec. Output: an `OpenCLIPSource`; every foreseeable failure is one line.
 """
 
 import difflib
@@ -12,9 +12,9 @@ from typing import Any
 import open_clip
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from xmodal.config.towers import OpenCLIPTower
 from xmodal.errors import UserError
-from xmodal.towers.pretrained import hub_file
+from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.hub import hub_file
 from xmodal.towers.weights import FILE
 
 CONFIG = "open_clip_config.json"
@@ -41,7 +41,7 @@ class OpenCLIPSource:
         return self.folder is not None and (self.folder / "tokenizer_config.json").is_file()
 
 
-def locate(spec: OpenCLIPTower) -> OpenCLIPSource:
+def locate(spec: OpenCLIPTower.Spec) -> OpenCLIPSource:
     """Find a model's files; weights are looked up (and downloaded) unless the mode is scratch.
 
     Raises:
@@ -62,7 +62,7 @@ def locate(spec: OpenCLIPTower) -> OpenCLIPSource:
     return from_name(spec)
 
 
-def from_name(spec: OpenCLIPTower) -> OpenCLIPSource:
+def from_name(spec: OpenCLIPTower.Spec) -> OpenCLIPSource:
     """One of open_clip's own names, with a tag or a file."""
     name = spec.name.replace("/", "-")
     model = open_clip.get_model_config(name)
@@ -85,7 +85,7 @@ def from_name(spec: OpenCLIPTower) -> OpenCLIPSource:
     return OpenCLIPSource(model, preprocess, None if spec.mode == "scratch" else tag_weights(spec, tag))
 
 
-def weights_file(spec: OpenCLIPTower) -> Path | None:
+def weights_file(spec: OpenCLIPTower.Spec) -> Path | None:
     """`pretrained` as a file, None where it is left out.
 
     Raises:
@@ -103,7 +103,7 @@ def weights_file(spec: OpenCLIPTower) -> Path | None:
     return path
 
 
-def tag_weights(spec: OpenCLIPTower, tag: dict[str, Any]) -> Path:
+def tag_weights(spec: OpenCLIPTower.Spec, tag: dict[str, Any]) -> Path:
     """The safetensors file behind a tag, from the hub or its cache."""
     repository, _, file = tag.get("hf_hub", "").rpartition("/")
     if not repository:
@@ -112,7 +112,7 @@ def tag_weights(spec: OpenCLIPTower, tag: dict[str, Any]) -> Path:
     return hub_file(spec.name, repository, wanted, PICKLED)
 
 
-def from_hub(spec: OpenCLIPTower) -> OpenCLIPSource:
+def from_hub(spec: OpenCLIPTower.Spec) -> OpenCLIPSource:
     """`hf-hub:OWNER/MODEL`."""
     repository = spec.name.removeprefix(HUB)
     config = hub_file(spec.name, repository, CONFIG, "is it an open_clip model?")
@@ -120,7 +120,7 @@ def from_hub(spec: OpenCLIPTower) -> OpenCLIPSource:
     return OpenCLIPSource(*read_config(spec, config), weights)
 
 
-def from_folder(spec: OpenCLIPTower, folder: Path) -> OpenCLIPSource:
+def from_folder(spec: OpenCLIPTower.Spec, folder: Path) -> OpenCLIPSource:
     """A folder as open_clip's hub has them, or as a run keeps a tower."""
     if not (folder / CONFIG).is_file():
         raise UserError(f"tower {spec.name!r}: {folder} has no {CONFIG}")
@@ -134,7 +134,7 @@ def from_folder(spec: OpenCLIPTower, folder: Path) -> OpenCLIPSource:
     return OpenCLIPSource(model, preprocess, found[0] if found else None, folder, one_side=side is not None)
 
 
-def read_config(spec: OpenCLIPTower, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(spec: OpenCLIPTower.Spec, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(model_cfg, preprocess_cfg) of a JSON file; a bare model_cfg is taken too.
 
     Raises:

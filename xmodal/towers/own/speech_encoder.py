@@ -1,28 +1,31 @@
 """xmodal's own speech encoder, small enough to train from scratch on two CPU cores: 1.1 M parameters by default.
 
-Enters: waveforms, through the `LogMel` processor. Leaves: pooled features [B, G]. Axes: B utterances, T frames, F mel
+Input: waveforms, through the `LogMel` processor. Output: pooled features [B, G]. Axes: B utterances, T frames, F mel
 bins, G width.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import torchaudio
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xmodal.config.towers import SpeechEncoderTower
-from xmodal.errors import UserError
-from xmodal.towers.transformer import AttentionPooling, Block, sinusoids, valid_steps
-from xmodal.towers.weights import take_weights
+from xmodal.config.spec import Count, Positive, Share
+from xmodal.config.tower import AnyHead
+from xmodal.processor import Processor
+from xmodal.towers.heads import Linear
+from xmodal.towers.kind import OwnTower
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
 
 LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio
 SILENCE = 1e-30  # the least mel power where the floor follows the utterance
 
 
-class LogMel:
+class LogMel(Processor):
     """Waveform [T] -> log-mel [frames, F], mean 0 and standard deviation 1 over the utterance.
 
     y_t = x_t - preemphasis x_{t-1}; Hann windows of `fft` samples every `hop` ms, none of them padded (audio shorter
@@ -162,20 +165,45 @@ class SpeechEncoder(nn.Module):
         return self.pool(self.leave(x), mask)
 
 
-def load(spec: SpeechEncoderTower) -> tuple[SpeechEncoder, LogMel]:
-    """Backbone and processor of a spec; modes locked and unlocked take their weights over from `spec.weights`.
+class SpeechEncoderTower(OwnTower):
+    """xmodal's own speech encoder: log-mel, strided convolutions, transformer blocks, attention pooling."""
 
-    Raises:
-        UserError: no strides, or no such weights (see `take_weights`).
-    """
-    if not spec.strides:
-        raise UserError("strides: found none, expected at least one, as in [2, 2, 2]")
-    processor = LogMel(
-        spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis, spec.top_db
-    )
-    backbone = SpeechEncoder(
-        spec.mels, spec.width, spec.layers, spec.heads, spec.feed_forward, spec.kernel, spec.strides, spec.dropout
-    )
-    if spec.weights is not None:
-        take_weights(backbone, spec.weights)
-    return backbone, processor
+    class Spec(OwnTower.Spec):
+        """Settings of `LogMel` and `SpeechEncoder`."""
+
+        sample_rate: Count = 22050  # Hz
+        mels: Count = 64
+        fft: Count = 512  # samples; also the window length
+        hop: Positive = 10.0  # ms
+        low: float = Field(50.0, ge=0)  # Hz
+        high: Positive = 7600.0  # Hz
+        preemphasis: Share = 0.97
+        top_db: Positive | None = None  # dB below the utterance's loudest bin where the log-mel ends; none: fixed floor
+        width: Count = 144
+        layers: Count = 3
+        heads: Count = 4
+        feed_forward: Count = 576
+        kernel: Count = 5
+        strides: tuple[Count, ...] = Field((2, 2, 2), min_length=1)
+        dropout: Share = 0.1
+        head: AnyHead = Linear.Spec()
+
+        @model_validator(mode="after")
+        def _consistent(self) -> Self:
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+            if self.high > self.sample_rate / 2:
+                raise ValueError(f"high {self.high:g} Hz is above half the sample rate {self.sample_rate}")
+            if self.low >= self.high:
+                raise ValueError(f"low {self.low:g} Hz is not below high {self.high:g} Hz")
+            return self
+
+    def make(self, spec: Spec) -> tuple[SpeechEncoder, LogMel]:
+        """Backbone with random weights, and processor."""
+        processor = LogMel(
+            spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis, spec.top_db
+        )
+        backbone = SpeechEncoder(
+            spec.mels, spec.width, spec.layers, spec.heads, spec.feed_forward, spec.kernel, spec.strides, spec.dropout
+        )
+        return backbone, processor

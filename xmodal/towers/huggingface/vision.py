@@ -1,6 +1,6 @@
 """Image encoders of `transformers`, and the image side of its dual encoders.
 
-Enters: PIL images, through an `ImageProcessor` with the model's own settings. Leaves: pooled features [B, G]. Axes: B
+Input: PIL images, through an `PixelProcessor` with the model's own settings. Output: pooled features [B, G]. Axes: B
 images, T tokens, G features.
 """
 
@@ -12,12 +12,12 @@ import transformers
 from PIL import Image
 from torch import Tensor, nn
 
-from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
-from xmodal.towers.image_processor import ImageProcessor
-from xmodal.towers.lora import own_state
-from xmodal.towers.pretrained import Source, build_model
-from xmodal.towers.transformers_dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.huggingface.dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
+from xmodal.towers.huggingface.model import build_model
+from xmodal.towers.huggingface.source import Source
+from xmodal.towers.image_processor import PixelProcessor
 
 ImagePooling = Literal["pooler", "cls", "mean"]
 
@@ -28,8 +28,8 @@ POOLED = tuple(model_type for model_type, (_, side) in SIDES.items() if side == 
 VISION = CLASS_TOKEN + POOLED
 
 
-class TransformersImageProcessor(ImageProcessor):
-    """An `ImageProcessor` with the settings of a `transformers` image processor, which it keeps to be saved with.
+class TransformersImageProcessor(PixelProcessor):
+    """An `PixelProcessor` with the settings of a `transformers` image processor, which it keeps to be saved with.
 
     Both resize with PIL; `transformers` on torchvision differs by one grey level here and there.
     """
@@ -60,6 +60,10 @@ class TransformersImageProcessor(ImageProcessor):
             scale=scale,
             offset="down",
         )
+
+    def save(self, folder: Path) -> None:
+        """Write the `transformers` image processor."""
+        self.library.save_pretrained(folder)
 
 
 def as_sizes(found: Any) -> dict[str, int]:
@@ -119,7 +123,7 @@ class VisualSideBackbone(nn.Module):
 
 
 def load_vision(
-    spec: TransformersTower, source: Source, config: Any
+    spec: TransformersTower.Spec, source: Source, config: Any
 ) -> tuple[VisionBackbone | VisualSideBackbone | WholeBackbone, TransformersImageProcessor]:
     """Build an image encoder, or the image side of a dual encoder.
 
@@ -146,7 +150,7 @@ def load_vision(
     return VisionBackbone(model, pooling), processor
 
 
-def read_processor(spec: TransformersTower, source: Source) -> TransformersImageProcessor:
+def read_processor(spec: TransformersTower.Spec, source: Source) -> TransformersImageProcessor:
     """The model's own image processor.
 
     Raises:
@@ -157,9 +161,3 @@ def read_processor(spec: TransformersTower, source: Source) -> TransformersImage
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise source.unreadable(error, "image processor (preprocessor_config.json)") from error
     return TransformersImageProcessor(library, spec.name)
-
-
-def save_vision(backbone: Any, processor: TransformersImageProcessor, folder: Path) -> None:
-    """Write the model and the image processor."""
-    backbone.model.save_pretrained(folder, state_dict=own_state(backbone.model))
-    processor.library.save_pretrained(folder)

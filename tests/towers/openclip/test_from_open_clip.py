@@ -13,9 +13,10 @@ from open_clip.transform import image_transform_v2
 from safetensors.torch import save_file
 from tiny_models import SIZES, TEXT, TEXTS, VISION, batch, bert_folder, features, images, open_clip_files, rebuilt
 
-from xmodal.config.towers import LinearHead, OpenCLIPTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
+from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.heads import Linear
 
 COCA = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1, "mlp_ratio": 2}
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None}
@@ -47,7 +48,7 @@ def theirs(model, name, side):
 def test_both_sides_are_the_librarys_and_come_back_offline(kind, tmp_path, monkeypatch):
     config, weights, model = open_clip_files(tmp_path / kind, **MODELS[kind])
     for side in ("visual", "text") if kind in ("clip", "custom", "coca") else ("visual",):
-        spec = OpenCLIPTower(name=config, pretrained=weights, side=side)
+        spec = OpenCLIPTower.Spec(name=config, pretrained=weights, side=side)
         items = TEXTS if side == "text" else images()
         state = torch.random.get_rng_state()
         tower, processor = build_tower(spec)
@@ -67,7 +68,7 @@ def test_only_the_side_asked_for_is_kept(tmp_path):
     config, weights, model = open_clip_files(tmp_path / "sides")
     sizes = {}
     for side in ("visual", "text"):
-        tower, _ = build_tower(OpenCLIPTower(name=config, pretrained=weights, side=side))
+        tower, _ = build_tower(OpenCLIPTower.Spec(name=config, pretrained=weights, side=side))
         sizes[side] = sum(p.numel() for p in tower.backbone.parameters())
     assert sizes["visual"] == sum(p.numel() for p in model.visual.parameters())
     assert sum(sizes.values()) == sum(p.numel() for p in model.parameters()) - 1  # without logit_scale
@@ -77,7 +78,7 @@ def test_a_text_side_of_transformers_with_its_own_tokenizer(tmp_path):
     bert = bert_folder(tmp_path / "bert")
     text = {"hf_model_name": bert, "hf_tokenizer_name": bert, "hf_pooler_type": "mean_pooler", "context_length": 16}
     config, weights, model = open_clip_files(tmp_path / "hf", text_cfg=text)
-    spec = OpenCLIPTower(name=config, pretrained=weights, side="text")
+    spec = OpenCLIPTower.Spec(name=config, pretrained=weights, side="text")
     tower, processor = build_tower(spec)
     expected = theirs(model, "tiny_hf", "text")
     torch.testing.assert_close(features(tower, processor, TEXTS), expected, atol=1e-6, rtol=1e-6)
@@ -96,13 +97,15 @@ def test_open_clips_crashing_pooler_is_refused(tmp_path):
     text = {"hf_model_name": bert, "hf_tokenizer_name": bert, "hf_pooler_type": "max_pooler", "context_length": 16}
     config, weights, _ = open_clip_files(tmp_path / "pooler", text_cfg=text)
     with pytest.raises(UserError, match="max_pooler fails"):
-        build_tower(OpenCLIPTower(name=config, pretrained=weights, side="text"))
-    build_tower(OpenCLIPTower(name=config, pretrained=weights, side="visual"))
+        build_tower(OpenCLIPTower.Spec(name=config, pretrained=weights, side="text"))
+    build_tower(OpenCLIPTower.Spec(name=config, pretrained=weights, side="visual"))
 
 
 def test_locked_stays_bit_identical_and_in_evaluation_mode(tmp_path):
     config, weights, _ = open_clip_files(tmp_path / "locked", vision_cfg=RESNET)  # BatchNorm
-    tower, processor = build_tower(OpenCLIPTower(name=config, pretrained=weights, side="visual", head=LinearHead()))
+    tower, processor = build_tower(
+        OpenCLIPTower.Spec(name=config, pretrained=weights, side="visual", head=Linear.Spec())
+    )
     tower.train()
     pixels, before = batch(processor, images()), tower.fingerprint()
     optimizer = torch.optim.AdamW(tower.parameters(), lr=0.1, weight_decay=0.5)
@@ -118,7 +121,7 @@ def test_locked_stays_bit_identical_and_in_evaluation_mode(tmp_path):
 @pytest.mark.parametrize("side", ["visual", "text"])
 def test_what_trains_comes_back_from_the_runs_own_weights(tmp_path, mode, side):
     config, weights, _ = open_clip_files(tmp_path / f"{mode}_{side}")
-    spec = OpenCLIPTower(name=config, pretrained=weights if mode == "unlocked" else None, side=side, mode=mode)
+    spec = OpenCLIPTower.Spec(name=config, pretrained=weights if mode == "unlocked" else None, side=side, mode=mode)
     tower, processor = build_tower(spec)
     items = TEXTS if side == "text" else images()
     tower(batch(processor, items)).z[:, 0].sum().backward()
@@ -134,7 +137,7 @@ def test_a_folder_as_the_hub_has_them(tmp_path):
     (tmp_path / "saved").mkdir()
     save_config_for_hf(model, tmp_path / "saved" / "open_clip_config.json", open_clip.get_model_config("tiny_hub"))
     shutil.copy(weights, tmp_path / "saved" / "open_clip_model.safetensors")
-    spec = OpenCLIPTower(name=str(tmp_path / "saved"), side="visual")
+    spec = OpenCLIPTower.Spec(name=str(tmp_path / "saved"), side="visual")
     tower, processor = build_tower(spec)
     torch.testing.assert_close(features(tower, processor, images()), theirs(model, "tiny_hub", "visual"))
     with pytest.raises(UserError, match="have their own weights"):
@@ -143,14 +146,14 @@ def test_a_folder_as_the_hub_has_them(tmp_path):
 
 def test_the_activation_follows_the_tag(tmp_path, monkeypatch):
     """ViT-B-32 is a GELU model by name; OpenAI's weights for it were trained with QuickGELU."""
-    from xmodal.towers import open_clip_source
+    from xmodal.towers.openclip import source as open_clip_source
 
     monkeypatch.setattr(open_clip_source, "hub_file", lambda name, repository, file, absent: tmp_path / file)
     for tag, quick in {"openai": True, "laion2b_s34b_b79k": False}.items():
-        source = open_clip_source.locate(OpenCLIPTower(name="ViT-B-32", pretrained=tag, side="visual"))
+        source = open_clip_source.locate(OpenCLIPTower.Spec(name="ViT-B-32", pretrained=tag, side="visual"))
         assert source.model["quick_gelu"] is quick
         assert source.weights.suffix == ".safetensors"
-    source = open_clip_source.locate(OpenCLIPTower(name="ViT-B-16-SigLIP", pretrained="webli", side="visual"))
+    source = open_clip_source.locate(OpenCLIPTower.Spec(name="ViT-B-16-SigLIP", pretrained="webli", side="visual"))
     assert (source.preprocess["resize_mode"], source.preprocess["mean"]) == ("squash", (0.5, 0.5, 0.5))
 
 
@@ -180,12 +183,12 @@ def test_errors_are_one_line_that_names_the_way_out(tmp_path, monkeypatch):
     ]
     for settings, expected in cases:
         with pytest.raises(UserError, match=expected) as error:
-            build_tower(OpenCLIPTower(side="visual", **settings))
+            build_tower(OpenCLIPTower.Spec(side="visual", **settings))
         assert "\n" not in str(error.value)
-    spec = OpenCLIPTower(name=config, pretrained=weights, side="visual")
+    spec = OpenCLIPTower.Spec(name=config, pretrained=weights, side="visual")
     save_tower(spec, *build_tower(spec), tmp_path / "towers" / "image")
     with pytest.raises(UserError, match="holds the visual side alone"):
-        build_tower(OpenCLIPTower(name=str(tmp_path / "towers" / "image"), side="text"))
+        build_tower(OpenCLIPTower.Spec(name=str(tmp_path / "towers" / "image"), side="text"))
 
 
 def test_what_a_config_may_tell_its_tokenizer(tmp_path):
@@ -197,13 +200,13 @@ def test_what_a_config_may_tell_its_tokenizer(tmp_path):
     content["text_cfg"]["tokenizer_kwargs"] = {"trust_remote_code": True}
     Path(config).write_text(json.dumps(content))
     with pytest.raises(UserError, match="tokenizer_kwargs hold 'trust_remote_code'"):
-        build_tower(OpenCLIPTower(name=config, pretrained=weights, side="text"))
+        build_tower(OpenCLIPTower.Spec(name=config, pretrained=weights, side="text"))
 
 
 def test_the_fingerprint_tells_activations_apart(tmp_path):
     prints = set()
     for name, quick in (("plain", False), ("quick", True)):
         config, weights, _ = open_clip_files(tmp_path / name, quick_gelu=quick)
-        tower, _ = build_tower(OpenCLIPTower(name=config, pretrained=weights, side="visual"))
+        tower, _ = build_tower(OpenCLIPTower.Spec(name=config, pretrained=weights, side="visual"))
         prints.add(tower.fingerprint())
     assert len(prints) == 2

@@ -9,9 +9,9 @@ import transformers
 from safetensors.torch import load_file
 from tiny_models import bert_folder, sentence_folder, whisper_folder
 
-from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
+from xmodal.towers.from_transformers import TransformersTower
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_errors_are_one_line_that_names_the_way_out(tmp_path):
     }
     for name, expected in cases.items():
         with pytest.raises(UserError, match=expected) as error:
-            build_tower(TransformersTower(name=name))
+            build_tower(TransformersTower.Spec(name=name))
         assert name in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -46,12 +46,12 @@ def test_a_cached_model_whose_own_pooling_nobody_can_ask_for(tmp_path, monkeypat
     (tmp_path / "models--some--model" / "refs").mkdir()
     (tmp_path / "models--some--model" / "refs" / "main").write_text(commit)
     with pytest.raises(UserError, match="set pooling"):
-        build_tower(TransformersTower(name="some/model"))
-    assert build_tower(TransformersTower(name="some/model", pooling="mean"))[0].width == 32
+        build_tower(TransformersTower.Spec(name="some/model"))
+    assert build_tower(TransformersTower.Spec(name="some/model", pooling="mean"))[0].width == 32
     asked = tmp_path / "models--some--model" / ".no_exist" / commit
     asked.mkdir(parents=True)
     (asked / "modules.json").touch()  # the hub said: there is none
-    assert build_tower(TransformersTower(name="some/model"))[1].pooling == "mean"
+    assert build_tower(TransformersTower.Spec(name="some/model"))[1].pooling == "mean"
 
 
 def test_pickled_weights_are_refused(tmp_path):
@@ -59,7 +59,7 @@ def test_pickled_weights_are_refused(tmp_path):
     torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"no \*\.safetensors weights, and pickled ones are never loaded"):
-        build_tower(TransformersTower(name=str(tmp_path)))
+        build_tower(TransformersTower.Spec(name=str(tmp_path)))
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
@@ -67,28 +67,28 @@ def test_weights_of_another_model_are_refused(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text()) | {"num_hidden_layers": 3}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"its weights lack encoder\.layer\.2"):
-        build_tower(TransformersTower(name=str(tmp_path)))
+        build_tower(TransformersTower.Spec(name=str(tmp_path)))
 
 
 def test_what_is_no_encoder_known_here(tmp_path):
     config = transformers.MobileViTConfig(hidden_sizes=[8, 8, 8], neck_hidden_sizes=[8] * 7, num_hidden_layers=1)
     transformers.MobileViTModel(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"an encoder of neither text, speech nor images.*known here"):
-        build_tower(TransformersTower(name=str(tmp_path)))
+        build_tower(TransformersTower.Spec(name=str(tmp_path)))
 
 
 def test_poolings_and_modules_that_do_not_exist(tmp_path):
     whisper = whisper_folder(tmp_path / "whisper")
     with pytest.raises(UserError, match="pooling 'cls'"):
-        build_tower(TransformersTower(name=whisper, pooling="cls"))
+        build_tower(TransformersTower.Spec(name=whisper, pooling="cls"))
     with pytest.raises(UserError, match="max_length counts tokens"):
-        build_tower(TransformersTower(name=whisper, max_length=5))
+        build_tower(TransformersTower.Spec(name=whisper, max_length=5))
     folder = sentence_folder(tmp_path / "st", "max")
     with pytest.raises(UserError, match="its own pooling is max; set pooling"):
-        build_tower(TransformersTower(name=folder))
-    build_tower(TransformersTower(name=folder, pooling="mean"))
+        build_tower(TransformersTower.Spec(name=folder))
+    build_tower(TransformersTower.Spec(name=folder, pooling="mean"))
     modules = json.loads((tmp_path / "st" / "modules.json").read_text())
     modules[-1]["type"] = "somewhere.LayerNorm"
     (tmp_path / "st" / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UserError, match="lists Transformer, Pooling, LayerNorm"):
-        build_tower(TransformersTower(name=folder, pooling="mean"))
+        build_tower(TransformersTower.Spec(name=folder, pooling="mean"))

@@ -1,81 +1,24 @@
 """Text encoders of `transformers`: tokens in, pooled token features out.
 
-Enters: texts, through `TextProcessor`. Leaves: pooled features [B, G]. Axes: B texts, T tokens, G features.
+Input: texts, through `TextProcessor`. Output: pooled features [B, G]. Axes: B texts, T tokens, G features.
 """
 
-import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
-from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
-from xmodal.towers.lora import own_state
-from xmodal.towers.pretrained import Source, build_model, read_tokenizer
-from xmodal.towers.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
-
-Pooling = Literal["mean", "cls", "last"]
-
-
-class TextProcessor:
-    """Text -> token ids, cut at `max_length` tokens; batches are padded on the right, whatever the tokenizer's habit.
-
-    Args:
-        tokenizer: of the model.
-        max_length: tokens, special ones included; None: the model has no limit.
-        lower: lower-case the text first.
-        pooling: of the backbone; it is part of what `describe` must tell.
-    """
-
-    kind: Literal["text"] = "text"
-    sample_rate: int | None = None
-    log_mel = False
-
-    def __init__(self, tokenizer: Any, max_length: int | None, lower: bool = False, pooling: Pooling = "mean"):
-        self.tokenizer = tokenizer
-        self.max_length = max_length
-        self.lower = lower
-        self.pooling = pooling
-        found = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-        self.pad = int(next(token for token in found if token is not None))
-
-    def features(self, item: str) -> np.ndarray:
-        """Token ids of one text [T] int64; a text without any token counts as one padding token."""
-        ids = self.tokenizer(
-            item.lower() if self.lower else item,
-            truncation=self.max_length is not None,
-            max_length=self.max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-        return np.asarray(ids or [self.pad], dtype=np.int64)
-
-    def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """`{"input_ids": [B, T], "attention_mask": [B, T]}`."""
-        ids = torch.full((len(features), max(len(x) for x in features)), self.pad)
-        mask = torch.zeros_like(ids)
-        for row, x in enumerate(features):
-            ids[row, : len(x)] = torch.from_numpy(x)
-            mask[row, : len(x)] = 1
-        return {"input_ids": ids, "attention_mask": mask}
-
-    def describe(self) -> dict[str, Any]:
-        """Vocabulary (as a hash), length limit, case, pooling."""
-        vocabulary = sorted(self.tokenizer.get_vocab().items())
-        return {
-            "kind": "text",
-            "vocabulary": hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:16],
-            "max_length": self.max_length,
-            "lower": self.lower,
-            "pooling": self.pooling,
-        }
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.huggingface.model import build_model, read_tokenizer
+from xmodal.towers.huggingface.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
+from xmodal.towers.huggingface.source import Source
+from xmodal.towers.huggingface.text_processor import Pooling, TextProcessor
 
 
 class TextBackbone(nn.Module):
@@ -86,13 +29,17 @@ class TextBackbone(nn.Module):
         pooling: how.
         dense: modules after the pooling.
         sentence: it came from a sentence-transformers folder, and is saved as one.
+        skip: tokens at the start of every text that the pooling leaves out: a prompt's.
     """
 
-    def __init__(self, model: Any, pooling: Pooling, dense: Sequence[Dense] = (), sentence: bool = False):
+    def __init__(
+        self, model: Any, pooling: Pooling, dense: Sequence[Dense] = (), sentence: bool = False, skip: int = 0
+    ):
         super().__init__()
         self.model = model
         self.pooling = pooling
         self.sentence = sentence
+        self.skip = skip
         self.dense = nn.ModuleList(dense)
         self.width = dense[-1].linear.out_features if dense else model.config.hidden_size
 
@@ -100,28 +47,30 @@ class TextBackbone(nn.Module):
         """`input_ids` and `attention_mask` [B, T], padded on the right -> [B, G]."""
         mask = inputs["attention_mask"]
         hidden = self.model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        features = pool(hidden, mask, self.pooling)
+        features = pool(hidden, mask, self.pooling, self.skip)
         for module in self.dense:
             features = module(features)
         return features
 
 
-def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """hidden [B, T, G] and mask [B, T] (1 for a token, then 0) -> [B, G].
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling, skip: int = 0) -> Tensor:
+    """hidden [B, T, G] and mask [B, T] (1 for a token, then 0) -> [B, G]; the first `skip` tokens do not count.
 
     Example:
         pool(torch.ones(1, 3, 8), torch.tensor([[1, 1, 0]]), "mean").shape  # [1, 8]
     """
     if pooling == "cls":
-        return hidden[:, 0]
+        return hidden[torch.arange(len(hidden), device=hidden.device), (mask.sum(1) - 1).clamp(max=skip)]
     if pooling == "last":
         return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
     weights = mask[..., None].float()
-    return (hidden.float() * weights).sum(1) / weights.sum(1)  # in float32 whatever the model ran in
+    weights = torch.cat([torch.zeros_like(weights[:, :skip]), weights[:, skip:]], dim=1)
+    # in float32 whatever the model ran in; a text cut down to its prompt has nothing left to pool
+    return (hidden.float() * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
 def load_text(
-    spec: TransformersTower, source: Source, config: Any, settings: SentenceSettings | None
+    spec: TransformersTower.Spec, source: Source, config: Any, settings: SentenceSettings | None
 ) -> tuple[TextBackbone, TextProcessor]:
     """Build a text encoder and its processor.
 
@@ -144,11 +93,13 @@ def load_text(
     max_length = choose_length(spec, settings, tokenizer.model_max_length, position_limit(model))
     dense = [read_dense(source.inside(""), folder) for folder in (settings.dense if settings else ())]
     lower = settings.lower if settings else False
-    backbone = TextBackbone(model, pooling, dense, sentence=settings is not None)
-    return backbone, TextProcessor(tokenizer, max_length, lower, pooling)
+    prompt, pools_prompt = (settings.prompt, settings.pools_prompt) if settings else ("", True)
+    processor = TextProcessor(tokenizer, max_length, lower, pooling, prompt, pools_prompt)
+    backbone = TextBackbone(model, pooling, dense, settings is not None, processor.prompt_tokens)
+    return backbone, processor
 
 
-def choose_pooling(spec: TransformersTower, settings: SentenceSettings | None) -> Pooling:
+def choose_pooling(spec: TransformersTower.Spec, settings: SentenceSettings | None) -> Pooling:
     """The spec's pooling; auto: the sentence-transformers folder's own, else the mean.
 
     Raises:
@@ -166,7 +117,7 @@ def choose_pooling(spec: TransformersTower, settings: SentenceSettings | None) -
 
 
 def choose_length(
-    spec: TransformersTower, settings: SentenceSettings | None, tokenizer_length: int, limit: int | None
+    spec: TransformersTower.Spec, settings: SentenceSettings | None, tokenizer_length: int, limit: int | None
 ) -> int | None:
     """Tokens a text may have: the spec's, else the sentence-transformers folder's, else the tokenizer's.
 
@@ -195,12 +146,12 @@ def position_limit(model: Any) -> int | None:
     return int(limit) if limit and limit > 0 else None
 
 
-def save_text(backbone: Any, processor: TextProcessor, folder: Path) -> None:
-    """Write the model and tokenizer; as a sentence-transformers folder if it was one."""
-    backbone.model.save_pretrained(folder, state_dict=own_state(backbone.model))
-    processor.tokenizer.save_pretrained(folder)
+def save_sentence_files(backbone: nn.Module, processor: Any, folder: Path) -> None:
+    """What makes a folder one of sentence-transformers, if the backbone came from such a folder."""
     if isinstance(backbone, TextBackbone) and backbone.sentence:
-        write_settings(
-            folder, backbone.pooling, processor.max_length, processor.lower, backbone.model.config.hidden_size,
-            [module for module in backbone.dense if isinstance(module, Dense)],
+        settings = SentenceSettings(
+            transformer="", pooling=backbone.pooling, pooling_found=backbone.pooling, max_length=processor.max_length,
+            lower=processor.lower, dense=(), prompt=processor.prompt, pools_prompt=processor.pools_prompt,
         )  # fmt: skip
+        dense = [module for module in backbone.dense if isinstance(module, Dense)]
+        write_settings(folder, settings, backbone.model.config.hidden_size, dense)

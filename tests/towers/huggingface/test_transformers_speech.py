@@ -6,8 +6,8 @@ import torch
 import transformers
 from tiny_models import SIZES, check_padding, embed, features, rebuilt, whisper_folder
 
-from xmodal.config.towers import TransformersTower
 from xmodal.towers import build_tower, local_spec
+from xmodal.towers.from_transformers import TransformersTower
 
 WAVE = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
@@ -43,7 +43,7 @@ def wave_folder(folder, kind, norm):
 @pytest.mark.parametrize("norm", ["layer", "group"])
 @pytest.mark.parametrize("kind", list(MODELS))
 def test_waveform_models(tmp_path, kind, norm):
-    spec = TransformersTower(name=wave_folder(tmp_path / "w", kind, norm))
+    spec = TransformersTower.Spec(name=wave_folder(tmp_path / "w", kind, norm))
     tower, processor = build_tower(spec)
     assert (processor.kind, processor.sample_rate, processor.log_mel, tower.width) == ("audio", 16000, False, 32)
     model = getattr(transformers, MODELS[kind][1]).from_pretrained(tmp_path / "w").eval()
@@ -62,7 +62,9 @@ def test_waveform_models(tmp_path, kind, norm):
 
 @pytest.mark.parametrize("mode", ["unlocked", "scratch"])
 def test_waveform_training_reaches_every_parameter_and_takes_short_audio(tmp_path, mode):
-    tower, processor = build_tower(TransformersTower(name=wave_folder(tmp_path / "w", "wav2vec2", "group"), mode=mode))
+    tower, processor = build_tower(
+        TransformersTower.Spec(name=wave_folder(tmp_path / "w", "wav2vec2", "group"), mode=mode)
+    )
     tower.train()
     batch = processor.collate([processor.features(w) for w in utterances()])
     state = np.random.get_state()[1].copy()
@@ -72,7 +74,7 @@ def test_waveform_training_reaches_every_parameter_and_takes_short_audio(tmp_pat
 
 
 def test_whisper_encoder(tmp_path):
-    spec = TransformersTower(name=whisper_folder(tmp_path / "whisper"))
+    spec = TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"))
     tower, processor = build_tower(spec)
     assert not any("decoder" in name for name, _ in tower.named_parameters())
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path / "whisper")
@@ -104,7 +106,7 @@ def test_audio_spectrogram_transformer(tmp_path, pooling):
     model.save_pretrained(tmp_path / "ast")
     extractor = transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=64)
     extractor.save_pretrained(tmp_path / "ast")
-    spec = TransformersTower(name=str(tmp_path / "ast"), pooling=pooling)
+    spec = TransformersTower.Spec(name=str(tmp_path / "ast"), pooling=pooling)
     tower, processor = build_tower(spec)
     rng = np.random.default_rng(0)
     waves = [rng.standard_normal(n).astype(np.float32) for n in (4000, 400, 30000, 8000)]
@@ -124,7 +126,7 @@ def test_audio_spectrogram_transformer(tmp_path, pooling):
 def test_speech_from_scratch_needs_only_a_config(tmp_path):
     whisper_folder(tmp_path / "whisper")
     (tmp_path / "whisper" / "model.safetensors").unlink()
-    spec = TransformersTower(name=str(tmp_path / "whisper"), mode="scratch")
+    spec = TransformersTower.Spec(name=str(tmp_path / "whisper"), mode="scratch")
     tower, processor = build_tower(spec)
     batch = processor.collate([processor.features(np.ones(4000, np.float32))])
     tower(batch).z[:, 0].sum().backward()

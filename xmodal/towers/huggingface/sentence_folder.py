@@ -1,10 +1,9 @@
-"""A sentence-transformers folder: what its modules.json says about pooling, length and the layers after pooling.
+"""A sentence-transformers folder: what it says about pooling, length, prompt and the layers after pooling.
 
-Enters: a `Source`. Leaves: `SentenceSettings`; and the files that make a saved tower load in sentence-transformers.
+Input: a `Source`. Output: `SentenceSettings`; and the files that make a saved tower load in sentence-transformers.
 Modules understood: Transformer, Pooling (cls, mean or last token), Dense, Normalize (`Tower` normalises anyway).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from xmodal.errors import UserError
-from xmodal.towers.pretrained import Source
+from xmodal.files import write_json
+from xmodal.towers.huggingface.source import Source
 
 LENGTH_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+PROMPTS_FILE = "config_sentence_transformers.json"
 POOLING_FLAGS = {  # the flags of 1_Pooling/config.json -> our names
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -39,6 +40,8 @@ class SentenceSettings:
     max_length: int | None
     lower: bool  # lower-case the text first
     dense: tuple[str, ...]  # folders of Dense modules, in order
+    prompt: str = ""  # put before every text: the folder's default prompt
+    pools_prompt: bool = True  # do the prompt's own tokens count in the pooling?
 
 
 class Dense(nn.Module):
@@ -75,7 +78,8 @@ def read_settings(source: Source, must_know: bool) -> SentenceSettings | None:
             f"tower {source.name!r}: modules.json lists {', '.join(kinds)}; expected Transformer, Pooling, then only "
             "Dense and Normalize"
         )
-    pooling, found = read_pooling(source.inside(folders[1]).json("config.json") or {})
+    pooling_config = source.inside(folders[1]).json("config.json") or {}
+    pooling, found = read_pooling(pooling_config)
     lengths = (source.inside(folders[0]).json(name) for name in LENGTH_FILES)
     length: dict[str, Any] = next((found for found in lengths if found is not None), {})
     return SentenceSettings(
@@ -85,7 +89,27 @@ def read_settings(source: Source, must_know: bool) -> SentenceSettings | None:
         max_length=length.get("max_seq_length"),
         lower=bool(length.get("do_lower_case", False)),
         dense=tuple(folder for kind, folder in zip(kinds, folders, strict=True) if kind == "Dense"),
+        prompt=read_prompt(source),
+        pools_prompt=bool(pooling_config.get("include_prompt", True)),
     )
+
+
+def read_prompt(source: Source) -> str:
+    """The prompt that the folder puts before every text unless told otherwise; "" where it has none.
+
+    Raises:
+        UserError: its name is not among the folder's prompts.
+    """
+    config = source.json(PROMPTS_FILE) or {}
+    name, prompts = config.get("default_prompt_name"), config.get("prompts") or {}
+    if name is None:
+        return ""
+    if name not in prompts:
+        raise UserError(
+            f"tower {source.name!r}: {PROMPTS_FILE}: default_prompt_name {name!r} is none of its prompts "
+            f"({', '.join(prompts) or 'none'}); correct the file"
+        )
+    return str(prompts[name] or "")
 
 
 def read_pooling(config: dict[str, Any]) -> tuple[str | None, str]:
@@ -128,16 +152,12 @@ def read_dense(source: Source, folder: str) -> Dense:
     return dense
 
 
-def write_settings(
-    folder: Path, pooling: str, max_length: int | None, lower: bool, width: int, dense: Sequence[Dense]
-) -> None:
+def write_settings(folder: Path, settings: SentenceSettings, width: int, dense: Sequence[Dense]) -> None:
     """Write modules.json and the module folders beside a Transformer saved in `folder`.
 
     Args:
         folder: holds config.json, model.safetensors and the tokenizer.
-        pooling: mean, cls or last.
-        max_length: tokens.
-        lower: lower-case the text first.
+        settings: what the tower does; `transformer` and `dense` are where this function puts them.
         width: of the token features.
         dense: modules after the pooling.
     """
@@ -148,9 +168,13 @@ def write_settings(
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for i, (kind, path) in enumerate(modules)
     ]
-    flags = {key: ours == pooling for key, ours in POOLING_FLAGS.items()}
+    flags: dict[str, Any] = {key: ours == settings.pooling for key, ours in POOLING_FLAGS.items()}
+    flags["include_prompt"] = settings.pools_prompt
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **flags})
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": lower})
+    lengths = {"max_seq_length": settings.max_length, "do_lower_case": settings.lower}
+    write_json(folder / "sentence_bert_config.json", lengths)
+    if settings.prompt:
+        write_json(folder / PROMPTS_FILE, {"prompts": {"default": settings.prompt}, "default_prompt_name": "default"})
     for module, (_, path) in zip(dense, modules[2:], strict=False):
         activation = type(module.activation)
         config = {
@@ -165,9 +189,3 @@ def write_settings(
             folder / path / "model.safetensors",
         )
     write_json(folder / "modules.json", listed)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A JSON file, its folder made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -8,10 +8,11 @@ import torch
 import transformers
 from tiny_models import SIZES, TEXTS, batch, check_padding, features, images, rebuilt, tokenizer
 
-from xmodal.config.towers import LinearHead, TransformersTower
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, save_tower
 from xmodal.towers.dual_encoder import dual_encoder_specs
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.heads import Linear
 
 VISION = SIZES | {"image_size": 24, "patch_size": 8}
 NORMAL = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
@@ -51,7 +52,7 @@ def test_pooled_features_are_the_librarys_and_come_back_offline(kind, tmp_path):
     config, library, pooling = ENCODERS[kind]
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(config).eval()
-    spec = TransformersTower(name=saved(tmp_path / kind, model, library))
+    spec = TransformersTower.Spec(name=saved(tmp_path / kind, model, library))
     tower, processor = build_tower(spec)
     torch.testing.assert_close(batch(processor, images())["pixels"], pixels(library), atol=1e-6, rtol=0)
     with torch.no_grad():
@@ -68,7 +69,7 @@ def test_pooled_features_are_the_librarys_and_come_back_offline(kind, tmp_path):
 def test_the_librarys_torchvision_form_is_a_grey_level_away(tmp_path):
     library = transformers.CLIPImageProcessor(**CROP)
     model = transformers.CLIPVisionModel(ENCODERS["clip"][0])
-    _, processor = build_tower(TransformersTower(name=saved(tmp_path / "clip", model, library)))
+    _, processor = build_tower(TransformersTower.Spec(name=saved(tmp_path / "clip", model, library)))
     gap = (batch(processor, images())["pixels"] - pixels(library)).abs()
     assert gap.max() <= 1.01 / 255 / 0.2
 
@@ -119,7 +120,7 @@ def test_both_sides_of_a_dual_encoder(kind, tmp_path):
         }
     total = 0
     for side, items in {"visual": images(), "text": TEXTS}.items():
-        spec = TransformersTower(name=name, side=side)
+        spec = TransformersTower.Spec(name=name, side=side)
         tower, processor = build_tower(spec)
         assert tower.guides
         torch.testing.assert_close(features(tower, processor, items), expected[side], atol=2e-6, rtol=0)
@@ -137,7 +138,7 @@ def test_every_parameter_of_a_tower_that_trains_has_a_gradient(kind, tmp_path):
     config, library, _ = ENCODERS[kind]
     name = saved(tmp_path / kind, transformers.AutoModel.from_config(config), library)
     for mode in ("unlocked", "scratch"):
-        tower, processor = build_tower(TransformersTower(name=name, mode=mode))
+        tower, processor = build_tower(TransformersTower.Spec(name=name, mode=mode))
         tower(batch(processor, images())).z[:, 0].sum().backward()
         assert [n for n, p in tower.named_parameters() if p.requires_grad and p.grad is None] == []
 
@@ -146,7 +147,7 @@ def test_locked_stays_bit_identical(tmp_path):
     config, library, _ = ENCODERS["vit"]
     config = transformers.ViTConfig(**config.to_dict() | {"hidden_dropout_prob": 0.5})
     name = saved(tmp_path / "vit", transformers.ViTModel(config), library)
-    tower, processor = build_tower(TransformersTower(name=name, head=LinearHead()))
+    tower, processor = build_tower(TransformersTower.Spec(name=name, head=Linear.Spec()))
     tower.train()
     before, inputs = tower.fingerprint(), batch(processor, images())
     first = tower(inputs).guide
@@ -182,18 +183,18 @@ def test_errors_are_one_line_that_names_the_way_out(tmp_path):
     ]
     for settings, expected in cases:
         with pytest.raises(UserError, match=expected) as error:
-            build_tower(TransformersTower(**settings))
+            build_tower(TransformersTower.Spec(**settings))
         assert "\n" not in str(error.value)
-    text = TransformersTower(name=clip, side="text")
+    text = TransformersTower.Spec(name=clip, side="text")
     save_tower(text, *build_tower(text), tmp_path / "text_side")
     library.save_pretrained(tmp_path / "text_side")
     with pytest.raises(UserError, match="holds the text side of a clip model, not the visual side"):
-        build_tower(TransformersTower(name=str(tmp_path / "text_side"), side="visual"))
+        build_tower(TransformersTower.Spec(name=str(tmp_path / "text_side"), side="visual"))
 
 
 def test_the_text_side_of_siglip_reads_its_padding(tmp_path):
     _, _, name = dual("siglip", tmp_path / "siglip")
-    tower, processor = build_tower(TransformersTower(name=name, side="text"))
+    tower, processor = build_tower(TransformersTower.Spec(name=name, side="text"))
     inputs = batch(processor, ["music"])
     assert set(inputs) == {"input_ids"}
     assert inputs["input_ids"].shape == (1, 16)

@@ -1,23 +1,28 @@
 """xmodal's own text encoder, for training both sides from scratch: bytes in, so there is no tokenizer to look after.
 
-Enters: texts, through the `ByteText` processor. Leaves: pooled features [B, G]. Axes: B texts, T bytes, G width.
+Input: texts, through the `ByteText` processor. Output: pooled features [B, G]. Axes: B texts, T bytes, G width.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from xmodal.config.towers import TextEncoderTower
-from xmodal.towers.transformer import AttentionPooling, Block, sinusoids, valid_steps
-from xmodal.towers.weights import take_weights
+from xmodal.config.spec import Count, Share
+from xmodal.config.tower import AnyHead
+from xmodal.processor import Processor
+from xmodal.towers.heads import Linear
+from xmodal.towers.kind import OwnTower
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
+from xmodal.towers.text_length import cut_of
 
 START, END, VOCABULARY = 256, 257, 258  # beside the 256 bytes; padding is hidden by the lengths and needs no token
 
 
-class ByteText:
+class ByteText(Processor):
     """Text -> its UTF-8 bytes between a start and an end token; what is longer than `max_length` tokens loses its end.
 
     Args:
@@ -28,8 +33,6 @@ class ByteText:
     """
 
     kind: Literal["text"] = "text"
-    sample_rate: int | None = None
-    log_mel = False
 
     def __init__(self, max_length: int = 128):
         self.max_length = max_length
@@ -38,6 +41,10 @@ class ByteText:
         """Tokens of one text [T] int64."""
         found = item.encode("utf-8", "replace")[: self.max_length - 2]
         return np.array([START, *found, END], dtype=np.int64)
+
+    def cut(self, item: str) -> str | None:
+        """A text of more bytes than `max_length` has room for."""
+        return cut_of(len(item.encode("utf-8", "replace")), self.max_length - 2, "bytes")
 
     def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """`{"tokens": [B, T], "lengths": [B]}`."""
@@ -86,13 +93,27 @@ class TextEncoder(nn.Module):
         return self.pool(self.leave(x), mask)
 
 
-def load(spec: TextEncoderTower) -> tuple[TextEncoder, ByteText]:
-    """Backbone and processor of a spec; modes locked and unlocked take their weights over from `spec.weights`.
+class TextEncoderTower(OwnTower):
+    """xmodal's own text encoder: UTF-8 bytes, transformer blocks, attention pooling."""
 
-    Raises:
-        UserError: no such weights (see `take_weights`).
-    """
-    backbone = TextEncoder(spec.width, spec.layers, spec.heads, spec.feed_forward, spec.dropout)
-    if spec.weights is not None:
-        take_weights(backbone, spec.weights)
-    return backbone, ByteText(spec.max_length)
+    class Spec(OwnTower.Spec):
+        """Settings of `ByteText` and `TextEncoder`."""
+
+        max_length: int = Field(128, ge=3)  # bytes of a text, with its start and end; the rest is cut off, and counted
+        width: Count = 192
+        layers: Count = 4
+        heads: Count = 4
+        feed_forward: Count = 768
+        dropout: Share = 0.1
+        head: AnyHead = Linear.Spec()
+
+        @model_validator(mode="after")
+        def _consistent(self) -> Self:
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+            return self
+
+    def make(self, spec: Spec) -> tuple[TextEncoder, ByteText]:
+        """Backbone with random weights, and processor."""
+        backbone = TextEncoder(spec.width, spec.layers, spec.heads, spec.feed_forward, spec.dropout)
+        return backbone, ByteText(spec.max_length)

@@ -1,21 +1,25 @@
 """xmodal's own image encoder, small enough to train from scratch on two CPU cores: a residual CNN for small images.
 
-Enters: PIL images, through an `ImageProcessor`. Leaves: pooled features [B, G]. Axes: B images, C channels, H height,
+Input: PIL images, through a `PixelProcessor`. Output: pooled features [B, G]. Axes: B images, C channels, H height,
 W width, G the last of the widths.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Literal, Self, cast
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xmodal.config.towers import ImageEncoderTower, Norm
-from xmodal.errors import UserError
-from xmodal.towers.image_processor import ImageProcessor
-from xmodal.towers.weights import take_weights
+from xmodal.config.spec import Count, Positive, Share
+from xmodal.config.tower import AnyHead
+from xmodal.towers.heads import Linear
+from xmodal.towers.image_processor import PixelProcessor
+from xmodal.towers.kind import OwnTower
+
+Norm = Literal["batch", "group"]
 
 
 class ImageEncoder(nn.Module):
@@ -87,21 +91,30 @@ class Stage(nn.Module):
         return cast(Tensor, x + self.block(x))
 
 
-def load(spec: ImageEncoderTower) -> tuple[ImageEncoder, ImageProcessor]:
-    """Backbone and processor of a spec; modes locked and unlocked take their weights over from `spec.weights`.
+class ImageEncoderTower(OwnTower):
+    """xmodal's own image encoder: a small residual CNN for small images."""
 
-    Raises:
-        UserError: no widths or ones that group normalisation cannot divide, or no such weights (see `take_weights`).
-    """
-    if not spec.widths:
-        raise UserError("widths: found none, expected at least one, as in [24, 48, 96, 192]")
-    if spec.norm == "group" and any(width % 8 for width in spec.widths):
-        raise UserError(
-            f"widths: {list(spec.widths)}: norm group needs multiples of 8; change them, or take norm batch"
-        )
-    size = (spec.image_size, spec.image_size)
-    processor = ImageProcessor(size, spec.mean, spec.std, interpolation="bicubic", resize="squash")
-    backbone = ImageEncoder(spec.widths, spec.norm, spec.dropout)
-    if spec.weights is not None:
-        take_weights(backbone, spec.weights)
-    return backbone, processor
+    class Spec(OwnTower.Spec):
+        """Settings of `ImageEncoder` and of the pixels it takes."""
+
+        image_size: Count = 32  # pixels, height and width
+        widths: tuple[Count, ...] = Field((24, 48, 96, 192), min_length=1)  # channels; halved in size once per width
+        norm: Norm = "batch"
+        dropout: Share = 0.0
+        mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)  # CIFAR-10's, of values in 0..1
+        std: tuple[Positive, Positive, Positive] = (0.247, 0.2435, 0.2616)
+        head: AnyHead = Linear.Spec()
+
+        @model_validator(mode="after")
+        def _groups(self) -> Self:
+            if self.norm == "group" and any(width % 8 for width in self.widths):
+                raise ValueError(
+                    f"widths: {list(self.widths)}: norm group needs multiples of 8; change them, or take norm batch"
+                )
+            return self
+
+    def make(self, spec: Spec) -> tuple[ImageEncoder, PixelProcessor]:
+        """Backbone with random weights, and processor."""
+        size = (spec.image_size, spec.image_size)
+        processor = PixelProcessor(size, spec.mean, spec.std, interpolation="bicubic", resize="squash")
+        return ImageEncoder(spec.widths, spec.norm, spec.dropout), processor

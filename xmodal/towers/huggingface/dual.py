@@ -1,32 +1,29 @@
 """The two sides of `transformers` dual encoders.
 
 CLIP, MetaCLIP 2, SigLIP and SigLIP 2 are built without their other side, and may train. The rest of the family
-(`WHOLE`) is built whole for each side, and stays locked. Enters: a `TransformersTower` spec with a `side`. Leaves:
+(`WHOLE`) is built whole for each side, and stays locked. Input: a `TransformersTower` spec with a `side`. Output:
 that side's model; for texts also backbone and processor. Axes: B items, T tokens, G features.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 import transformers
 from torch import Tensor, nn
 
-from xmodal.config.towers import Side, TransformersTower
+from xmodal.config.tower import Side
 from xmodal.errors import UserError
-from xmodal.towers.pretrained import Source, build_model, read_tokenizer
-from xmodal.towers.transformers_text import TextProcessor
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.huggingface.model import build_model, read_tokenizer
+from xmodal.towers.huggingface.source import Source
+from xmodal.towers.huggingface.text_processor import FixedTextProcessor, TextProcessor
 
 # config's model_type -> the class of each side whose output is what get_image_features / get_text_features give
-DUAL: dict[str, dict[Side, Any]] = {
-    "clip": {"visual": transformers.CLIPVisionModelWithProjection, "text": transformers.CLIPTextModelWithProjection},
-    "metaclip_2": {
-        "visual": transformers.MetaClip2VisionModelWithProjection,
-        "text": transformers.MetaClip2TextModelWithProjection,
-    },
-    "siglip": {"visual": transformers.SiglipVisionModel, "text": transformers.SiglipTextModel},
-    "siglip2": {"text": transformers.Siglip2TextModel},
+# (by name: transformers imports a model's code only when it is asked for)
+DUAL: dict[str, dict[Side, str]] = {
+    "clip": {"visual": "CLIPVisionModelWithProjection", "text": "CLIPTextModelWithProjection"},
+    "metaclip_2": {"visual": "MetaClip2VisionModelWithProjection", "text": "MetaClip2TextModelWithProjection"},
+    "siglip": {"visual": "SiglipVisionModel", "text": "SiglipTextModel"},
+    "siglip2": {"text": "Siglip2TextModel"},
 }
 # model_type of one side alone, as such a class saves it -> (dual encoder, side)
 SIDES: dict[str, tuple[str, Side]] = {
@@ -38,27 +35,9 @@ SIDES: dict[str, tuple[str, Side]] = {
     "siglip_text_model": ("siglip", "text"),
     "siglip2_text_model": ("siglip2", "text"),
 }
-
-
 # dual encoders whose whole model gives pooled features of either side
 WHOLE = ("align", "altclip", "blip", "chinese_clip", "clipseg", "groupvit", "vision-text-dual-encoder")
 BOTH = (*(kind for kind, sides in DUAL.items() if len(sides) == 2), *WHOLE)
-
-
-class FixedTextProcessor(TextProcessor):
-    """Text -> token ids, always `max_length` of them: SigLIP reads its padding, and takes no mask."""
-
-    def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """`{"input_ids": [B, max_length]}`."""
-        assert self.max_length is not None
-        ids = torch.full((len(features), self.max_length), self.pad)
-        for row, x in zip(ids, features, strict=True):
-            row[: len(x)] = torch.from_numpy(x)
-        return {"input_ids": ids}
-
-    def describe(self) -> dict[str, Any]:
-        """As a text processor, and that the length is fixed."""
-        return super().describe() | {"padding": "max_length"}
 
 
 class TextSideBackbone(nn.Module):
@@ -105,7 +84,7 @@ class WholeBackbone(nn.Module):
         return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def whole_model(spec: TransformersTower, source: Source, config: Any) -> WholeBackbone:
+def whole_model(spec: TransformersTower.Spec, source: Source, config: Any) -> WholeBackbone:
     """A side of a dual encoder of `WHOLE`.
 
     Raises:
@@ -119,7 +98,7 @@ def whole_model(spec: TransformersTower, source: Source, config: Any) -> WholeBa
     return WholeBackbone(build_model(transformers.AutoModel, source, config, spec.mode), spec.side)
 
 
-def side_of(spec: TransformersTower, config: Any) -> str:
+def side_of(spec: TransformersTower.Spec, config: Any) -> str:
     """The dual encoder a config belongs to.
 
     Raises:
@@ -144,7 +123,7 @@ def side_of(spec: TransformersTower, config: Any) -> str:
     return str(model_type)
 
 
-def side_model(spec: TransformersTower, source: Source, config: Any) -> Any:
+def side_model(spec: TransformersTower.Spec, source: Source, config: Any) -> Any:
     """One side of a dual encoder, out of the whole one or of a folder that holds the side alone.
 
     Raises:
@@ -156,11 +135,11 @@ def side_model(spec: TransformersTower, source: Source, config: Any) -> Any:
         whole, config = config, config.vision_config if spec.side == "visual" else config.text_config
         if hasattr(whole, "projection_dim"):
             config.projection_dim = whole.projection_dim
-    return build_model(DUAL[family][spec.side], source, config, spec.mode)
+    return build_model(getattr(transformers, DUAL[family][spec.side]), source, config, spec.mode)
 
 
 def load_text_side(
-    spec: TransformersTower, source: Source, config: Any
+    spec: TransformersTower.Spec, source: Source, config: Any
 ) -> tuple[TextSideBackbone | WholeBackbone, TextProcessor]:
     """Build the text side of a dual encoder and its processor.
 

@@ -1,6 +1,6 @@
 """Speech encoders of `transformers`: wav2vec 2.0 and its kin, Whisper's encoder, AST, with their feature extractors.
 
-Enters: waveforms, through the family's processor. Leaves: pooled features [B, G]. Padding changes no embedding. Axes:
+Input: waveforms, through the family's processor. Output: pooled features [B, G]. Padding changes no embedding. Axes:
 B utterances, T samples or frames, F mel bins, G features.
 """
 
@@ -13,20 +13,20 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from xmodal.config.towers import TransformersTower
 from xmodal.errors import UserError
-from xmodal.towers.lora import own_state
-from xmodal.towers.pretrained import Source, build_model
-from xmodal.towers.transformers_text import pool
+from xmodal.processor import Processor
+from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.huggingface.model import build_model
+from xmodal.towers.huggingface.source import Source
+from xmodal.towers.huggingface.text import pool
 
 WAVEFORM = ("wav2vec2", "wav2vec2-conformer", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
 # Their attention mask hides padding exactly, if their first convolution has no normalisation over time.
 MASKED = ("wav2vec2", "hubert", "wavlm")
 
 
-class SpeechProcessor:
+class SpeechProcessor(Processor):
     """What the three families share: the feature extractor, its rate, its description.
 
     Args:
@@ -36,7 +36,6 @@ class SpeechProcessor:
     """
 
     kind: Literal["audio"] = "audio"
-    log_mel = False
 
     def __init__(self, extractor: Any, pooling: str, shortest: int):
         self.extractor = extractor
@@ -48,6 +47,10 @@ class SpeechProcessor:
         """The feature extractor's output for one waveform [T] at `sample_rate`."""
         wave = np.pad(np.asarray(item, dtype=np.float32), (0, max(0, self.shortest - len(item))))
         return np.asarray(self.extractor(wave, sampling_rate=self.sample_rate, return_tensors="np")[key][0], np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the feature extractor."""
+        self.extractor.save_pretrained(folder)
 
     def describe(self) -> dict[str, Any]:
         """The feature extractor's settings and the pooling."""
@@ -128,6 +131,12 @@ class SpectrogramProcessor(SpeechProcessor):
         self.transposed = transposed
         self.key = key
 
+    def cut(self, item: np.ndarray) -> str | None:
+        """Audio of more frames than the model has, whose end it does not hear."""
+        most = self.frames * self.hop + (0 if self.transposed else self.shortest - 1)  # Kaldi's frames lie inside it
+        rate = float(self.sample_rate or 1)
+        return f"audio of {len(item) / rate:.1f} s cut to {most / rate:.1f} s" if len(item) > most else None
+
     def features(self, item: np.ndarray) -> np.ndarray:
         """[frames, F] float32: every frame that touches the audio and one more."""
         full = self.extract(item, self.key)
@@ -189,7 +198,7 @@ SPEECH = (*WAVEFORM, "whisper", "audio-spectrogram-transformer")
 
 
 def load_speech(
-    spec: TransformersTower, source: Source, config: Any
+    spec: TransformersTower.Spec, source: Source, config: Any
 ) -> tuple[nn.Module, WaveformProcessor | SpectrogramProcessor]:
     """Build a speech encoder and its processor.
 
@@ -218,9 +227,11 @@ def load_speech(
 
 
 def load_whisper(
-    spec: TransformersTower, source: Source, config: Any, extractor: Any
+    spec: TransformersTower.Spec, source: Source, config: Any, extractor: Any
 ) -> tuple[WhisperBackbone, SpectrogramProcessor]:
     """Whisper's encoder, out of a whole Whisper or a folder that holds the encoder alone."""
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder  # late: few towers need it
+
     alone = spec.mode == "scratch" or config.architectures == ["WhisperEncoder"]
     model = build_model(WhisperEncoder if alone else transformers.AutoModel, source, config, spec.mode)
     encoder = model if alone else model.get_encoder()
@@ -237,9 +248,3 @@ def receptive_field(config: Any) -> int:
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         field, step = field + (kernel - 1) * step, step * stride
     return field
-
-
-def save_speech(backbone: Any, processor: SpeechProcessor, folder: Path) -> None:
-    """Write the model and the feature extractor."""
-    backbone.model.save_pretrained(folder, state_dict=own_state(backbone.model))
-    processor.extractor.save_pretrained(folder)

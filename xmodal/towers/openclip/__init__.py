@@ -1,0 +1,1 @@
+"""Either side of open_clip's models. Imported only where a config names one."""
