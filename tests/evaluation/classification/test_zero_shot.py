@@ -1,6 +1,7 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.statistics.metrics import places_of
 from xmodal.evaluation.statistics.multilabel import average_precision, random_average_precision
 from xmodal.files import write_json_lines
+from xmodal.report.fonts import missing_letters
 
 
 def evaluate(path, brief=True, **spec):
@@ -186,6 +188,17 @@ def test_the_most_confused_pairs_by_hand():
         {"true": "b", "predicted": "a", "n": 2, "share": 0.5},
     ]
     assert len(confused_pairs(true, true)) == 0
+
+
+def test_names_in_any_script_are_drawn_or_told_once(folder, tmp_path):
+    for label, name in {"red": "红色", "green": "绿色", "blue": "蓝色"}.items():
+        (folder / label).rename(folder / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate(folder, brief=False)
+    told = [note for note in report.notes if note.startswith("pictures: no installed font")]
+    assert len(told) == (1 if missing_letters("红绿蓝色") else 0)
+    assert set(report.tables["colours: per class"]["label"]) == {"红色", "绿色", "蓝色"}
 
 
 def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
