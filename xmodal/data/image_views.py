@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from xmodal.config.data import ImageAugment
 from xmodal.processor import ImageProcessor
@@ -46,6 +45,8 @@ def augment_image(
     else:
         view = torch.from_numpy(np.ascontiguousarray(evaluation()))
     if spec.rand_augment:
+        from torchvision.transforms import v2  # late: takes longer to import than torch, and nothing else needs it
+
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))  # the CPU's alone: the GPUs' goes on
             view = v2.RandAugment(spec.rand_augment, spec.magnitude)(view)
