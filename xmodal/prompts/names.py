@@ -5,11 +5,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
-from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 from xmodal.prompts.text_file import is_unicode, lines_of, read_text
 
@@ -38,21 +37,36 @@ def read_names(path: Path | None) -> Mapping[str, str]:
     format_ = "YAML" if path.suffix in (".yaml", ".yml") else "JSON"
     try:
         text = read_text(path)
+        names: Any
         if path.suffix == ".txt":
             names = {str(at): line.strip() for at, line in enumerate(lines_of(text)) if line.strip()}
         else:
-            names = read_yaml(text) if format_ == "YAML" else json.loads(text)
+            names = _yaml_names(text) if format_ == "YAML" else json.loads(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: expected {format_} with one readable name per label ({reason})") from error
-    if isinstance(names, dict) and format_ == "YAML":  # class numbers need no quotes there
-        names = {str(key) if isinstance(key, int) else key: name for key, name in names.items()}
     if not isinstance(names, dict) or not all(isinstance(x, str) for pair in names.items() for x in pair):
         kind = "a YAML mapping" if format_ == "YAML" else "a JSON object"
         raise UserError(f"{path}: expected {kind} of label to readable name")
-    for label, name in names.items():
+    found: dict[str, str] = names
+    for label, name in found.items():
         if not is_unicode(label + name):
             raise UserError(f"{path}: {label!r}: {name!r}: half a surrogate pair is no text; write the name anew")
+    return found
+
+
+def _yaml_names(text: str) -> dict[str, str] | None:
+    """A mapping of words to words, each as it is written: `007` and `no` are labels, and not 7 and false."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    names: dict[str, str] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
+            return None
+        if key.value in names:
+            raise ValueError(f"line {key.start_mark.line + 1}: {key.value!r} is given twice")
+        names[key.value] = value.value
     return names
 
 

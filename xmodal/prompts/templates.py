@@ -65,7 +65,7 @@ def _find(name: str) -> Any:
                 near = get_close_matches(inner, map(str, sets), n=1)
                 hint = f"; did you mean {base}.{near[0]}?" if near else ""
                 raise UserError(f"prompts: no template set {inner!r} in {base}: {', '.join(map(str, sets))}{hint}")
-            return sets[inner]
+            return _listed(sets[inner])
     if name not in TEMPLATE_SETS.names and ":" not in name:
         near = get_close_matches(name.lower(), template_sets(), n=1)
         way_out = f"did you mean {near[0]}?" if near else "name one of these, or a YAML file"
@@ -76,6 +76,10 @@ def _find(name: str) -> Any:
         raise UserError(f"prompts: {error}") from None
     if isinstance(found, Mapping):
         raise UserError(f"prompts: {name} holds several template sets; name one, as {name}.{next(iter(found), 'NAME')}")
+    return _listed(found)
+
+
+def _listed(found: Any) -> Any:
     return list(found) if isinstance(found, tuple) else found
 
 

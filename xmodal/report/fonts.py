@@ -13,6 +13,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
 OWN = "DejaVu Sans"  # comes with matplotlib
+BOXES = "Last Resort"  # has a box for everything
 
 
 def set_fonts(figure: Figure) -> None:
@@ -64,18 +65,17 @@ def _fonts_for(wanted: frozenset[int]) -> tuple[tuple[str, ...], frozenset[str]]
     left = wanted - _letters(font_manager.findfont(OWN))
     families = [OWN]
     while left:
-        best = max(_installed(), key=lambda font: (len(left & _letters(font[1])), font), default=None)
-        covered = left & _letters(best[1]) if best else frozenset()
-        if best is None or not covered:
+        best = max(_installed(), key=lambda font: len(left & _letters(font[1])), default=None)
+        if best is None or not left & _letters(best[1]):
             break
         families.append(best[0])
-        left -= covered
+        left -= _letters(best[1])
     return tuple(families), frozenset(map(chr, left))
 
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[tuple[str, str], ...]:
-    """(family, file) of upright fonts; also such as were installed after matplotlib made its list."""
+    """(family, file) of upright fonts, regular weights first; also such as came after matplotlib made its list."""
     known = {entry.fname for entry in font_manager.fontManager.ttflist}
     for file in font_manager.findSystemFonts():
         if file not in known:
@@ -83,10 +83,9 @@ def _installed() -> tuple[tuple[str, str], ...]:
                 font_manager.fontManager.addfont(file)
             except Exception:
                 continue
-    entries = font_manager.fontManager.ttflist
-    return tuple(
-        sorted({(e.name, e.fname) for e in entries if e.style == "normal" and e.weight in (400, "normal", "regular")})
-    )
+    upright = [e for e in font_manager.fontManager.ttflist if e.style == "normal" and not e.name.startswith(BOXES)]
+    upright.sort(key=lambda e: (e.weight not in (400, "normal", "regular", "book"), e.name, e.fname))
+    return tuple((e.name, e.fname) for e in upright)
 
 
 @lru_cache(maxsize=512)

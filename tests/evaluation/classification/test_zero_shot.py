@@ -1,6 +1,7 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.statistics.metrics import places_of
 from xmodal.evaluation.statistics.multilabel import average_precision, random_average_precision
 from xmodal.files import write_json_lines
+from xmodal.report.fonts import missing_letters
 
 
 def evaluate(path, brief=True, **spec):
@@ -72,7 +74,7 @@ def test_labels_without_a_name_and_names_without_a_label_are_told(folder, tmp_pa
     notes = evaluate(folder, names=names).notes
     assert f"colours: 1 of 4 names of {names} are for no class of the test: pink." in notes
     names.write_text('{"Red": "red", "green": "green", "blue": "blue"}')
-    with pytest.raises(UserError, match=r"1 of 3 classes have no name \(first 'red'\).*; is 'Red' there meant\?"):
+    with pytest.raises(UserError, match=r"1 of 3 classes have no name \(first 'red'\).*; is 'Red' there meant"):
         evaluate(folder, names=names)
     with pytest.raises(UserError, match=r"names: 3 of 3 labels \(first 'blue'\) are none of ImageNet's"):
         evaluate(folder, names="imagenet")
@@ -188,6 +190,17 @@ def test_the_most_confused_pairs_by_hand():
     assert len(confused_pairs(true, true)) == 0
 
 
+def test_names_in_any_script_are_drawn_or_told_once(folder, tmp_path):
+    for label, name in {"red": "红色", "green": "绿色", "blue": "蓝色"}.items():
+        (folder / label).rename(folder / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate(folder, brief=False)
+    told = [note for note in report.notes if note.startswith("pictures: no installed font")]
+    assert len(told) == (1 if missing_letters("红绿蓝色") else 0)
+    assert set(report.tables["colours: per class"]["label"]) == {"红色", "绿色", "蓝色"}
+
+
 def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
     for at, label in enumerate(("red", "green", "blue")):
         (folder / label).rename(folder / str(at))
@@ -201,6 +214,8 @@ def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
 def test_average_precision_and_places_by_hand():
     assert average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True])) == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision(np.array([0.9, 0.8]), np.array([False, False])) == 0
+    tied, front = np.ones(10), np.arange(10) == 0  # where scikit-learn's differs, as its docstring says
+    assert (average_precision(tied, front), average_precision_score(front, tied)) == (1, pytest.approx(0.1))
     rng = np.random.default_rng(0)
     scores, columns = rng.integers(0, 4, (50, 7)), rng.integers(0, 7, 50)
     want = [

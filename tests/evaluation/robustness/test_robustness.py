@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.robustness import subsets
+from xmodal.evaluation.robustness import robustness, subsets
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_report import robustness_report
@@ -61,9 +61,9 @@ def test_every_subset_equals_a_loop(monkeypatch):
     found = measure(z, prompts, labels, (2, 5), {"other": other})
     assert torch.get_num_threads() == threads
     assert sorted(found.hits) == [1, 2, 5, 7]
-    for k, subsets in found.subsets.items():
-        assert [tuple(s) for s in subsets.tolist()] == list(itertools.combinations(range(templates), k))
-        for column, subset in enumerate(subsets.tolist()):
+    for k, drawn in found.subsets.items():
+        assert [tuple(s) for s in drawn.tolist()] == list(itertools.combinations(range(templates), k))
+        for column, subset in enumerate(drawn.tolist()):
             vectors = normalize(torch.stack([normalize(prompts[t], dim=-1) for t in subset]).mean(0), dim=-1)
             best = (z @ vectors.T).argmax(1).numpy()
             np.testing.assert_array_equal(found.hits[k][:, column], best == labels)
@@ -121,7 +121,7 @@ def test_interval_of_k_near_the_peak_by_enumeration():
     """Six items, two template sets: alone each gets its own half right (so k = 1 has 1/2), together all but one."""
     alone = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [1, 1], [1, 1]], dtype=bool)
     whole = np.array([1, 1, 1, 1, 1, 0], dtype=bool)[:, None]
-    none = robustness.Answers(np.zeros(6, int), np.zeros(6), 0)
+    none = subsets.Answers(np.zeros(6, int), np.zeros(6), 0)
     found = robustness.Robustness(
         (1, 2), {1: np.array([[0], [1]]), 2: np.array([[0, 1]])}, {1: alone, 2: whole}, none, {}
     )

@@ -19,6 +19,7 @@ from xmodal.evaluation.robustness.robustness import NEAR_PEAK, Robustness
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
 from xmodal.evaluation.test_sets.classes import Classes
 from xmodal.evaluation.test_sets.labelled import LabelledItems
+from xmodal.report.fonts import notes_on_glyphs
 from xmodal.report.report import Record, Report
 from xmodal.report.robustness_figures import CurvePoint, template_curve, template_ranking
 
@@ -228,11 +229,12 @@ class _WriteUp:
 
     def _notes(self) -> list[str]:
         shared = self.question.shared
+        notes = [*self.question.notes, *notes_on_glyphs([self.name, *self.found, *self.templates])]
         if not shared:
-            return self.question.notes
+            return notes
         listed = ", ".join(itertools.islice(shared, 4)) + (", ..." if len(shared) > 4 else "")
         return [
-            *self.question.notes,
+            *notes,
             f"{self.name}: {len(shared)} class names belong to several classes ({listed}): the first class is "
             "answered, so items of the others are never right.",
         ]

@@ -43,7 +43,7 @@ def run_report(
         **provenance,
         **made_here(),
     }
-    report.notes += run_notes(run, report.provenance, tested(evaluators))
+    report.notes += [*run_notes(run, report.provenance, tested(evaluators)), *cut_notes(encoder)]
     if not others:  # another test's numbers are not on the run's curves
         report.figures = training_curves(run) | report.figures
     return report
@@ -63,11 +63,24 @@ def tested(evaluators: Mapping[str, Evaluator]) -> dict[str, Tested]:
 
 
 def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
-    """What a reader of numbers on these tests must know of the run; nothing where `run` is no run folder."""
+    """Notes on a run for whoever reads its results: which weights were judged, and which test items it trained on.
+
+    Empty where `run` is no run folder.
+    """
     if not (run / "config.yaml").is_file():
         return []
     config = load_config(run / "config.yaml")
     return [*_choices(config, facts, tests), *_overlaps(config, tests)]
+
+
+def cut_notes(encoder: Encoder) -> list[str]:
+    """A note for each side of which a tower did not see some items whole, as texts longer than it reads."""
+    cut: Mapping[str, int] = getattr(encoder, "cut", {})
+    return [
+        f"{side}: {count:,} items are longer than the {side} tower reads, and were cut: their ends count for nothing."
+        for side, count in cut.items()
+        if count
+    ]
 
 
 def _choices(config: RunConfig, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:

@@ -17,10 +17,10 @@ def drawn_interval(
 ) -> tuple[float, float]:
     """Interval of the mean of `hits` [S, m] over draws and items, where both are a matter of chance.
 
-    Draws and clusters of items are resampled independently (the pigeonhole bootstrap, Owen 2007), which is on the
-    safe side. Five draws say little of their own spread, so the interval is widened by the number of clusters and of
-    draws together: Satterthwaite's degrees of freedom (1946) of the two variances, plus one. With one draw, or all hits
-    alike, it is `bootstrap_interval` over the items.
+    Draws and clusters of items are resampled independently (the pigeonhole bootstrap, Owen 2007); its intervals are
+    rather too wide than too narrow. A handful of draws is a poor estimate of their own spread, so the interval is
+    widened as for 1 + nu clusters, where nu are Satterthwaite's degrees of freedom (1946) of the sum of the two
+    variances. With one draw, or with all hits equal, it is `bootstrap_interval` over the items.
     """
     values = np.asarray(hits, dtype=np.float64)
     if len(values) < 2 or values.min() == values.max():
