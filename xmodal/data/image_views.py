@@ -45,7 +45,7 @@ def augment_image(
     else:
         view = torch.from_numpy(np.ascontiguousarray(evaluation()))
     if spec.rand_augment:
-        from torchvision.transforms import v2  # late: takes longer to import than torch, and nothing else needs it
+        from torchvision.transforms import v2  # late: half a second that only this needs
 
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))  # the CPU's alone: the GPUs' goes on
