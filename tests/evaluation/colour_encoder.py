@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xmodal.encoding.encoder import Encoder
+from xmodal.processor import Processor
 from xmodal.towers.heads import Identity, Linear
 from xmodal.towers.tower import Tower
 
@@ -29,10 +30,7 @@ class Mix(nn.Module):
         return inputs["rgb"] @ self.weight.T
 
 
-class ColourProcessor:
-    sample_rate = None
-    log_mel = False
-
+class ColourProcessor(Processor):
     def __init__(self, kind: Literal["image", "text"]) -> None:
         self.kind = kind
 
