@@ -14,6 +14,7 @@ import yaml
 from xmodal.errors import UserError, no_such_file
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+\Z")
+_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
 _FIRST_CHARACTERS = list("-+.0123456789")
 
 

@@ -136,6 +136,10 @@ def test_labels_that_a_term_needs_and_the_data_lack(tiny_config: Path, tiny_pair
         row.pop("label")
         row["speech"] = str(tiny_pairs / row["speech"])
     (tmp_path / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    overrides = [f"data.train={tmp_path / 'bare.jsonl'}", "objective={kind: 'test_terms:Labelled'}", "evaluators={}"]
+    overrides = [
+        f"data.train={tmp_path / 'bare.jsonl'}",
+        "objective={kind: 'test_runs_with_terms:Labelled'}",
+        "evaluators={}",
+    ]
     with pytest.raises(UserError, match=r"needs labels, and .*bare\.jsonl has no column `label`"):
         Trainer(load_config(tiny_config, overrides))
