@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xmodal.encoding.encoder import Encoder
+from xmodal.processor import Processor
 from xmodal.towers.heads import Identity, Linear
 from xmodal.towers.tower import Tower
 
@@ -29,10 +30,7 @@ class Mix(nn.Module):
         return inputs["rgb"] @ self.weight.T
 
 
-class ColourProcessor:
-    sample_rate = None
-    log_mel = False
-
+class ColourProcessor(Processor):
     def __init__(self, kind: Literal["image", "text"]) -> None:
         self.kind = kind
 
@@ -40,7 +38,7 @@ class ColourProcessor:
         if self.kind == "image":
             return np.asarray(item, dtype=np.float32).mean((0, 1)) / 255 + 1e-3
         named = [(0, 0, 0), *(RGB[word] for word in item.split() if word in RGB)]
-        return np.sum(named, axis=0, dtype=np.float32) + np.float32(1e-3)
+        return np.asarray(np.sum(named, axis=0, dtype=np.float32) + np.float32(1e-3))
 
     def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return {"rgb": torch.from_numpy(np.stack(features))}

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from xmodal import processor
 from xmodal.encoding.encoder import Encoder
 from xmodal.towers.heads import Identity, Linear
 from xmodal.towers.tower import Tower
@@ -26,7 +27,7 @@ class Sum(nn.Module):
         return inputs["x"]
 
 
-class Processor:
+class Processor(processor.Processor):
     sample_rate, log_mel = None, False
     size, interpolation = (1, 1), "bilinear"
 

@@ -1,11 +1,15 @@
 """Parameter groups and the learning rate, against hand-made expectations and torch's own scheduler."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from xmodal.config.schema import OptimSpec, Rule
 from xmodal.errors import UserError
+from xmodal.towers.heads import Linear
+from xmodal.towers.tower import Tower
 from xmodal.training.optim import build_optimizer, learning_rate, parameter_groups, set_learning_rate
 
 
@@ -56,3 +60,46 @@ def test_groups_keep_their_share_of_the_rate() -> None:
     optimizer = build_optimizer(model(), OptimSpec(rules=(Rule(match="head", lr_scale=0.25),)))
     set_learning_rate(optimizer, 0.8)
     assert {g["lr_scale"]: g["lr"] for g in optimizer.param_groups} == {1.0: 0.8, 0.25: 0.2}
+
+
+class Backbone(nn.Module):
+    """Dropout and BatchNorm would betray a backbone that is not held still."""
+
+    width = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5))
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        features: torch.Tensor = self.layers(inputs["x"])
+        return features
+
+
+def test_a_backbone_that_a_rule_freezes_is_still(caplog: pytest.LogCaptureFixture) -> None:
+    """Its features are those of evaluation mode whatever mode training sets, and so are its copy's."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict(
+        {"towers": nn.ModuleDict({"a": Tower(Backbone(), Linear(6)), "b": Tower(Backbone(), Linear(6))})}
+    )
+    x = {"x": torch.randn(16, 4)}
+    expected = copy.deepcopy(model)["towers"]["a"].eval().features(x)
+    parameter_groups(model, OptimSpec(rules=(Rule(match=r"^towers\.a\.backbone", lr_scale=0),)))
+    for each in (model, copy.deepcopy(model)):
+        for _ in range(2):
+            each.train()
+            torch.testing.assert_close(each["towers"]["a"].features(x), expected, rtol=0, atol=0)
+        assert not any(module.training for module in each["towers"]["a"].backbone.modules())
+        assert each["towers"]["a"].head.training
+        assert all(module.training for module in each["towers"]["b"].modules())
+    assert "lr_scale 0 freezes 4 parameters; in evaluation mode from now on: towers.a.backbone" in caplog.text
+
+
+def test_a_module_frozen_in_part_trains_on() -> None:
+    module = nn.ModuleDict(
+        {"body": nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 4)), "head": nn.Linear(4, 2)}
+    )
+    parameter_groups(module, OptimSpec(rules=(Rule(match=r"^body\.0", lr_scale=0),)))
+    module.train()
+    assert [each.training for each in module["body"]] == [False, True, True]
+    assert module["body"].training

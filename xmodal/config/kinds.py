@@ -17,6 +17,7 @@ OBJECTIVES = Registry(
 KERNELS = Registry(
     "kernel",
     {
+        "one_hot": "xmodal.objectives.kernels:OneHot",
         "affine": "xmodal.objectives.kernels:Affine",
         "power": "xmodal.objectives.kernels:Power",
         "exp": "xmodal.objectives.kernels:Exp",
@@ -75,4 +76,26 @@ TOWERS = Registry(
         "store": "xmodal.towers.from_store:StoreTower",
     },
     "xmodal.towers",
+)
+
+EVALUATORS = Registry(
+    "evaluator",
+    {
+        "speech_intent": "xmodal.evaluation.classification.speech_intent:SpeechIntent",
+        "zero_shot": "xmodal.evaluation.classification.zero_shot:ZeroShot",
+        "retrieval": "xmodal.evaluation.retrieval.retrieval:Retrieval",
+    },
+    "xmodal.evaluators",
+)
+
+_TEMPLATE_SETS = """
+    aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
+    fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
+    resisc45 resisc45_clip_benchmark speech_intent sst2 stl10 sun397 svhn voc2007
+"""
+
+TEMPLATE_SETS = Registry(
+    "template set",
+    {name: f"xmodal.prompts.shipped:{name}" for name in _TEMPLATE_SETS.split()},
+    "xmodal.template_sets",
 )

@@ -1,4 +1,4 @@
-"""Run a tower over many items. Enters: a tower with its processor; texts, audio or images. Leaves: a matrix.
+"""Run a tower over many items. Input: a tower with its processor; texts, audio or images. Output: a matrix.
 
 Axes: n items, B items of a batch, G features, D embedding.
 """
@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from xmodal.data.audio import audio_seconds, read_audio
-from xmodal.data.image import read_image
+from xmodal.data.audio import audio_seconds
+from xmodal.data.reading import ItemReader
 from xmodal.processor import Processor
 from xmodal.towers.tower import Tower
 
@@ -48,8 +48,8 @@ def embed(
     Args:
         tower: runs on `device`, where its parameters already are (default: wherever that is).
         processor: the tower's own.
-        items: [n] texts; or audio, all paths or all waveforms [T] float32 at the processor's sample rate; or images,
-            as paths, files' bytes or Pillow images in RGB.
+        items: [n] texts; or audio, all paths or all waveforms [T] at the processor's sample rate; or images, as paths,
+            files' bytes or Pillow images in RGB.
         batch_size: items at a time; items of similar length share a batch, so little is spent on padding.
         device: where the batches go.
         what: `features` [n, G], the backbone's pooled features as they come; `z` [n, D], unit norm.
@@ -66,12 +66,14 @@ def embed(
         z = embed(tower, processor, ["turn on the lights", "play some music"], what="z")
     """
     device = next((p.device for p in tower.parameters()), torch.device("cpu")) if device is None else device
+    reader = ItemReader(processor, sample_rate=processor.sample_rate)
     encoded = torch.empty(len(items), tower.width if what == "features" else tower.dim)
     order = longest_first([_length(item, processor.kind) for item in items])
     with progress_bar(progress, len(items)) as bar, evaluating(tower):
         for start in range(0, len(items), batch_size):
             positions = order[start : start + batch_size]
-            features = [features_of(processor, items[i]) for i in positions]
+            batch = [items[i] for i in positions]
+            features = [item.array if isinstance(item, Features) else reader.features(item) for item in batch]
             encoded[positions] = encode_batch(tower, processor, features, device, what)
             bar.update(len(positions))
     return encoded
@@ -86,7 +88,7 @@ def _length(item: Item, kind: str) -> float:
     return audio_seconds(str(item)) if kind == "audio" else len(str(item))
 
 
-def longest_first(lengths: Sequence[float]) -> np.ndarray:
+def longest_first(lengths: Sequence[float] | np.ndarray) -> np.ndarray:
     """Positions [n], so that a batch that does not fit in memory fails at once; ties keep their order."""
     return np.argsort(-np.asarray(lengths, dtype=np.float64), kind="stable")
 
@@ -100,20 +102,19 @@ def encode_batch(
     return (tower.features(inputs) if what == "features" else tower(inputs).z).float().cpu()
 
 
-def features_of(processor: Processor, item: Item) -> np.ndarray:
-    """One item's features; audio and images are read where they are paths or bytes.
-
-    Raises:
-        AudioError, ImageError: it cannot be read.
-    """
-    if isinstance(item, Features):
-        return item.array
-    if processor.kind == "audio" and isinstance(item, str | Path):
-        assert processor.sample_rate is not None
-        item = read_audio(item, processor.sample_rate)
-    elif processor.kind == "image" and isinstance(item, str | Path | bytes):
-        item = read_image(item)
-    return processor.features(item)
+def embed_within_memory(
+    tower: Tower, processor: Processor, items: Sequence[Item], size: int, device: torch.device, progress: str | None
+) -> tuple[Tensor, int]:
+    """(`embed`'s z, items at a time), from `size` at a time, halved as often as memory runs out."""
+    while True:
+        try:
+            z = embed(tower, processor, items, batch_size=size, device=device, what="z", progress=progress)
+            return z, size
+        except RuntimeError as error:
+            # on a GPU, or (where torch has no class for it) on the CPU
+            if size == 1 or not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+                raise
+            size //= 2
 
 
 @contextlib.contextmanager

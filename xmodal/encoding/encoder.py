@@ -1,16 +1,15 @@
 """A trained run, or any dual encoder, behind one method: `encode(modality, items)`.
 
-Enters: texts, audio, images. Leaves: unit-norm embeddings, float32, on the CPU. Everything an evaluator
-knows of a model goes through here.
+Input: texts, audio, images. Output: unit-norm embeddings, float32, on the CPU. Everything an evaluator knows of a model
+goes through here.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -19,23 +18,26 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from xmodal.data.audio import as_waveform, read_audio
-from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.reading import UNREADABLE
-from xmodal.encoding.embedding import BATCH_SIZE, Features, embed
+from xmodal.data.image import MOST_PIXELS
+from xmodal.data.reading import ItemReader
+from xmodal.data.tally import Tally
+from xmodal.encoding.cutting import Cut, add_cut, cut_line
+from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory
 from xmodal.encoding.kept import Embedded, KeptEmbeddings
+from xmodal.encoding.media import read_media
+from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.store import content_id
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.tower import Tower
+from xmodal.towers.kind import settings_of
+from xmodal.towers.tower import Tower, add_state
 
 Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
+Made = TypeVar("Made")
 
-DECODED = 512  # recordings held in memory at a time; each chunk is sorted by length
-DECODERS = os.cpu_count() or 1  # threads that decode images: Pillow leaves Python to the others meanwhile
+log = logging.getLogger(__name__)
+
 GPU_BATCH = 256
-WHEREABOUTS = ("mode", "name", "path", "pretrained", "revision", "weights")  # in a tower's spec: the weights tell
 
 
 class Encoder:
@@ -54,6 +56,7 @@ class Encoder:
     Example:
         encoder = xmodal.load("runs/demo")
         z = encoder.encode("text", ["turn on the lights"])  # [1, D]
+        encoder.cut  # {} or {"text": 3}: texts too long for the tower, so far
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Encoder:
         self.max_pixels = dict(max_pixels or {})
         self.trained_labels = frozenset(trained_labels)
         self._sizes: dict[str, int] = {}  # modality -> items at a time, once memory has shown how many go
+        self._cut = {modality: Tally(modality) for modality in self.towers}
+        self._remembered: dict[Hashable, Any] = {}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -94,42 +99,56 @@ class Encoder:
             raise UserError(f"modality {modality!r}: {self.name or 'this run'} encodes {', '.join(self.towers)}")
         return self.processors[modality].kind
 
+    @property
+    def cut(self) -> dict[str, int]:
+        """Modality -> how many of the items encoded so far its tower did not see whole; none, no entry."""
+        counts = {name: sum(counted.count for counted in tally.cut.values()) for name, tally in self._cut.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def cut_items(self, modality: str) -> list[dict[str, Any]]:
+        """Those items of a modality by reason, as JSON: `{"reason", "count", "examples": [[item, reason], ...]}`."""
+        found: list[dict[str, Any]] = self._cut[modality].as_dict()["cut"]
+        return found
+
     def fingerprint(self, modality: str) -> str:
         """SHA-256 over what decides this modality's embeddings: weights, settings of the tower, preprocessing."""
         tower, spec = self.towers[modality], self.provenance.get("towers", {}).get(modality, {})
         digest = hashlib.sha256(tower.fingerprint().encode())
-        for name, value in sorted(tower.head.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        live = spec.get("tower", spec)  # of a store
-        settings = {name: value for name, value in live.items() if name not in WHEREABOUTS}
-        preprocessing = self.processors[modality].describe()
-        digest.update(json.dumps([settings, preprocessing], sort_keys=True, default=str).encode())
+        add_state(digest, tower.head)
+        settings = [settings_of(spec), self.processors[modality].describe()]
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
     def is_fixed(self, modality: str) -> bool:
         """Do the embeddings of this modality never change: a locked tower without a head?"""
         return modality in self.towers and self.towers[modality].guides
 
+    def remember(self, modality: str, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made once where the embeddings of `modality` never change, else every time.
+
+        An encoder judges a run many times while it trains: what depends on a locked side alone (class vectors, a
+        test's images) is worth making once. `key` must tell apart all that `make` depends on besides the modality.
+
+        Example:
+            vectors = encoder.remember("text", ("class vectors", self.content()), lambda: encoder.encode("text", names))
+        """
+        if not self.is_fixed(modality):
+            return make()
+        if (modality, key) not in self._remembered:
+            self._remembered[modality, key] = make()
+        found: Made = self._remembered[modality, key]
+        return found
+
     @overload
     def encode(
-        self,
-        modality: str,
-        items: Sequence[Item],
-        sample_rate: int | None = ...,
-        batch_size: int | None = ...,
+        self, modality: str, items: Sequence[Item], sample_rate: int | None = ..., batch_size: int | None = ...,
         output: Literal["torch"] = ...,
-    ) -> Tensor: ...
+    ) -> Tensor: ...  # fmt: skip
     @overload
     def encode(
-        self,
-        modality: str,
-        items: Sequence[Item],
-        sample_rate: int | None = ...,
-        batch_size: int | None = ...,
-        *,
-        output: Literal["numpy"],
-    ) -> NDArray[np.float32]: ...
+        self, modality: str, items: Sequence[Item], sample_rate: int | None = ..., batch_size: int | None = ...,
+        *, output: Literal["numpy"],
+    ) -> NDArray[np.float32]: ...  # fmt: skip
     def encode(
         self,
         modality: str,
@@ -139,6 +158,8 @@ class Encoder:
         output: Literal["torch", "numpy"] = "torch",
     ) -> Tensor | NDArray[np.float32]:
         """Unit-norm embeddings [N, D], float32, on the CPU.
+
+        Items that are longer than the tower reads are cut, counted in `cut`, and told in one warning.
 
         Args:
             modality: one of `modalities`.
@@ -168,26 +189,26 @@ class Encoder:
     ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
         kind = self.kind(modality)
-        batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
-        if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
-            raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise UserError(f"{modality}: batch_size {batch_size}, expected a whole number, 1 or more")
+        _require_list(modality, kind, items, batch_size)
+        cut: Cut = []
         if kind == "text":
-            for item in items:
-                if not isinstance(item, str):
-                    raise UserError(f"{modality}: expected texts, found {type(item).__name__}")
-            return self._encode_texts(modality, list(map(str, items)), batch_size, progress), [*range(len(items))], []
+            z = self._encode_texts(modality, items, batch_size, progress, cut)
+            found: Embedded = z, [*range(len(items))], []
+        else:
+            with tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
 
-        with tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
+                def encode(part: Sequence[Item]) -> Embedded:
+                    return self._encode_media(modality, part, sample_rate, batch_size, bar, cut)
 
-            def encode(part: Sequence[Item]) -> Embedded:
-                return self._encode_media(modality, part, sample_rate, batch_size, bar)
-
-            if self.kept is None:
-                return encode(items)
-            maker = hashlib.sha256(f"{self.fingerprint(modality)} {self.dtype}".encode()).hexdigest()[:32]
-            return self.kept.complete(maker, items, self.towers[modality].dim, encode)
+                if self.kept is None:
+                    found = encode(items)
+                else:
+                    maker = hashlib.sha256(f"{self.fingerprint(modality)} {self.dtype}".encode()).hexdigest()[:32]
+                    found = self.kept.complete(maker, items, self.towers[modality].dim, encode, cut)
+        if cut:
+            log.warning("%s: %s: %s", self.name or "encoder", modality, cut_line(cut, len(items)))
+            add_cut(self._cut[modality], cut)
+        return found
 
     def _encode_media(
         self,
@@ -196,68 +217,46 @@ class Encoder:
         sample_rate: int | None,
         batch_size: int | None,
         bar: "tqdm[Any]",
+        cut: Cut,
     ) -> Embedded:
-        pixels = self.max_pixels.get(modality, MOST_PIXELS)
-
-        def read(item: Item) -> Any:
-            return features_or_wave(self.processors[modality], item, sample_rate, pixels)
-
-        parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], [], []
-        is_image = self.processors[modality].kind == "image"
-        with ThreadPoolExecutor(DECODERS) as pool:
-            for start in range(0, len(items), DECODED):
-                part = items[start : start + DECODED]
-                good = []
-                for position, found in enumerate(pool.map(_tried(read), part) if is_image else map(_tried(read), part)):
-                    if isinstance(found, UNREADABLE):
-                        skipped.append((start + position, str(found)))
-                    else:
-                        good.append(found)
-                        kept.append(start + position)
-                parts.append(self._embed(modality, good, batch_size, None))
-                bar.update(len(part))
+        reader = ItemReader(
+            self.processors[modality], None, self.max_pixels.get(modality, MOST_PIXELS), sample_rate
+        )  # fmt: skip
+        parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], list[int](), list[tuple[int, str]]()
+        for read in read_media(reader, items):
+            parts.append(self._embed(modality, read.items, batch_size, None))
+            kept += read.positions
+            skipped += read.skipped
+            cut += read.cut
+            bar.update(read.size)
         return torch.cat(parts), kept, skipped
 
-    def _encode_texts(self, modality: str, texts: list[str], batch_size: int | None, progress: str | None) -> Tensor:
-        store = self.stores.get(modality)
+    def _encode_texts(
+        self, modality: str, items: Sequence[Item], batch_size: int | None, progress: str | None, cut: Cut
+    ) -> Tensor:
+        processor, store, tower = self.processors[modality], self.stores.get(modality), self.towers[modality]
+        reader = ItemReader(processor)
+        try:
+            texts = [reader.decode(item) for item in items]
+        except UserError as error:
+            raise UserError(f"{modality}: {error}") from None
+        cut += [(text, reason) for text in texts if (reason := processor.cut(text)) is not None]
         if store is None:
             return self._embed(modality, texts, batch_size, progress)
-        tower = self.towers[modality]
-        ids = np.array([content_id(t) for t in texts], dtype=np.int64)
-        known = store.store.contains(ids)
-        z = torch.empty(len(texts), tower.dim)
-        if known.any():
-            rows = store.collate(list(ids[known]))["rows"].to(self._device(modality))
-            with torch.inference_mode():
-                z[torch.from_numpy(known)] = tower.project(rows).z.float().cpu()
-        if not known.all():
-            fresh = [t for t, k in zip(texts, known, strict=True) if not k]
-            z[torch.from_numpy(~known)] = self._embed(modality, fresh, batch_size, progress)
-        return z
+        device = self._device(modality)
+        return embed_texts(tower, store, texts, device, lambda new: self._embed(modality, new, batch_size, progress))
 
     def _embed(self, modality: str, items: Sequence[Any], batch_size: int | None, progress: str | None) -> Tensor:
-        tower = self.towers[modality]
+        tower, processor = self.towers[modality], self.processors[modality]
         if not items:
             return torch.empty(0, tower.dim)
         device = self._device(modality)
-        size = batch_size or self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
-        while True:
-            try:
-                with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    z = embed(
-                        tower,
-                        self.processors[modality],
-                        items,
-                        batch_size=size,
-                        device=device,
-                        what="z",
-                        progress=progress,
-                    )
-                break
-            except RuntimeError as error:
-                if batch_size is not None or size == 1 or not _out_of_memory(error):
-                    raise
-                size = self._sizes[modality] = size // 2
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+            if batch_size is not None:
+                z = embed(tower, processor, items, batch_size=batch_size, device=device, what="z", progress=progress)
+            else:
+                size = self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
+                z, self._sizes[modality] = embed_within_memory(tower, processor, items, size, device, progress)
         bad = int((~torch.isfinite(z).all(dim=1)).sum())
         if bad:
             raise UserError(
@@ -270,56 +269,9 @@ class Encoder:
         return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """On a GPU, or (where torch has no class for it) on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def _tried(read: Callable[[Item], Any]) -> Callable[[Item], Any]:
-    """`read`, its error as a value."""
-
-    def reader(item: Item) -> Any:
-        try:
-            return read(item)
-        except UNREADABLE as error:
-            return error
-
-    return reader
-
-
-def features_or_wave(
-    processor: Processor, item: Item, sample_rate: int | None, max_pixels: int = MOST_PIXELS
-) -> np.ndarray | Features:
-    """Audio as a waveform at the tower's rate, an image as its features (a decoded photo takes 100 times the memory).
-
-    Raises:
-        AudioError, ImageError: what cannot be read.
-    """
-    if processor.kind == "image":
-        if isinstance(item, str | Path | bytes):
-            image = read_image(item, max_pixels=max_pixels)
-        elif isinstance(item, Image.Image):
-            try:
-                image = upright(item)
-            except (OSError, ValueError) as error:  # a truncated file is opened, and fails when it is decoded
-                raise ImageError(f"{type(item).__name__}: {error}") from error
-        else:
-            pixels = np.asarray(item)
-            if (
-                not pixels.size
-                or pixels.dtype != np.uint8
-                or pixels.ndim not in (2, 3)
-                or (pixels.ndim == 3 and pixels.shape[2] != 3)
-            ):
-                raise ImageError(
-                    f"array of {pixels.dtype} {list(pixels.shape)}, expected uint8 [H, W, 3] (or [H, W], grey)"
-                )
-            image = Image.fromarray(pixels).convert("RGB")
-        return Features(processor.features(image))
-    rate = processor.sample_rate
-    assert rate is not None
-    if isinstance(item, str | Path):
-        return read_audio(Path(item), rate)
-    if sample_rate is None:
-        raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
-    return as_waveform(np.asarray(item), sample_rate, rate)
+def _require_list(modality: str, kind: str, items: Any, batch_size: Any) -> None:
+    batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
+    if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
+        raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise UserError(f"{modality}: batch_size {batch_size}, expected a whole number, 1 or more")

@@ -1,8 +1,9 @@
 """Embeddings of files, kept beside a run: what one evaluation has embedded is not read by the next.
 
-Enters: items and their embeddings. Leaves: `FOLDER/MAKER/*.safetensors`, where MAKER stands for the model, its
+Input: items and their embeddings. Output: `FOLDER/MAKER/*.safetensors`, where MAKER stands for the model, its
 preprocessing and its precision. An item is known by its path, size and time of change, or by its bytes; it is found
-again whatever the other items of a test are. What could not be read is not kept.
+again whatever the other items of a test are. What could not be read is not kept; what a tower did not see whole is kept
+with the reason, so that it is told the next time too.
 
 Axes: n items, m of them found or readable, D embedding.
 """
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xmodal.data.sources.tar_address import file_of
+from xmodal.encoding.cutting import Cut
 from xmodal.files import written_whole
 
 Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [m, D], positions kept [m], (position, reason) skipped
@@ -78,33 +80,42 @@ class KeptEmbeddings:
         self.folder = folder
 
     def complete(
-        self, maker: str, items: Sequence[Any], dim: int, encode: Callable[[Sequence[Any]], Embedded]
+        self, maker: str, items: Sequence[Any], dim: int, encode: Callable[[Sequence[Any]], Embedded], cut: Cut
     ) -> Embedded:
         """The embeddings of all items: those that are there, and those that `encode` makes, which are kept.
+
+        `encode` adds to `cut` the items that its tower does not see whole; those found here are added too.
 
         Items that are neither files nor bytes are encoded and not kept.
         """
         keys = item_keys(items)
         if keys is None:
             return encode(items)
-        known, found = self._find(maker, keys, dim)
+        known, found, reasons = self._find(maker, keys, dim)
+        if reasons:
+            names = [str(key) for key in keys]
+            cut += [(items[at], reasons[name]) for at, name in enumerate(names) if known[at] and name in reasons]
         z = torch.empty(len(items), dim)
         if known.any():
             z[torch.from_numpy(known)] = found
         new, skipped = np.flatnonzero(~known), list[tuple[int, str]]()
         for start in range(0, len(new), PART):
             part = new[start : start + PART]
+            told = len(cut)
             fresh, kept, bad = encode([items[at] for at in part])
             rows = part[kept]
             if len(rows):
-                self._add(maker, keys[rows], fresh)
+                self._add(maker, keys[rows], fresh, cut[told:])
             z[torch.from_numpy(rows)], known[rows] = fresh, True
             skipped += [(int(part[at]), reason) for at, reason in bad]
         return z[torch.from_numpy(known)], np.flatnonzero(known).tolist(), skipped
 
-    def _find(self, maker: str, keys: Keys, dim: int) -> tuple[NDArray[np.bool_], Tensor]:
-        """Which items are there [n], and their embeddings [m, D] in that order; damaged files are passed over."""
-        known, parts = np.zeros(len(keys), dtype=bool), []
+    def _find(self, maker: str, keys: Keys, dim: int) -> tuple[NDArray[np.bool_], Tensor, dict[str, str]]:
+        """Which items are there [n], their embeddings [m, D] in that order, and key -> why an item is cut.
+
+        Damaged files are passed over.
+        """
+        known, parts, reasons = np.zeros(len(keys), dtype=bool), [], dict[str, str]()
         for file in sorted((self.folder / maker).glob("*.safetensors")):
             try:
                 with safe_open(file, "pt") as opened:
@@ -117,18 +128,21 @@ class KeptEmbeddings:
                     if new.any() and bool(torch.isfinite(z[at[new]]).all()):
                         parts.append((np.flatnonzero(new), z[at[new]]))
                         known |= new
-            except (OSError, SafetensorError, IndexError):
+                        reasons |= json.loads((opened.metadata() or {}).get("cut", "{}"))
+            except (OSError, SafetensorError, IndexError, ValueError):
                 continue
         if not parts:
-            return known, torch.empty(0)
+            return known, torch.empty(0), {}
         rows, found = np.concatenate([rows for rows, _ in parts]), torch.cat([z for _, z in parts])
-        return known, found[torch.from_numpy(np.argsort(rows))]
+        return known, found[torch.from_numpy(np.argsort(rows))], reasons
 
-    def _add(self, maker: str, keys: Keys, z: Tensor) -> None:
+    def _add(self, maker: str, keys: Keys, z: Tensor, cut: Cut) -> None:
         """Keep the embeddings [m, D] of some items; where they cannot be written, say so and go on."""
+        named = item_keys([item for item, _ in cut])
+        reasons = {str(key): reason for key, (_, reason) in zip(named, cut, strict=True)} if named is not None else {}
         try:
             with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
-                save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside)
+                save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside, {"cut": json.dumps(reasons)})
         except OSError as error:
             log.warning("%s: embeddings are not kept (%s); give another folder", self.folder, error.strerror or error)
 

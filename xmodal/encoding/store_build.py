@@ -1,4 +1,4 @@
-"""A frozen tower over a whole manifest, once and for all. Enters: a store's spec and the run. Leaves: `EmbeddingStore`.
+"""A locked tower over a whole manifest, once. Input: a store's spec and the run. Output: an `EmbeddingStore`.
 
 Items that cannot be read are left out, up to the data's `max_bad`; pairs that need them are left out of training.
 
@@ -6,30 +6,27 @@ Axes: n items of the manifest (times their views), G features.
 """
 
 import hashlib
-import importlib.metadata
+import logging
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
 from xmodal.config.schema import RunConfig
-from xmodal.data.audio import AudioError, scan_headers
-from xmodal.data.image import read_image
-from xmodal.data.image_views import augment_image, is_active
 from xmodal.data.items import Items, column_of
 from xmodal.data.manifest import read_pairs, root_of, strings
-from xmodal.data.reading import UNREADABLE
+from xmodal.data.reading import UNREADABLE, ItemReader, count_cut, is_augmented, lengths_of
+from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, require_usable
-from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, features_of, longest_first, progress_bar
+from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, longest_first, progress_bar
 from xmodal.errors import UserError
-from xmodal.processor import ImageProcessor, Processor
 from xmodal.store import EmbeddingStore, StoreWriter, content_id, data_digest, view_id
-from xmodal.towers import build_tower
+from xmodal.towers import build_tower, kind_of, versions_of
 from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_transformers import TransformersTower
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,14 @@ class _Content:
     """What a manifest says about one modality: its different items, each in all its views, ascending by id."""
 
     ids: np.ndarray  # [n] int64, of views
-    places: np.ndarray  # [n] int64, into items
-    views: np.ndarray  # [n] int64, the number of the view
+    rows: np.ndarray  # [n] int64, into items
     items: Items
     names: np.ndarray  # [n] the pair where an item first occurs
     digest: str
+
+    def values(self) -> list[Any]:
+        """The items themselves [n], of texts and paths."""
+        return [self.items.value(int(at)) for at in self.rows]
 
 
 def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, remake: bool = False) -> EmbeddingStore:
@@ -67,8 +67,8 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
     path = config.data.train
     content = _read_content(config, modality, spec.views)
     expected = {
-        "model": _model(spec),
-        "revision": spec.tower.revision if isinstance(spec.tower, TransformersTower.Spec) else None,
+        "model": kind_of(spec.tower).model_of(spec.tower),
+        "revision": getattr(spec.tower, "revision", None),
         "weights": tower.fingerprint(),
         "preprocessing": processor.describe() | _describe_views(kind, spec.views) | _describe_lengths(kind),
         "data": content.digest,
@@ -81,8 +81,8 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
         except UserError:
             if not remake:
                 raise
-    root = root_of(path)
-    lengths, unusable = _lengths(content, kind, root)
+    reader = ItemReader(processor, root_of(path), **_pixels(kind))
+    lengths, unusable = _lengths(content, reader, kind, modality)
     _require_usable(config, content, unusable)
     order = longest_first(lengths)
     plan = hashlib.sha256(content.ids[order].tobytes() + str(BATCH_SIZE).encode()).hexdigest()
@@ -100,7 +100,7 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
                 if int(position) in unusable:
                     continue
                 try:
-                    features.append(_features(content, int(position), kind, processor, root, spec.views))
+                    features.append(_features(content, int(position), kind, reader, spec.views))
                     read.append(at)
                 except UNREADABLE as error:
                     unusable[int(position)] = str(error)
@@ -113,7 +113,7 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
             _require_usable(config, content, unusable)
             writer.write(positions, rows)
             bar.update(len(positions))
-    return writer.finish({name: importlib.metadata.version(name) for name in ("torch", "transformers", "xmodal")})
+    return writer.finish(versions_of([spec.tower]))
 
 
 def _require_usable(config: RunConfig, content: _Content, unusable: dict[int, str]) -> None:
@@ -143,35 +143,31 @@ def _read_content(config: RunConfig, modality: str, views: int) -> _Content:
         )
     names = np.array([rows[owners[at]] for at in first], dtype=object)
     digest = data_digest(kept, contents[first])
-    places, numbers = np.repeat(first, views), np.tile(np.arange(views), len(first))
+    rows_of_items, numbers = np.repeat(first, views), np.tile(np.arange(views), len(first))
     ids = kept
     if views > 1:
-        pairs = zip(items.ids[places], numbers, strict=True)
-        ids = np.fromiter((view_id(int(item), int(view), views) for item, view in pairs), np.int64, len(places))
+        pairs = zip(items.ids[rows_of_items], numbers, strict=True)
+        ids = np.fromiter((view_id(int(item), int(view), views) for item, view in pairs), np.int64, len(rows_of_items))
     order = np.argsort(ids, kind="stable")
-    return _Content(ids[order], places[order], numbers[order], items, np.repeat(names, views)[order], digest)
+    return _Content(ids[order], rows_of_items[order], items, np.repeat(names, views)[order], digest)
 
 
-def _features(
-    content: _Content, position: int, spec: ModalitySpec, processor: Processor, root: Path, views: int
-) -> np.ndarray:
+def _features(content: _Content, position: int, spec: ModalitySpec, reader: ItemReader, views: int) -> np.ndarray:
     """The features of one view of one item."""
-    item: Any = content.items.value(int(content.places[position]))
-    if not isinstance(spec, ImageModality):
-        return features_of(processor, root / item if isinstance(spec, AudioModality) else item)
-    image = read_image(item, root, spec.max_pixels)
-    if views == 1:
-        return processor.features(image)
-    rng = np.random.default_rng(int(content.ids[position]) % 2**63)
-    return augment_image(
-        lambda: image, lambda: processor.features(image), cast(ImageProcessor, processor), spec.augment, rng
-    )
+    item = content.items.value(int(content.rows[position]))
+    if views == 1 or not isinstance(spec, ImageModality):
+        return reader.features(item)
+    return reader.view(item, spec.augment, np.random.default_rng(int(content.ids[position]) % 2**63))
+
+
+def _pixels(spec: ModalitySpec) -> dict[str, int]:
+    return {"max_pixels": spec.max_pixels} if isinstance(spec, ImageModality) else {}
 
 
 def _describe_views(spec: ModalitySpec, views: int) -> dict[str, Any]:
     if views == 1:
         return {}
-    if not isinstance(spec, ImageModality) or not is_active(spec.augment):
+    if not isinstance(spec, ImageModality) or not is_augmented(spec):
         raise UserError("towers: views of a store are augmented images: set data.modalities.image.augment, or views: 1")
     return {"views": views, "augment": spec.augment.model_dump(mode="json")}
 
@@ -181,25 +177,17 @@ def _describe_lengths(spec: ModalitySpec) -> dict[str, Any]:
     return {} if limits is None else {"seconds": list(limits)}
 
 
-def _lengths(content: _Content, spec: ModalitySpec, root: Path) -> tuple[list[float], dict[int, str]]:
-    """Length of each item, and what headers show to be unusable, by position; images have neither."""
+def _lengths(
+    content: _Content, reader: ItemReader, spec: ModalitySpec, modality: str
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Length of each item [n], and what audio headers show to be unusable, by position; says what the tower cuts."""
     if isinstance(spec, ImageModality):
-        return [0.0] * len(content.ids), {}
-    values = [str(content.items.value(int(place))) for place in content.places]
-    if not isinstance(spec, AudioModality):
-        return [float(len(text)) for text in values], {}
-    found = scan_headers([root / value for value in values])
-    bad = {at: str(x) for at, x in enumerate(found) if isinstance(x, AudioError)}
-    bad |= {
-        at: f"{values[at]}: {x:.2f} s, expected {spec.min_seconds:g} to {spec.max_seconds:g} s"
-        for at, x in enumerate(found)
-        if not isinstance(x, AudioError) and not spec.min_seconds <= x <= spec.max_seconds
-    }
-    return [0.0 if isinstance(x, AudioError) else x for x in found], bad
-
-
-def _model(spec: StoreTower.Spec) -> str | dict[str, Any]:
-    """The model's name; for other kinds the whole spec but its mode and head."""
-    if isinstance(spec.tower, TransformersTower.Spec):
-        return spec.tower.name
-    return spec.tower.model_dump(mode="json", exclude={"mode", "head"})
+        return np.zeros(len(content.ids)), {}
+    values = content.values()
+    lengths, bad = lengths_of(spec, values, reader.root)
+    tally = Tally()
+    count_cut(reader.processor, spec, values, lengths, tally)
+    for counted in tally.cut.values():
+        name, reason = counted.examples[0]
+        log.warning("%s: %d of %d items are cut short, as %r: %s", modality, counted.count, len(values), name, reason)
+    return lengths, bad if isinstance(spec, AudioModality) else {}

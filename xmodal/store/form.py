@@ -10,7 +10,7 @@ from xmodal.errors import UserError
 
 VERSION = 1  # of the folder's form, written into store.json
 FINGERPRINT = ("model", "revision", "weights", "preprocessing", "data")  # what must agree, cheapest to mend first
-WAY_OUT = "run data_prep/embed_frozen.py again"
+WAY_OUT = "run xmodal embed-frozen again"
 
 
 def map_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -37,7 +37,7 @@ class EmbeddingStore:
         folder = Path(folder)
         if not (folder / "store.json").is_file():
             found = "an unfinished store" if (folder / "progress.json").is_file() else "no store there (no store.json)"
-            raise UserError(f"{folder}: {found}; run data_prep/embed_frozen.py to make it")
+            raise UserError(f"{folder}: {found}; run xmodal embed-frozen to make it")
         info = read_json(folder / "store.json") or {}
         sound = all(isinstance(info.get(key), int) for key in ("version", "rows", "width"))
         if not sound or not info.keys() >= set(FINGERPRINT):

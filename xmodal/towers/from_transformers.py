@@ -85,6 +85,10 @@ class TransformersTower(TowerKind):
         mode = "locked" if spec.mode == "locked" else "unlocked"
         return spec.model_copy(update={"name": str(folder), "revision": None, "mode": mode})
 
+    def model_of(self, spec: Spec) -> str:
+        """The model's name; what else decides the features is part of the preprocessing."""
+        return spec.name
+
     def runs_code(self, spec: Spec) -> bool:
         """`trust_remote_code`."""
         return spec.trust_remote_code

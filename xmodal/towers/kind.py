@@ -5,7 +5,7 @@
 """
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -64,6 +64,11 @@ class TowerKind:
     def local(self, spec: Any, folder: Path) -> TowerSpec:
         """The spec that rebuilds, from `folder`, the tower that `save` wrote there."""
         raise NotImplementedError
+
+    def model_of(self, spec: Any) -> str | dict[str, Any]:
+        """What a store of this tower's features says it was made with, and is refused for where it differs."""
+        found: dict[str, Any] = spec.model_dump(mode="json", exclude={"mode", "head"})
+        return found
 
     def runs_code(self, spec: Any) -> bool:
         """Does loading run code that came with the model's files (`trust_remote_code`)?"""
@@ -128,6 +133,11 @@ class OwnTower(TowerKind):
         if spec.mode == "locked":
             save_backbone(backbone, folder)
 
+    def model_of(self, spec: Any) -> str | dict[str, Any]:
+        """The settings and where the weights are from."""
+        found: dict[str, Any] = spec.model_dump(mode="json", exclude={"mode", "head", "lora"})  # stored: it has none
+        return found
+
     def local(self, spec: Any, folder: Path) -> TowerSpec:
         """The same settings; weights from `folder` where the mode is locked, else none: the run's file has them."""
         changes = {"weights": folder} if spec.mode == "locked" else {"mode": "scratch", "weights": None}
@@ -145,6 +155,19 @@ def kind_of(spec: TowerSpec) -> TowerKind:
     if not (isinstance(found, type) and issubclass(found, TowerKind)):
         raise UserError(f"tower kind {spec.kind!r}: its class is not derived from xmodal.towers.kind.TowerKind")
     return found()
+
+
+def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a spec, as JSON, says of a tower's embeddings: all but whereabouts; of a store's, its live tower's.
+
+    Example:
+        settings_of({"kind": "timm", "name": "resnet18", "options": {}})  # {"kind": "timm", "options": {}}
+    """
+    live = spec.get("tower", spec)
+    if "kind" not in live:
+        return dict(live)
+    kind: type[TowerSpec] = TOWERS.spec(live["kind"])  # type: ignore[assignment]
+    return {name: value for name, value in live.items() if name not in kind.whereabouts()}
 
 
 def versions_of(specs: Iterable[TowerSpec]) -> dict[str, str]:

@@ -106,7 +106,12 @@ class Tower(nn.Module):
             if not isinstance(module, nn.Identity) and "Drop" not in type(module).__name__
         ]
         digest = hashlib.sha256("\n".join([*kinds, self.backbone.extra_repr()]).encode())
-        for name, value in sorted(self.backbone.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        add_state(digest, self.backbone)
         return digest.hexdigest()
+
+
+def add_state(digest: "hashlib._Hash", module: nn.Module) -> None:
+    """Feed a module's parameters and saved buffers to a digest: names, dtypes, shapes, bytes."""
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

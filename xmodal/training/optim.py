@@ -1,27 +1,34 @@
 """AdamW with parameter groups by regex, and a learning rate that is a pure function of the step."""
 
+import logging
 import math
 import re
+import types
 from typing import Any
 
 import torch
 from torch import nn
 
 from xmodal.config.schema import OptimSpec, Rule
+from xmodal.distributed import rank
 from xmodal.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]:
     """Groups of parameters that share settings, with their names, learning-rate scale and weight decay.
 
     The first rule whose regex is found in the name wins. Without a rule matrices decay, and vectors and scalars
-    (biases, gains, temperature) do not. A rule with `lr_scale: 0` freezes its parameters.
+    (biases, gains, temperature) do not. A rule with `lr_scale: 0` freezes its parameters; modules that it freezes whole
+    stay in evaluation mode, also after `.train()`: else their BatchNorm statistics and dropout would go on.
 
     Raises:
         UserError: a rule matches no parameter, or nothing is left to train.
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     used: set[Rule] = set()
+    frozen: list[str] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -34,6 +41,7 @@ def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]
             decay = rule.weight_decay
         if scale == 0:
             parameter.requires_grad_(False)
+            frozen.append(name)
             continue
         group = groups.setdefault((scale, decay), {"params": [], "names": [], "lr_scale": scale, "weight_decay": decay})
         group["params"].append(parameter)
@@ -44,7 +52,35 @@ def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]
             raise UserError(f"optim.rules: {rule.match!r} matches no trainable parameter (the first are {names})")
     if not groups:
         raise UserError("optim.rules: nothing is left to train")
+    if frozen:
+        _hold_still(module, set(frozen))
     return list(groups.values())
+
+
+def _hold_still(module: nn.Module, frozen: set[str]) -> None:
+    """Keep every module, all of whose parameters a rule froze, in evaluation mode for ever; say which."""
+    held: list[str] = []
+    for name, each in module.named_modules():
+        own = {f"{name}.{inner}" if name else inner for inner, _ in each.named_parameters()}
+        if own and own <= frozen and not any(name.startswith(f"{above}.") for above in held):
+            held.append(name)
+            # on the object, as a bound method: a deep copy (a momentum target) is bound to the copy
+            each.train = types.MethodType(_stay_in_evaluation_mode, each)  # type: ignore[method-assign]
+            each.eval()
+    if rank() == 0:
+        log.warning(
+            "optim.rules: lr_scale 0 freezes %d parameters; in evaluation mode from now on: %s",
+            len(frozen), listed(held) if held else "no module, since none is frozen whole",
+        )  # fmt: skip
+
+
+def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    return type(module).train(module, False)
+
+
+def listed(names: list[str]) -> str:
+    """The first four names, for a line."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def build_optimizer(module: nn.Module, spec: OptimSpec) -> torch.optim.AdamW:

@@ -1,7 +1,7 @@
 """8,847 home-assistant utterances (text) with 64 intents: training text for spoken-intent runs.
 
 Input: a folder holding `utterances.jsonl` with rows `{id, scenario, action, text}` (CC BY 4.0; the sentences of
-SLURP devel and test are not among them). Output: `texts.jsonl`, to be voiced by `data_prep/synthesize_speech.py`; it
+SLURP devel and test are not among them). Output: `texts.jsonl`, to be voiced by `xmodal synthesize`; it
 also serves as the sentences behind class means.
 """
 

@@ -99,7 +99,7 @@ def read_member(root: Path, address: str, max_bytes: int = MAX_IMAGE) -> bytes:
     path, offset, size = root / found.tar, found.offset, found.size
     if size > max_bytes:
         raise UserError(f"{root / address}: {size} bytes, the limit is {max_bytes}")
-    changed = "the tar has changed since it was indexed; index it again (data_prep/prepare.py)"
+    changed = "the tar has changed since it was indexed; index it again (xmodal prepare)"
     try:
         with path.open("rb") as file:
             file.seek(max(0, offset - BLOCKSIZE))

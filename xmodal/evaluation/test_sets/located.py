@@ -1,6 +1,6 @@
 """The items of a test where they are: read when they are needed, so that a test of bytes stays on disk.
 
-Enters: a manifest's items and the folder its paths start from. Leaves: a sequence of texts, paths, places or bytes.
+Input: a manifest's items and the folder its paths start from. Output: a sequence of texts, paths, places or bytes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -82,7 +82,13 @@ class Source:
 
     def unreadable(self, error: Exception, what: str = "model") -> UserError:
         """The one line for a model that cannot be had."""
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason and not self.trust_remote_code:
+            return UserError(
+                f"tower {self.name!r}: comes with code of its own ({self.location}), which runs only where it is "
+                "trusted: read it, then set trust_remote_code (in a config, or of xmodal.load for a run folder)"
+            )
+        reason = reason[:300]
         if self.local:
             return UserError(f"tower {self.name!r}: its {what} in {self.location} cannot be read: {reason}")
         return UserError(

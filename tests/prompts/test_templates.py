@@ -1,4 +1,4 @@
-"""Templates and names: what the shipped sets hold, and what a wrong set says."""
+"""Template sets: what the shipped ones hold, those of other packages, and what a wrong set says."""
 
 import json
 import re
@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from xmodal.config.kinds import TEMPLATE_SETS
+from xmodal.config.registry import Registry
 from xmodal.errors import UserError
-from xmodal.prompts import class_names, fill, load_templates, read_names, readable, template_sets
+from xmodal.prompts import (
+    fill,
+    load_templates,
+    shipped,
+    template_sets,
+    templates,
+)
 
 # CLIP_benchmark's names, where they are others than ours
 THEIRS = {
@@ -25,10 +33,10 @@ THEIRS = {
 
 @pytest.mark.parametrize("name", template_sets())
 def test_shipped_sets_are_distinct_sentences_with_one_slot(name: str) -> None:
-    templates = load_templates(name)
-    assert len(templates) >= 1
-    assert len(set(templates)) == len(templates)
-    assert all(t.count("{c}") == 1 and t == " ".join(t.split()) for t in templates)
+    found = load_templates(name)
+    assert len(found) >= 1
+    assert len(set(found)) == len(found)
+    assert all(t.count("{c}") == 1 and t == " ".join(t.split()) for t in found)
 
 
 def test_name_and_plain_are_the_name_itself_and_photo_a_caption() -> None:
@@ -73,13 +81,6 @@ def test_the_cifar_set_and_the_training_set_share_nothing() -> None:
 
 def test_fill_keeps_order_and_other_braces() -> None:
     assert fill(["{c}", "a {c} of {d} and {c}"], "cup") == ["cup", "a cup of {d} and cup"]
-
-
-@pytest.mark.parametrize(
-    ("label", "words"), [("play_music", "play music"), ("iot_hue_lighton", "iot hue lighton"), ("seven", "seven")]
-)
-def test_readable(label: str, words: str) -> None:
-    assert readable(label) == words
 
 
 def test_own_file(tmp_path: Path) -> None:
@@ -142,13 +143,43 @@ def test_missing_file(tmp_path: Path) -> None:
         load_templates(tmp_path / "none.yaml")
 
 
-def test_text_files_with_one_a_line(tmp_path: Path) -> None:
-    templates, names = tmp_path / "t.txt", tmp_path / "names.txt"
-    templates.write_text("a photo of a {c}.\n\n{c}\n")
-    assert load_templates(templates) == ["a photo of a {c}.", "{c}"]
-    names.write_text("cat\n\ndog\n")
-    assert read_names(names) == {"0": "cat", "2": "dog"}
-    assert class_names(["2", "1"], names) == ["dog", "1"]
-    templates.write_text("a photo\n")
-    with pytest.raises(UserError, match=r"t\.txt: template 1, 'a photo'"):
-        load_templates(templates)
+def test_shipped_sets_are_all_in_the_registry() -> None:
+    """The table of names and the files agree."""
+    folder = Path(shipped.__file__).parent
+    files = {path.stem for path in folder.glob("*.yaml")} - {"clip", "synonyms"}
+    assert {*files, *shipped.by_name("clip.yaml"), "imagenet80", "imagenet7"} == set(TEMPLATE_SETS.own)
+
+
+PACKAGE = """
+CATS = ["a cat: {c}", "{c}, a cat"]
+PETS = {"dogs": ["a dog: {c}"], "birds": ("a bird: {c}",)}
+WRONG = ["no slot"]
+"""
+
+
+def test_sets_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_templates.py").write_text(PACKAGE)
+    about = tmp_path / "theirs-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[xmodal.template_sets]\ncats = their_templates:CATS\nbeasts = their_templates:PETS\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(templates, "TEMPLATE_SETS", Registry("template set", TEMPLATE_SETS.own, TEMPLATE_SETS.group))
+    assert template_sets()[-2:] == ["cats", "beasts"]
+    assert load_templates("cats") == load_templates("their_templates:CATS") == ["a cat: {c}", "{c}, a cat"]
+    assert load_templates("beasts.dogs") == load_templates("their_templates:PETS.dogs") == ["a dog: {c}"]
+    assert load_templates("beasts.birds") == ["a bird: {c}"]
+    assert load_templates("cifar") == shipped.cifar
+    for name, line in {
+        "catz": "did you mean cats?",
+        "beasts": "beasts holds several template sets; name one, as beasts.dogs",
+        "beasts.birdz": "no template set 'birdz' in beasts: dogs, birds; did you mean beasts.birds?",
+        "their_templates:WRONG": "template 1, 'no slot': expected {c}",
+        "their_templates:NONE": "their_templates:NONE cannot be imported",
+        "nowhere:NONE": "nowhere:NONE cannot be imported",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(line)) as error:
+            load_templates(name)
+        assert "\n" not in str(error.value)
