@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 PACKAGES = (
-    "xmodal", "torch", "torchaudio", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
+    "xmodal", "torch", "torchvision", "transformers", "open_clip_torch", "timm", "peft", "accelerate",
     "datasets", "numpy", "safetensors",
 )  # fmt: skip
 

@@ -56,6 +56,11 @@ def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: str)
     parser.add_argument(name, help=model, **more)  # type: ignore[arg-type]
 
 
-def add_dtype(parser: argparse.ArgumentParser) -> None:
-    """`--dtype`: what the model computes in."""
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """`--dtype` and `--trust-remote-code`: how a model is loaded."""
     parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run code from outside xmodal that the model needs: a package's tower, code that came with its files",
+    )

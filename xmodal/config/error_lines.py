@@ -129,7 +129,7 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
         return f"unknown key{_nearest_key(place)}"
     if kind == "missing":
         return f"missing{_nearest_name(place, raw)}"
-    if kind == "unknown_kind":
+    if kind in ("unknown_kind", "out_of_range"):
         return str(context["message"])
     if kind == "union_tag_not_found":
         return f"missing{_nearest_name(place, raw)}; give one of {', '.join(_kinds(place.type))}"

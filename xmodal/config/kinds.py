@@ -17,6 +17,7 @@ OBJECTIVES = Registry(
 KERNELS = Registry(
     "kernel",
     {
+        "one_hot": "xmodal.objectives.kernels:OneHot",
         "affine": "xmodal.objectives.kernels:Affine",
         "power": "xmodal.objectives.kernels:Power",
         "exp": "xmodal.objectives.kernels:Exp",
@@ -36,42 +37,6 @@ HEADS = Registry(
         "mlp": "xmodal.towers.heads:MLP",
     },
     "xmodal.heads",
-)
-
-EVALUATORS = Registry(
-    "evaluator",
-    {
-        "speech_intent": "xmodal.evaluation.classification.speech_intent:SpeechIntent",
-        "zero_shot": "xmodal.evaluation.classification.zero_shot:ZeroShot",
-        "retrieval": "xmodal.evaluation.retrieval.retrieval:Retrieval",
-    },
-    "xmodal.evaluators",
-)
-
-_TEMPLATE_SETS = """
-    aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
-    fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
-    resisc45 resisc45_clip_benchmark speech_intent sst2 stl10 sun397 svhn voc2007
-"""
-
-TEMPLATE_SETS = Registry(
-    "template set",
-    {name: f"xmodal.prompts.shipped:{name}" for name in _TEMPLATE_SETS.split()},
-    "xmodal.template_sets",
-)
-
-TOWERS = Registry(
-    "tower",
-    {
-        "transformers": "xmodal.towers.from_transformers:TransformersTower",
-        "open_clip": "xmodal.towers.from_open_clip:OpenCLIPTower",
-        "timm": "xmodal.towers.from_timm:TimmTower",
-        "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
-        "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
-        "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
-        "store": "xmodal.towers.from_store:StoreTower",
-    },
-    "xmodal.towers",
 )
 
 CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path written: rows}
@@ -97,4 +62,40 @@ CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path 
         "yfcc15m": "xmodal.corpora.captions.caption_tars:prepare_yfcc15m",
     },
     "xmodal.corpora",
+)
+
+TOWERS = Registry(
+    "tower",
+    {
+        "transformers": "xmodal.towers.from_transformers:TransformersTower",
+        "open_clip": "xmodal.towers.from_open_clip:OpenCLIPTower",
+        "timm": "xmodal.towers.from_timm:TimmTower",
+        "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
+        "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
+        "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "store": "xmodal.towers.from_store:StoreTower",
+    },
+    "xmodal.towers",
+)
+
+EVALUATORS = Registry(
+    "evaluator",
+    {
+        "speech_intent": "xmodal.evaluation.classification.speech_intent:SpeechIntent",
+        "zero_shot": "xmodal.evaluation.classification.zero_shot:ZeroShot",
+        "retrieval": "xmodal.evaluation.retrieval.retrieval:Retrieval",
+    },
+    "xmodal.evaluators",
+)
+
+_TEMPLATE_SETS = """
+    aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
+    fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
+    resisc45 resisc45_clip_benchmark speech_intent sst2 stl10 sun397 svhn voc2007
+"""
+
+TEMPLATE_SETS = Registry(
+    "template set",
+    {name: f"xmodal.prompts.shipped:{name}" for name in _TEMPLATE_SETS.split()},
+    "xmodal.template_sets",
 )

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from xmodal.config.error_lines import error_lines
+from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.schema import RunConfig
 from xmodal.config.yaml_text import name_of, read_mapping, read_yaml, write_yaml, yaml_problem
 from xmodal.errors import UserError
@@ -115,11 +116,19 @@ def _read_base(path: Path, own: Tree) -> tuple[Path | None, Tree]:
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
     if "kind" in low and "kind" in high and low["kind"] != high["kind"]:
         return dict(high)
+    if ("kind" in low and _are_terms(high)) or ("kind" in high and _are_terms(low)):
+        return dict(high)  # one objective in place of several named ones, or the other way round
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
         merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _are_terms(tree: Mapping[str, Any]) -> bool:
+    """Is it several named objectives, rather than keys of one, such as its kernel?"""
+    kinds = [value.get("kind") if isinstance(value, dict) else None for value in tree.values()]
+    return bool(kinds) and all(kind in OBJECTIVES.names or ":" in str(kind) for kind in kinds) and "kernel" not in tree
 
 
 def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:

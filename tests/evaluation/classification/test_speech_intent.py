@@ -24,7 +24,7 @@ PLAY, ALARM, STOP, WEATHER = torch.eye(4)
 
 # Sentence, its label, its embedding, and the embeddings of its recordings.
 # Candidates in order:            play_music  set_alarm  stop  weather
-TEST = [
+TEST: list[tuple[str, str, tuple[float, ...], list[tuple[float, ...]]]] = [
     ("play a tune", "play_music", (0.8, 0.6, 0, 0), [(0.8, 0.6, 0, 0), (0.6, 0.8, 0, 0)]),
     ("wake me up", "set_alarm", (0, 1, 0, 0), [(0.6, 0.6, 0.28**0.5, 0), (0, 0.6, 0, 0.8)]),
     ("be quiet", "stop", (0.6, 0.8, 0, 0), [(0, 0, 1, 0), (0, 0.28, 0.96, 0)]),

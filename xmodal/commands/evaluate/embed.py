@@ -10,7 +10,7 @@ Parquet: columns id, path (or text), embedding. NPY: the matrix, and a .json bes
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_dtype, add_model, command_parser
+from xmodal.commands.parsing import add_loading, add_model, command_parser
 from xmodal.commands.paths import require_data, require_model
 
 SHOWN = 10  # items that could not be read
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--modality", default="image", help="what the items are, as the model calls it (image)")
     parser.add_argument("--column", help="of the manifest (default: the modality's name)")
     parser.add_argument("--out", type=Path, required=True, help="FILE.parquet or FILE.npy")
-    add_dtype(parser)
+    add_loading(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     options = parser.parse_args(argv)
     require_model(options.model)
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     from xmodal.evaluation.embeddings.export import check_target, embed_items, find_items, write_embeddings
 
     check_target(options.out, options.overwrite)
-    encoder = load(options.model, dtype=options.dtype)
+    encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     found = find_items(options.source, options.modality, encoder.kind(options.modality), options.column)
     embedded = embed_items(encoder, options.modality, found)
     write_embeddings(options.out, embedded, options.overwrite)

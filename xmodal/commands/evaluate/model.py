@@ -1,5 +1,6 @@
 """What the evaluating commands share before they evaluate: a model by name, where its results go, its tests."""
 
+import argparse
 import os
 import re
 from collections.abc import Mapping
@@ -10,31 +11,31 @@ from pydantic import ValidationError
 
 from xmodal.config.error_lines import error_lines
 from xmodal.config.evaluator_spec import EvaluatorSpec
-from xmodal.config.load import load_config
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
 from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.runs.saved_run import evaluator_specs
 
 Specs = Mapping[str, EvaluatorSpec]
 
 
-def load_for_evaluation(model: str, dtype: Any = "fp32", embeddings: Path | None = None) -> tuple[Encoder, Path, Specs]:
+def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encoder, Path, Specs]:
     """The encoder of a run folder or a dual encoder's name, the folder its results go to, the evaluators it names.
 
     Raises:
         UserError: neither a run nor such a model.
     """
-    encoder = load(model, dtype=dtype)
+    encoder = load(model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     if model.startswith(DUAL_ENCODERS):
         home = Path("reports") / re.sub(r"[^\w.-]+", "_", model)
         specs: Specs = {}
     else:
         home = Path(model)
-        specs = load_config(home / "config.yaml").evaluators
-    encoder.kept = KeptEmbeddings(embeddings or home / "embeddings")
+        specs = evaluator_specs(home, options.trust_remote_code)
+    encoder.kept = KeptEmbeddings(options.embeddings or home / "embeddings")
     return encoder, home, specs
 
 

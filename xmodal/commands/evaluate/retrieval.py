@@ -12,7 +12,7 @@ RUN/embeddings: a second evaluation does not read the images again, but for thos
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_dtype, add_max_bad, add_model, at_least, command_parser
+from xmodal.commands.parsing import add_loading, add_max_bad, add_model, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--k", type=k, nargs="+", default=[1, 5, 10], help="recall@k (default 1 5 10)")
     add_max_bad(parser, 0.01)
     parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_dtype(parser)
+    add_loading(parser)
     parser.add_argument("--out", type=Path, help="report folder (default RUN/retrieval, RUN/retrieval-TEST)")
     options = parser.parse_args(argv)
     of_test = ("items", "text", "column", "text_column", "k", "max_bad")
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     from xmodal.commands.evaluate.report import evaluate_model
     from xmodal.evaluation.retrieval.retrieval import Retrieval
 
-    encoder, home, named = load_for_evaluation(options.model, options.dtype, options.embeddings)
+    encoder, home, named = load_for_evaluation(options.model, options)
     specs = {name: spec for name, spec in named.items() if isinstance(spec, Retrieval.Spec)}
     name = "retrieval"
     if options.test:

@@ -12,7 +12,7 @@ RUN may also be open_clip:NAME or transformers:NAME. Embeddings of the items are
 import os
 from pathlib import Path
 
-from xmodal.commands.parsing import add_dtype, add_max_bad, at_least, command_parser
+from xmodal.commands.parsing import add_loading, add_max_bad, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     add_max_bad(parser, 0.01)
     parser.add_argument("--no-perturbations", action="store_true", help="do not reword templates: fewer prompts")
     parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_dtype(parser)
+    add_loading(parser)
     parser.add_argument("--seed", type=at_least(0, "--seed"), default=0, help="of the subsets (default 0)")
     parser.add_argument("--out", type=Path, help="report folder (default: RUN/robustness-DATASET of the first run)")
     options = parser.parse_args(argv)
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
         check_ks(options.k, load_templates(options.prompts), options.prompts)
     short = [Path(run).name for run in options.run]
     names = short if len(set(short)) == len(short) else options.run
-    found = [load_for_evaluation(run, options.dtype, options.embeddings) for run in options.run]
+    found = [load_for_evaluation(run, options) for run in options.run]
     encoders = {name: encoder for name, (encoder, _, _) in zip(names, found, strict=True)}
     _, home, specs = found[0]
     own = spec_of(specs, options.dataset)

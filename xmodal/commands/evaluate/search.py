@@ -9,7 +9,7 @@ The model must be the one that made the embeddings (`xmodal embed`). Prints scor
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_model, at_least, command_parser
+from xmodal.commands.parsing import add_loading, add_model, at_least, command_parser
 from xmodal.commands.paths import require_model
 from xmodal.errors import no_such_file
 
@@ -23,6 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--modality", default="text", help="what the query is, as the model calls it (text)")
     parser.add_argument("--k", type=at_least(1, "--k"), default=10, help="hits (10)")
     parser.add_argument("--html", type=Path, help="write the hits as a page")
+    add_loading(parser)
     options = parser.parse_args(argv)
     if not options.embeddings.is_file():
         raise no_such_file(options.embeddings, "make it with xmodal embed")
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> None:
         check_page(options.html)
 
     embedded = read_embeddings(options.embeddings)
-    encoder = load(options.model)
+    encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     hits = search(embedded, encoder, options.query, options.modality, options.k)
     for hit in hits:
         print(f"{hit.score:+.3f}  {hit.value if embedded.info['kind'] == 'text' else hit.id}")

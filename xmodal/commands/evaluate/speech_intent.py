@@ -11,7 +11,7 @@ recordings. Embeddings of the recordings are kept in RUN/embeddings.
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_dtype, add_max_bad, command_parser
+from xmodal.commands.parsing import add_loading, add_max_bad, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         help="report folder (default: RUN/report, RUN/speech_intent-TEST)",
     )
     parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_dtype(parser)
+    add_loading(parser)
     parser.add_argument("--audio", type=Path, action="append", help="a recording to understand; may be repeated")
     parser.add_argument("--intent", action="append", help="an intent to choose from; may be repeated")
     options = parser.parse_args(argv)
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
     from xmodal.prompts import load_templates
 
-    encoder, home, specs = load_for_evaluation(str(options.run), options.dtype, options.embeddings)
+    encoder, home, specs = load_for_evaluation(str(options.run), options)
     mine = {name: spec for name, spec in specs.items() if isinstance(spec, SpeechIntent.Spec)}
     if options.audio:
         templates = load_templates(options.prompts or "speech_intent")

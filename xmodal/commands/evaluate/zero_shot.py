@@ -16,7 +16,7 @@ Embeddings of the images are kept in RUN/embeddings: other prompts do not read t
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_dtype, add_max_bad, add_model, command_parser
+from xmodal.commands.parsing import add_loading, add_max_bad, add_model, command_parser
 from xmodal.commands.paths import find_yaml, require_data, require_model
 from xmodal.errors import UserError
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--trained", action="store_true", help="the classes occur in training")
     add_max_bad(parser, None)
     parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_dtype(parser)
+    add_loading(parser)
     parser.add_argument("--out", type=Path, help="report folder (default RUN/report, RUN/zero_shot-DATASET-PROMPTS)")
     options = parser.parse_args(argv)
     given = {
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
     from xmodal.commands.evaluate.report import evaluate_model
     from xmodal.commands.evaluate.suite import read_suite
 
-    encoder, home, specs = load_for_evaluation(options.model, options.dtype, options.embeddings)
+    encoder, home, specs = load_for_evaluation(options.model, options)
     name = "report"
     if suite:
         specs, name = read_suite(suite), f"suite-{suite.stem}"

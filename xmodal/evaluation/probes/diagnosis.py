@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from xmodal.config.data import ModalitySpec, TextModality, as_tested
-from xmodal.config.objectives import Kernel as KernelSpec
+from xmodal.config.kinds import KERNELS
 from xmodal.data.items import Items
 from xmodal.data.manifest import read_pairs, root_of, strings
 from xmodal.data.unusable import require_usable
@@ -25,7 +24,7 @@ from xmodal.evaluation.probes import diagnostics
 from xmodal.evaluation.statistics.jackknife import Estimate
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.test_sets.located import located
-from xmodal.objectives.kernels import Affine, Kernel, build_kernel
+from xmodal.objectives.kernels import Affine, Kernel
 from xmodal.prompts import readable
 from xmodal.report.figures import similarity_matrix
 from xmodal.report.report import Record, Report
@@ -83,8 +82,10 @@ def _compared(sheet: "_Diagnosis", a: Tensor, b: Tensor, named: bool) -> None:
 
 def kernel_of(encoder: Encoder) -> Kernel:
     """The kernel the model was trained with; CWCL's own where it had none."""
-    spec = (encoder.provenance.get("objective") or {}).get("kernel")
-    return Affine() if spec is None else build_kernel(TypeAdapter(KernelSpec).validate_python(spec))
+    objective = encoder.provenance.get("objective") or {}
+    terms = [objective] if "kind" in objective else [term for term in objective.values() if isinstance(term, dict)]
+    specs = [term["kernel"] for term in terms if term.get("kernel") is not None]
+    return KERNELS.spec(specs[0]["kind"]).model_validate(specs[0]) if specs else Affine()  # type: ignore[return-value]
 
 
 @dataclass
