@@ -1,10 +1,12 @@
 """Configs, sweeps and suites by bare name: a path comes first, and a wrong name tells the nearest."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
 from run_script import ROOT
 
+from xmodal.commands.data.prepare import main as prepare
 from xmodal.commands.evaluate.suite import read_suite
 from xmodal.commands.paths import find_yaml, shipped
 from xmodal.config.load import load_config
@@ -53,3 +55,15 @@ def test_a_wrong_name(typed: str, folder: str, line: str, tmp_path: Path, monkey
         find_yaml(typed, folder)
     assert str(error.value).endswith(line)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("root", ["one.tar", "o*.tar", "folder"])
+def test_a_corpus_may_be_a_folder_a_file_or_a_pattern(root: str, tmp_path: Path) -> None:
+    """What holds no pairs is refused by the corpus' own reader, not because it is no folder."""
+    for name in ("one.tar", "folder/one.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tarfile.open(tmp_path / name, "w").close()
+    with pytest.raises(UserError) as error:
+        prepare(["cc3m", str(tmp_path / root), str(tmp_path / "out")])
+    assert "no such" not in str(error.value)
+    assert "no .tar there" not in str(error.value)
