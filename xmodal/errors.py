@@ -21,12 +21,12 @@ class UserError(Exception):
 def no_such_file(path: Path, hint: str | None = None) -> UserError:
     """The error for a file that is not there, which names its nearest neighbour, or else the files of its kind."""
     if hint is None:
-        there = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.suffix else []
-        near = get_close_matches(path.name, there, n=1)
+        there = {p.stem: p for p in sorted(path.parent.glob(f"*{path.suffix}"))} if path.suffix else {}
+        near = get_close_matches(path.stem, there, n=1)  # without the suffix, which makes any two alike
         if near:
-            hint = f"did you mean {path.parent / near[0]}?"
+            hint = f"did you mean {there[near[0]]}?"
         elif path.suffix:
-            hint = f"there: {', '.join(there[:20]) or f'no {path.suffix} file'}"
+            hint = f"there: {', '.join(p.name for p in [*there.values()][:20]) or f'no {path.suffix} file'}"
     return UserError(f"{path}: no such file" + (f"; {hint}" if hint else ""))
 
 

@@ -1,4 +1,4 @@
-"""Help and a wrong path answer at once: nothing heavy is imported; a run's encoder imports what its towers need."""
+"""Help and a wrong path answer at once: nothing heavy is imported; an encoder imports what its towers need."""
 
 import json
 import resource
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from xmodal.commands.cli import COMMANDS
+from xmodal.config.load import load_config
+from xmodal.training.trainer import Trainer
 
 HEAVY = ("torch", "numpy", "transformers", "datasets", "pandas", "pyarrow", "matplotlib", "scipy", "sklearn", "PIL")
 SECONDS = 0.5  # of CPU time
@@ -74,3 +76,29 @@ def test_a_wrong_path_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
     assert found == []
     assert seconds < SECONDS
     assert list(tmp_path.iterdir()) == []
+
+
+# What neither a text tower nor a speech tower of xmodal's own needs.
+UNNEEDED = (
+    "transformers", "open_clip", "timm", "peft", "accelerate", "datasets", "pandas", "pyarrow", "matplotlib", "scipy",
+    "sklearn", "torchvision", "jinja2",
+)  # fmt: skip
+
+ENCODE = """
+import json, sys
+import xmodal
+encoder = xmodal.load(sys.argv[1])
+encoder.encode("text", ["play the music"])
+encoder.encode("speech", [sys.argv[2]])
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_an_encoder_imports_what_its_towers_need(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> None:
+    text = "towers.text={kind: text_encoder, width: 16, layers: 1, heads: 2}"
+    Trainer(load_config(tiny_config, [text, "evaluators={}", "train.steps=1", "pairs=[[speech, text]]"])).fit()
+    command = [sys.executable, "-c", ENCODE, str(tmp_path / "run"), str(tiny_pairs / "play_music_0.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert "torch" in found
+    assert [name for name in UNNEEDED if name in found] == []

@@ -16,31 +16,29 @@ coco_karpathy, flickr30k_karpathy. Images and labels: cifar10, cifar100, imagene
 objectnet, image_folder (any folder of class folders).
 """
 
-from difflib import get_close_matches
+import glob
 from pathlib import Path
 
 from xmodal.commands.parsing import at_least, command_parser
-from xmodal.commands.paths import require_folder
+from xmodal.commands.paths import require_data
 from xmodal.errors import UserError
 
 
 def main(argv: list[str]) -> None:
     """Read the command line, prepare one corpus, say what was written."""
     parser = command_parser("prepare", __doc__)
-    parser.add_argument("corpus", help="one of those above")
-    parser.add_argument("root", type=Path, help="the corpus' folder, as unpacked")
+    parser.add_argument("corpus", help="one of those above, or a function of your own: my_package.module:prepare")
+    parser.add_argument("root", type=Path, help="the corpus' folder, as unpacked; one tar or a pattern does for tars")
     parser.add_argument("out", type=Path, help="where the manifests go")
     parser.add_argument("--limit", type=at_least(1, "--limit"), help="keep this many rows of each manifest")
     parser.add_argument("--split", nargs="+", metavar="NAME", help="only these splits, such as train or val")
     options = parser.parse_args(argv)
-    require_folder(options.root)
+    if not glob.has_magic(str(options.root)):
+        require_data(options.root)
 
     from xmodal.corpora import CORPORA, SPLITS
 
-    if options.corpus not in CORPORA:
-        near = get_close_matches(options.corpus, CORPORA, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(CORPORA))}"
-        raise UserError(f"{options.corpus}: no such corpus; {hint}")
+    prepare = CORPORA[options.corpus]
     known = SPLITS.get(options.corpus, ())
     unknown = [split for split in options.split or () if split not in known]
     if unknown:
@@ -48,5 +46,5 @@ def main(argv: list[str]) -> None:
             f"--split: {options.corpus} has {', '.join(known) or 'no splits to choose'}; found {unknown[0]}"
         )
     chosen = {"splits": options.split} if options.split else {}
-    for path, rows in CORPORA[options.corpus](options.root, options.out, options.limit, **chosen).items():
+    for path, rows in prepare(options.root, options.out, options.limit, **chosen).items():
         print(f"{path}: {rows} rows")
