@@ -54,6 +54,20 @@ def test_rows(corpus: Path, name: str) -> None:
     assert skipped_of(manifest) == {"000010003": "the image is empty"}
 
 
+def test_names_with_more_dots_are_told_and_linked_folders_are_read(corpus: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "00002.tar", "w") as tar:
+        for name, data in (("IMG_2.0.png", save(tmp_path / "made.png", 1).read_bytes()), ("IMG_2.0.txt", b"two")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    (tmp_path / "more").mkdir()
+    (tmp_path / "00002.tar").rename(tmp_path / "more" / "00002.tar")
+    (corpus / "more").symlink_to(tmp_path / "more")
+    manifest = tmp_path / "out" / "train.parquet"
+    assert CORPORA["cc12m"](corpus, manifest.parent, None) == {manifest: 7, manifest.with_suffix(".skipped.jsonl"): 2}
+    assert "rename IMG_2.0.png, IMG_2.0.txt" in skipped_of(manifest)["IMG_2"]
+
+
 def test_limit_and_mistakes(corpus: Path, tmp_path: Path) -> None:
     (corpus / "00001.tar").write_bytes(b"broken")
     out = tmp_path / "out"

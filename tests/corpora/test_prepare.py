@@ -28,8 +28,8 @@ def test_real_corpus(xmodal_data: Path, tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path) -> None:
     for arguments, line in (
         (("fsdd", tmp_path, tmp_path / "out"), f"error: {tmp_path}/recordings: no such folder"),
-        (("slurp", tmp_path, tmp_path / "out", "--limit", "0"), "error: --limit: 0 must be at least 1"),
-        (("none", tmp_path, tmp_path / "out"), "usage:"),
+        (("slurp", tmp_path, tmp_path / "out", "--limit", "0"), "error: --limit: found 0"),
+        (("none", tmp_path, tmp_path / "out"), "error: 'none' is not one of cc12m, "),
     ):
         done = prepare(*arguments)
         assert done.returncode == 2

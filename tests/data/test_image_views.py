@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import stats
 
 from xmodal.config.data import ImageAugment
-from xmodal.data.image_views import augment_image, crop_box, is_active
+from xmodal.data.image_views import augment_image, crop_box
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -29,13 +29,13 @@ def view(seed=0, **spec):
 
 
 def test_off_by_default():
-    assert not is_active(ImageAugment())
+    assert not ImageAugment().is_active
     np.testing.assert_array_equal(view(), Processor().features(Image.fromarray(PIXELS)))
 
 
 @pytest.mark.parametrize("spec", [{"crop_scale": (0.3, 1.0)}, {"pad": 4}, {"flip": 0.5}, {"rand_augment": 2}])
 def test_a_view_is_a_function_of_the_generator_alone(spec):
-    assert is_active(ImageAugment(**spec))
+    assert ImageAugment(**spec).is_active
     views = [view(seed, **spec) for seed in range(8)]
     for seed, found in enumerate(views):
         assert found.shape == (3, 32, 24)

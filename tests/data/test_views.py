@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from xmodal.config.data import SpeechAugment
-from xmodal.data.views import augment, is_active
+from xmodal.data.views import augment
 
 ONE_EACH = {
     "frequency_masks": 2,
@@ -32,13 +32,13 @@ def views(x, count=200, **amounts):
 def test_all_zeros_returns_the_input():
     x = features()
     assert augment(x, SpeechAugment(), np.random.default_rng(0)) is x
-    assert not is_active(SpeechAugment(frequency_masks=2, frequency_width=0, time_masks=2, time_share=0))
+    assert not SpeechAugment(frequency_masks=2, frequency_width=0, time_masks=2, time_share=0).is_active
 
 
 @pytest.mark.parametrize("name", [*ONE_EACH, "all"])
 def test_a_view_is_new_float32_and_a_function_of_the_generator(name):
     amounts = ONE_EACH if name == "all" else {name: ONE_EACH[name]}
-    assert is_active(SpeechAugment(**amounts))
+    assert SpeechAugment(**amounts).is_active
     x = features()
     before = x.copy()
     first, again, other = (augment(x, SpeechAugment(**amounts), np.random.default_rng(s)) for s in (1, 1, 2))

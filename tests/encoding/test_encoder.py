@@ -90,3 +90,17 @@ def test_settings_are_part_of_the_fingerprint() -> None:
     assert mean.fingerprint("image") != token.fingerprint("image")
     here, there = (colour_encoder(towers={"image": {"kind": "timm", "name": n}}) for n in ("a/model", "b/model"))
     assert here.fingerprint("image") == there.fingerprint("image")
+
+
+def test_a_fingerprint_does_not_change_with_whereabouts() -> None:
+    def of(**spec: object) -> str:
+        towers = {"image": {"kind": "timm", "name": "a", "mode": "locked", "options": {}} | spec}
+        encoder = Encoder(
+            {"image": Tower(Mix(), Identity(3))}, {"image": ColourProcessor("image")}, provenance={"towers": towers}
+        )
+        return encoder.fingerprint("image")
+
+    assert of() == of(name="/elsewhere") == of(weights="w.safetensors") == of(mode="scratch")
+    assert of() != of(options={"depth": 2})
+    stored = {"kind": "store", "path": "p", "tower": {"kind": "timm", "name": "b", "mode": "locked", "options": {}}}
+    assert of() == of(**stored)

@@ -79,7 +79,7 @@ def test_the_example_is_short() -> None:
 
 
 def test_someone_elses_evaluator_trains_and_evaluates_from_yaml(
-    tiny_config: Path, tiny_pairs: Path, tmp_path: Path, foreign: str
+    tiny_config: Path, tiny_pairs: Path, tmp_path: Path, foreign: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = tiny_config.read_text()
     text = text[: text.index("evaluators:")]
@@ -92,7 +92,9 @@ def test_someone_elses_evaluator_trains_and_evaluates_from_yaml(
     value = report.value("closeness", "near")
     assert 0 < value < 1
     (tmp_path / "suite.yaml").write_text(f"near: {{kind: '{foreign}', test: {tiny_pairs / 'test.jsonl'}, power: 2}}\n")
-    for more in ((), ("--suite", tmp_path / "suite.yaml")):
+    assert in_process("eval/zero_shot.py", tmp_path / "run", "--out", tmp_path / "untrusted") == 2
+    assert f"evaluators.near: {foreign} is code from outside xmodal, and is left out" in caplog.text
+    for more in (("--trust-remote-code",), ("--suite", tmp_path / "suite.yaml")):
         out = tmp_path / f"out{len(more)}"
         assert in_process("eval/zero_shot.py", tmp_path / "run", *more, "--out", out) == 0
         assert read_report(out).value("near/closeness") == pytest.approx(value, abs=1e-6)

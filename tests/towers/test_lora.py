@@ -18,6 +18,7 @@ from xmodal.towers.from_store import StoreTower
 from xmodal.towers.from_timm import TimmTower
 from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.lora import LoRA, add_lora, own_state
+from xmodal.towers.tower import Tower
 
 RANK2 = LoRA(rank=2, alpha=6.0)
 
@@ -131,3 +132,19 @@ def test_targets_that_are_not_there(tmp_path):
     spec, _ = clip(tmp_path)
     with pytest.raises(UserError, match=r"\['attn'\]: no linear map .*c_fc, c_proj"):
         build_tower(spec.model_copy(update={"lora": LoRA(targets=("attn",))}))
+
+
+def test_updates_are_told_by_what_they_are_not_by_their_names():
+    """A backbone may call its own parts as peft calls its updates."""
+    torch.manual_seed(0)
+    backbone = nn.ModuleDict({"lora_head": nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))})
+    backbone.width = 4
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    add_lora(backbone, LoRA(rank=2, targets=("0",)))
+    tower = Tower(backbone, nn.Identity(), adapted=True)
+    trained = {name for name in tower.state_dict() if name.startswith("backbone.") and not tower.fixed(name)}
+    layer = "backbone.lora_head.0."
+    assert trained == {f"{layer}lora_A.default.weight", f"{layer}lora_B.default.weight"}
+    found = own_state(backbone)
+    assert found.keys() == before.keys()
+    assert all(torch.equal(found[name], value) for name, value in before.items())

@@ -204,3 +204,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "voice" / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError, match="cannot be read as safetensors"):
         build_tower(SpeechEncoderTower.Spec(**SMALL, mode="locked", weights=tmp_path / "voice"))
+
+
+def test_the_head_before_normalisation_is_told():
+    torch.manual_seed(0)
+    tower = Tower(Toy(), Linear(6, 3)).eval()
+    out = tower(inputs())
+    expected = tower.backbone(inputs()) @ tower.head.weight.T + tower.head.bias
+    torch.testing.assert_close(out.raw, expected)
+    torch.testing.assert_close(out.z, expected / expected.norm(dim=1, keepdim=True))
+    out.raw.sum().backward()
+    assert tower.head.weight.grad is not None

@@ -101,5 +101,5 @@ def test_a_module_frozen_in_part_trains_on() -> None:
     )
     parameter_groups(module, OptimSpec(rules=(Rule(match=r"^body\.0", lr_scale=0),)))
     module.train()
-    assert [each.training for each in module["body"]] == [False, True, True]
+    assert [each.training for each in module["body"].children()] == [False, True, True]
     assert module["body"].training

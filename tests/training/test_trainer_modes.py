@@ -46,9 +46,9 @@ def test_an_unlocked_text_tower_comes_back(tiny_config: Path, tmp_path: Path) ->
     )
     trainer.fit()
     texts = ["play the music", "stop the alarm now"]
-    expected = trainer.encoder.encode("text", texts)
+    expected = trainer.judge.encoder.encode("text", texts)
     torch.testing.assert_close(xmodal.load(tmp_path / "run").encode("text", texts), expected, rtol=1e-5, atol=1e-6)
-    locked = Trainer(load_config(tiny_config, [f"output={tmp_path / 'locked'}", "train.steps=1"])).encoder
+    locked = Trainer(load_config(tiny_config, [f"output={tmp_path / 'locked'}", "train.steps=1"])).judge.encoder
     assert not torch.allclose(locked.encode("text", texts), expected, atol=1e-3)
 
 
@@ -65,7 +65,7 @@ def test_a_tower_with_tied_weights_can_be_saved(tiny_bert: Path, tiny_config: Pa
     overrides = [f"towers.text.name={folder}", "towers.text.mode=unlocked", "objective.kind=infonce", "train.steps=2"]
     trainer = Trainer(load_config(tiny_config, overrides))
     trainer.fit()
-    expected = trainer.encoder.encode("text", ["stop it"])
+    expected = trainer.judge.encoder.encode("text", ["stop it"])
     torch.testing.assert_close(
         xmodal.load(tmp_path / "run").encode("text", ["stop it"]), expected, rtol=1e-5, atol=1e-6
     )

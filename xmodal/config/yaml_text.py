@@ -1,7 +1,8 @@
 """YAML as a config needs it: text in, plain Python values out, and back.
 
-Three changes to PyYAML's safe loader and dumper: a key given twice is an error (it keeps the last one silently),
-`1e-3` is a number (YAML 1.1 asks for a dot and a sign, `1.0e-3`, and reads the rest as text), and `2026-11-22` is text.
+Four changes to PyYAML's safe loader and dumper: a key given twice is an error (it keeps the last one silently),
+`1e-3` is a number (YAML 1.1 asks for a dot and a sign, `1.0e-3`, and reads the rest as text), `2026-11-22` is
+text, and so are `on`, `off`, `yes` and `no` (YAML 1.1 takes them for true and false; `on` is a key of ours).
 """
 
 import re
@@ -13,6 +14,7 @@ import yaml
 from xmodal.errors import UserError, no_such_file
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+\Z")
+_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
 _FIRST_CHARACTERS = list("-+.0123456789")
 
 
@@ -36,9 +38,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":timestamp", ":bool"))]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
 # The dumper must know the rule too: it puts quotes around a string that the loader would take for a number.
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, _FIRST_CHARACTERS)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, _FIRST_CHARACTERS)

@@ -19,11 +19,6 @@ from xmodal.processor import ImageProcessor
 TRIES = 10  # at a crop that fits into the image, before the largest centred one is taken
 
 
-def is_active(spec: ImageAugment) -> bool:
-    """Does the spec change anything?"""
-    return spec.is_active
-
-
 def augment_image(
     image: Callable[[], Image.Image],
     evaluation: Callable[[], np.ndarray],

@@ -22,8 +22,8 @@ from torch import Tensor
 from xmodal.config.data import AudioModality, ImageAugment, ImageModality, ModalitySpec, SpeechAugment, TextModality
 from xmodal.data import image_views, views
 from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
-from xmodal.data.audio_bytes import decode_audio, member_bytes, seconds_in
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
+from xmodal.data.sources.audio_bytes import decode_audio, member_bytes, seconds_in
 from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.errors import UserError

@@ -10,11 +10,6 @@ import numpy as np
 from xmodal.config.data import SpeechAugment
 
 
-def is_active(spec: SpeechAugment) -> bool:
-    """Does this spec change anything?"""
-    return spec.is_active
-
-
 def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator) -> np.ndarray:
     """A random view [T, F] float32 of `features`, which stay as they are and are returned when `spec` is all zeros.
 
@@ -31,7 +26,7 @@ def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator)
     Example:
         view = augment(features, SpeechAugment(frequency_masks=2, time_masks=2), np.random.default_rng(0))
     """
-    if not is_active(spec):
+    if not spec.is_active:
         return features
     x = features.astype(np.float32)  # a copy: what is cached must not change
     if spec.speed:

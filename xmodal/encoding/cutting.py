@@ -26,6 +26,11 @@ def add_cut(tally: Tally, cut: Cut) -> None:
         tally.cut_short(_name(item), reason)
 
 
+def count_of(tally: Tally) -> int:
+    """How many items a tally holds that are cut."""
+    return sum(counted.count for counted in tally.cut.values())
+
+
 def _name(item: Any) -> str:
     if isinstance(item, str):
         return item if len(item) <= SHOWN else f"{item[: SHOWN - 3]}..."

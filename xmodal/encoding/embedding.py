@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from xmodal.data.audio import audio_seconds
 from xmodal.data.reading import ItemReader
+from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.towers.tower import Tower
 
@@ -115,6 +116,16 @@ def embed_within_memory(
             if size == 1 or not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
                 raise
             size //= 2
+
+
+def require_finite(z: Tensor, model: str, modality: str, dtype: torch.dtype) -> None:
+    """Raise `UserError` where embeddings [n, D] of a model's modality are not finite."""
+    bad = int((~torch.isfinite(z).all(dim=1)).sum())
+    if bad:
+        raise UserError(
+            f"{model}: {bad} of {len(z)} {modality} embeddings are NaN or infinite: damaged weights, or numbers "
+            f"beyond {dtype}'s range; check the weights, or run in fp32"
+        )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ goes through here.
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -21,16 +20,16 @@ from tqdm import tqdm
 from xmodal.data.image import MOST_PIXELS
 from xmodal.data.reading import ItemReader
 from xmodal.data.tally import Tally
-from xmodal.encoding.cutting import Cut, add_cut, cut_line
-from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory
+from xmodal.encoding.cutting import Cut, add_cut, count_of, cut_line
+from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory, require_finite
+from xmodal.encoding.fingerprint import fingerprint_of
 from xmodal.encoding.kept import Embedded, KeptEmbeddings
-from xmodal.encoding.media import read_media
+from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.kind import settings_of
-from xmodal.towers.tower import Tower, add_state
+from xmodal.towers.tower import Tower
 
 Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 Made = TypeVar("Made")
@@ -102,22 +101,16 @@ class Encoder:
     @property
     def cut(self) -> dict[str, int]:
         """Modality -> how many of the items encoded so far its tower did not see whole; none, no entry."""
-        counts = {name: sum(counted.count for counted in tally.cut.values()) for name, tally in self._cut.items()}
-        return {name: count for name, count in counts.items() if count}
+        return {name: count for name, tally in self._cut.items() if (count := count_of(tally))}
 
     def cut_items(self, modality: str) -> list[dict[str, Any]]:
         """Those items of a modality by reason, as JSON: `{"reason", "count", "examples": [[item, reason], ...]}`."""
-        found: list[dict[str, Any]] = self._cut[modality].as_dict()["cut"]
-        return found
+        return list(self._cut[modality].as_dict()["cut"])
 
     def fingerprint(self, modality: str) -> str:
         """SHA-256 over what decides this modality's embeddings: weights, settings of the tower, preprocessing."""
-        tower, spec = self.towers[modality], self.provenance.get("towers", {}).get(modality, {})
-        digest = hashlib.sha256(tower.fingerprint().encode())
-        add_state(digest, tower.head)
-        settings = [settings_of(spec), self.processors[modality].describe()]
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-        return digest.hexdigest()
+        spec = self.provenance.get("towers", {}).get(modality, {})
+        return fingerprint_of(self.towers[modality], self.processors[modality], spec)
 
     def is_fixed(self, modality: str) -> bool:
         """Do the embeddings of this modality never change: a locked tower without a head?"""
@@ -189,16 +182,18 @@ class Encoder:
     ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
         kind = self.kind(modality)
-        _require_list(modality, kind, items, batch_size)
+        require_list(modality, kind, items, batch_size)
         cut: Cut = []
+        pixels = self.max_pixels.get(modality, MOST_PIXELS)
+        reader = ItemReader(self.processors[modality], max_pixels=pixels, sample_rate=sample_rate)
         if kind == "text":
-            z = self._encode_texts(modality, items, batch_size, progress, cut)
+            z = self._encode_texts(modality, reader, items, batch_size, progress, cut)
             found: Embedded = z, [*range(len(items))], []
         else:
             with tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
 
                 def encode(part: Sequence[Item]) -> Embedded:
-                    return self._encode_media(modality, part, sample_rate, batch_size, bar, cut)
+                    return self._encode_media(modality, reader, part, batch_size, bar, cut)
 
                 if self.kept is None:
                     found = encode(items)
@@ -211,17 +206,8 @@ class Encoder:
         return found
 
     def _encode_media(
-        self,
-        modality: str,
-        items: Sequence[Item],
-        sample_rate: int | None,
-        batch_size: int | None,
-        bar: "tqdm[Any]",
-        cut: Cut,
+        self, modality: str, reader: ItemReader, items: Sequence[Item], batch_size: int | None, bar: Any, cut: Cut
     ) -> Embedded:
-        reader = ItemReader(
-            self.processors[modality], None, self.max_pixels.get(modality, MOST_PIXELS), sample_rate
-        )  # fmt: skip
         parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], list[int](), list[tuple[int, str]]()
         for read in read_media(reader, items):
             parts.append(self._embed(modality, read.items, batch_size, None))
@@ -232,19 +218,18 @@ class Encoder:
         return torch.cat(parts), kept, skipped
 
     def _encode_texts(
-        self, modality: str, items: Sequence[Item], batch_size: int | None, progress: str | None, cut: Cut
+        self, modality: str, reader: ItemReader, items: Sequence[Item], size: int | None, progress: str | None, cut: Cut
     ) -> Tensor:
-        processor, store, tower = self.processors[modality], self.stores.get(modality), self.towers[modality]
-        reader = ItemReader(processor)
+        store, tower = self.stores.get(modality), self.towers[modality]
         try:
             texts = [reader.decode(item) for item in items]
         except UserError as error:
             raise UserError(f"{modality}: {error}") from None
-        cut += [(text, reason) for text in texts if (reason := processor.cut(text)) is not None]
+        cut += [(text, reason) for text in texts if (reason := reader.processor.cut(text)) is not None]
         if store is None:
-            return self._embed(modality, texts, batch_size, progress)
+            return self._embed(modality, texts, size, progress)
         device = self._device(modality)
-        return embed_texts(tower, store, texts, device, lambda new: self._embed(modality, new, batch_size, progress))
+        return embed_texts(tower, store, texts, device, lambda new: self._embed(modality, new, size, progress))
 
     def _embed(self, modality: str, items: Sequence[Any], batch_size: int | None, progress: str | None) -> Tensor:
         tower, processor = self.towers[modality], self.processors[modality]
@@ -257,21 +242,8 @@ class Encoder:
             else:
                 size = self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
                 z, self._sizes[modality] = embed_within_memory(tower, processor, items, size, device, progress)
-        bad = int((~torch.isfinite(z).all(dim=1)).sum())
-        if bad:
-            raise UserError(
-                f"{self.name}: {bad} of {len(z)} {modality} embeddings are NaN or infinite: damaged weights, or "
-                f"numbers beyond {self.dtype}'s range; check the weights, or run in fp32"
-            )
+        require_finite(z, self.name, modality, self.dtype)
         return z
 
     def _device(self, modality: str) -> torch.device:
         return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))
-
-
-def _require_list(modality: str, kind: str, items: Any, batch_size: Any) -> None:
-    batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
-    if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
-        raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise UserError(f"{modality}: batch_size {batch_size}, expected a whole number, 1 or more")

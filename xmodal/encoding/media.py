@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
+from torch import Tensor
+
 from xmodal.data.reading import UNREADABLE, ItemReader
 from xmodal.encoding.embedding import Features
+from xmodal.errors import UserError
 
 DECODED = 512  # recordings held in memory at a time; each chunk is sorted by length
 DECODERS = os.cpu_count() or 1  # threads that decode images: Pillow leaves Python to the others meanwhile
@@ -51,3 +55,12 @@ def read_media(reader: ItemReader, items: Sequence[Any]) -> Iterator[Read]:
                 if found[1] is not None:
                     done.cut.append((part[at], found[1]))
             yield done
+
+
+def require_list(modality: str, kind: str, items: Any, batch_size: Any) -> None:
+    """Raise `UserError` where items are no list of them, or the batch size is none."""
+    batch = isinstance(items, np.ndarray | Tensor) and kind == "image" and items.ndim == 4
+    if not batch and (isinstance(items, str | bytes | np.ndarray | Tensor) or not isinstance(items, Sequence)):
+        raise UserError(f"{modality}: expected a list of items, found one {type(items).__name__}")
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise UserError(f"{modality}: batch_size {batch_size}, expected a whole number, 1 or more")

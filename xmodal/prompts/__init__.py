@@ -3,14 +3,13 @@
 from xmodal.prompts.names import Named, class_names, name_labels, read_names, readable
 from xmodal.prompts.shipped import load_synonyms
 from xmodal.prompts.templates import fill, load_templates, template_sets
-from xmodal.prompts.text_file import is_unicode, lines_of, read_text
+from xmodal.prompts.text_file import is_unicode, read_text
 
 __all__ = [
     "Named",
     "class_names",
     "fill",
     "is_unicode",
-    "lines_of",
     "load_synonyms",
     "load_templates",
     "name_labels",

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from xmodal.errors import UserError
-from xmodal.prompts.text_file import is_unicode, lines_of, read_text
+from xmodal.files import split_lines
+from xmodal.prompts.text_file import is_unicode, read_text
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def read_names(path: Path | None) -> Mapping[str, str]:
         text = read_text(path)
         names: Any
         if path.suffix == ".txt":
-            names = {str(at): line.strip() for at, line in enumerate(lines_of(text)) if line.strip()}
+            names = {str(at): line.strip() for at, line in enumerate(split_lines(text)) if line.strip()}
         else:
             names = _yaml_names(text) if format_ == "YAML" else json.loads(text)
     except (OSError, ValueError, yaml.YAMLError) as error:

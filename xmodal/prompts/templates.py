@@ -15,7 +15,8 @@ import yaml
 from xmodal.config.kinds import TEMPLATE_SETS
 from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
-from xmodal.prompts.text_file import is_unicode, lines_of, read_text
+from xmodal.files import split_lines
+from xmodal.prompts.text_file import is_unicode, read_text
 
 
 def template_sets() -> list[str]:
@@ -90,7 +91,7 @@ def _read_templates(path: Path) -> list[str]:
         raise UserError(f"{path}: no such template file; expected {wanted}")
     try:
         text = read_text(path)
-        templates = [line.strip() for line in lines_of(text) if line.strip()] if a_line else read_yaml(text)
+        templates = [line.strip() for line in split_lines(text) if line.strip()] if a_line else read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}; expected {wanted}") from None
     return _checked(templates, str(path), wanted)

@@ -1,29 +1,15 @@
-"""Text files with one thing a line, as people write them: UTF-8, with or without a byte-order mark."""
+"""Text as people write it into files: UTF-8, with or without a byte-order mark."""
 
-import re
 from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    r"""The text of a UTF-8 file, line ends as they are.
+    """The text of a UTF-8 file, line ends as they are.
 
     Raises:
         OSError, UnicodeDecodeError: it cannot be read.
     """
     return path.read_bytes().decode("utf-8-sig")
-
-
-def lines_of(text: str) -> list[str]:
-    r"""The lines of a text; a line ends at \n, \r\n or \r and nowhere else.
-
-    `str.splitlines` also breaks at U+2028, U+0085, form feeds and others, which occur inside captions and names: one
-    line would become two, and every later class number would get the wrong name.
-
-    Example:
-        lines_of("red\ngreen\u2028ish\n")  # ["red", "green\u2028ish"]
-    """
-    lines = re.split(r"\r\n|\n|\r", text)
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def is_unicode(text: str) -> bool:

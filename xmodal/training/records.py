@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xmodal.aligner.aligner import Aligner
 from xmodal.config.schema import RunConfig
@@ -45,6 +46,12 @@ def write_changes(folder: Path, step: int, changed: Sequence[str]) -> None:
             file.write(json.dumps({"step": step, "changed": list(changed)}, ensure_ascii=False) + "\n")
 
 
+def read_changes(folder: Path) -> dict[str, Any]:
+    """What was changed on resuming, for a report; nothing where nothing was."""
+    rows = read_lines(folder / "changes.jsonl")
+    return {"changed": rows} if rows else {}
+
+
 class Skipped:
     """RUN/skipped.jsonl: every item left out, once, with the reason.
 
@@ -70,8 +77,14 @@ class Skipped:
         at_start = dict(self.dataset.skipped)
         self.later = {name: reason for name, reason in listed.items() if name not in at_start}
 
-    def say(self) -> None:
-        """Print at the start what is used and what is not."""
+    def say(self, print_line: Callable[[str], None]) -> None:
+        """Tell at the start what was seen, used, left out and cut short."""
+        for line in self.dataset.tally.lines():
+            print_line(line)
+
+    def facts(self) -> dict[str, Any]:
+        """The same at the end, for reports."""
+        return self.dataset.tally.as_dict()
 
     def new(self, skipped: Sequence[Bad]) -> list[Bad]:
         """Those that were not known to fail."""
@@ -85,6 +98,8 @@ class Skipped:
         """
         fresh = self.new(list(dict(skipped).items()))
         self.later.update(fresh)
+        if isinstance(self.dataset, PairDataset):
+            self.dataset.tally.lose(fresh)
         if self.main:
             self._write(fresh)
         self.dataset.require_usable(list(self.later.items()), read)

@@ -35,7 +35,7 @@ from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.training.judging import Judge
 from xmodal.training.opening import open_everything, read_pairs_of
 from xmodal.training.optim import build_optimizer, learning_rate
-from xmodal.training.records import Skipped, write_changes, write_labels, write_towers
+from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
 from xmodal.training.steps import Stepper
 from xmodal.training.threads import choose_threads
 from xmodal.training.tracking import start_trackers
@@ -161,7 +161,7 @@ class Trainer:
         if self.main:
             (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
             truncate_metrics(self.config.output, self.state.step, evaluated=not self._evaluation_is_missing())
-            self.skipped.say()
+            self.skipped.say(tqdm.write)
         start_trackers(self.accelerator, self.config)
         self.model.train()
         if self._evaluation_is_missing():  # the run was killed after this step was saved, and before it was judged
@@ -173,6 +173,8 @@ class Trainer:
             for batch in self._batches(start):
                 self._note_skipped(batch)
                 loss, norm = self.stepper.step(batch)
+                if isinstance(self.dataset, StreamedPairs):
+                    self.dataset.tally.add_batch(len(batch), batch.skipped)
                 recent.append({**loss.parts, "gradient_norm": norm})
                 self.state.step = batch.clock.step + 1
                 bar.update()
@@ -292,6 +294,8 @@ class Trainer:
             "device": str(self.accelerator.device),
             "threads": self.state.threads,
             "skipped_items": self.skipped.count,
+            "data": self.skipped.facts(),
+            **read_changes(self.config.output),
         }
 
 

@@ -65,7 +65,7 @@ def test_texts_are_lines(tmp_path: Path) -> None:
     assert found.ids == ["b.txt:1", "b.txt:3", "sub/a.txt:1"]
     assert found.values == found.items("text") == ["red", "green blue", "white"]
     assert find_items(tmp_path / "b.txt", "text", "text").values == ["red", "green blue"]
-    (tmp_path / "b.txt").write_bytes("red\u2028ish\r\nblue\x85\rgreen\x0cish".encode())  # three lines, and no more
+    (tmp_path / "b.txt").write_bytes("red\u2028ish\r\nblue\x85\ngreen\x0cish".encode())  # three lines, and no more
     assert find_items(tmp_path / "b.txt", "text", "text").values == ["red\u2028ish", "blue", "green\x0cish"]
 
 

@@ -9,7 +9,7 @@ from xmodal.commands.evaluate.model import Specs, require_writable
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import Evaluator, build_evaluator
-from xmodal.evaluation.runs.run_report import run_notes, run_report, tested
+from xmodal.evaluation.runs.run_report import cut_notes, run_notes, run_report, tested
 from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report, read_report
 
@@ -41,7 +41,7 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
             report = report.merge(_one(encoder, weights, name, evaluator, out / "tests" / name if resume else None))
         report.title = encoder.name
         report.provenance = encoder.provenance | made_here()
-        report.notes += run_notes(home, report.provenance, tested(evaluators))
+        report.notes += [*run_notes(home, report.provenance, tested(evaluators)), *cut_notes(encoder)]
         if len(specs) > 1:
             report.records += suite_mean(report.records, list(specs))
     report.write(out)

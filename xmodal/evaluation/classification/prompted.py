@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xmodal.config.evaluator_spec import EvaluatorSpec
-from xmodal.evaluation.memo import Memo
 from xmodal.prompts import fill
 
 if TYPE_CHECKING:
@@ -56,9 +55,6 @@ class PromptedClassification:
     classes: Classes
     test: LabelledItems
 
-    def __init__(self) -> None:
-        self._memo = Memo()
-
     @property
     def files(self) -> Sequence[Path]:
         """The items that are files of their own."""
@@ -99,7 +95,7 @@ class PromptedClassification:
 
         text = self.spec.text
         prompts = [fill(self.templates, name) for name in self.classes.names]
-        return self._memo.of(encoder, text, "classes", lambda: class_vectors(encoder, text, prompts))
+        return encoder.remember(text, (self, "classes"), lambda: class_vectors(encoder, text, prompts))
 
     def encoded(self, encoder: Encoder, title: str | None) -> Encoded:
         """The items' embeddings; `title` stands beside a progress bar.
@@ -109,10 +105,9 @@ class PromptedClassification:
         """
         from xmodal.data.unusable import require_usable
 
-        z, rows, skipped = self._memo.of(
-            encoder,
+        z, rows, skipped = encoder.remember(
             self.modality,
-            "items",
+            (self, "items"),
             lambda: encoder.encode_readable(self.modality, self.test.sources, progress=title),
         )
         bad = [(str(self.test.names[row]), reason) for row, reason in skipped]

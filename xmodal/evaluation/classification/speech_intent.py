@@ -60,7 +60,6 @@ class SpeechIntent(PromptedClassification):
         from xmodal.evaluation.test_sets.classes import in_order, named_classes
         from xmodal.evaluation.test_sets.labelled import read_labelled
 
-        super().__init__()
         self.spec: SpeechIntent.Spec = spec
         self.modality = spec.speech
         self.templates = load_templates(spec.prompts)
@@ -119,10 +118,10 @@ class SpeechIntent(PromptedClassification):
         vectors = {"prompt": self.class_vectors(encoder)}
         if self.examples:
             groups = [self.examples[label] for label in labels]
-            made = self._memo.of(encoder, spec.text, "means", lambda: class_vectors(encoder, spec.text, groups))
+            made = encoder.remember(spec.text, (self, "means"), lambda: class_vectors(encoder, spec.text, groups))
             vectors["mean"] = made
         sentences = self.test.further[spec.text].tolist()
-        texts: Tensor = self._memo.of(encoder, spec.text, "texts", lambda: encoder.encode(spec.text, sentences))
+        texts: Tensor = encoder.remember(spec.text, (self, "texts"), lambda: encoder.encode(spec.text, sentences))
         speech, test, rows, skipped = self.encoded(encoder, None if brief else name)
         texts = texts[rows]
         context: dict[str, Any] = {

@@ -54,7 +54,6 @@ class ZeroShot(PromptedClassification):
         from xmodal.evaluation.test_sets.classes import candidates
         from xmodal.evaluation.test_sets.labelled import read_labelled
 
-        super().__init__()
         self.spec: ZeroShot.Spec = spec
         self.modality = spec.items
         self.templates = load_templates(spec.prompts)

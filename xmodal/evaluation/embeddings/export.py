@@ -23,8 +23,8 @@ from xmodal.data.unusable import listed
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.located import located
-from xmodal.files import files_under, write_json, written_whole
-from xmodal.prompts import lines_of, read_text
+from xmodal.files import files_under, split_lines, write_json, written_whole
+from xmodal.prompts import read_text
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
 FORMATS = (".parquet", ".npy")
@@ -198,7 +198,7 @@ def _lines(root: Path, files: Sequence[Path]) -> FoundItems:
     ids, values = [], []
     for file in files:
         try:
-            lines = lines_of(read_text(file))
+            lines = split_lines(read_text(file))
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: not UTF-8 ({error.reason}); convert it") from error
         for number, line in enumerate(lines, start=1):

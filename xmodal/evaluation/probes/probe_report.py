@@ -24,7 +24,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.classification.score_sheet import ScoreSheet
 from xmodal.evaluation.probes.diagnosis import diagnosed
 from xmodal.evaluation.probes.probe import ClassScores, few_shot, knn_probe, linear_probe
-from xmodal.evaluation.runs.run_report import Tested, run_notes
+from xmodal.evaluation.runs.run_report import Tested, cut_notes, run_notes
 from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
 from xmodal.provenance import made_here
@@ -73,6 +73,7 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
         report = report.merge(diagnosed(encoder, plan.test, plan.modality, plan.text, plan.max_bad))
     files = read_labelled(plan.test, plan.modality, None, encoder.kinds).files if probes else []
     report.notes += run_notes(Path(encoder.name), encoder.provenance, {name: Tested(plan.test, plan.modality, files)})
+    report.notes += cut_notes(encoder)
     report.provenance = {
         **encoder.provenance,
         "train": None if plan.train is None else str(plan.train),

@@ -17,7 +17,6 @@ from xmodal.config.data import as_tested
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.spec import Count
 from xmodal.errors import UserError
-from xmodal.evaluation.memo import Memo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +68,6 @@ class Retrieval:
         self.modality = spec.items
         self.kind = as_tested(spec.items, kinds or {}).kind
         self.items, self.texts, self.pairs, self.empty, self.renamed = read_both(spec, kinds or {})
-        self._memo = Memo()
 
     def content(self) -> str:
         """A digest of both sides and of who belongs to whom."""
@@ -152,10 +150,9 @@ class Retrieval:
         from xmodal.data.unusable import require_usable
 
         modality = side.modality
-        z, kept, skipped = self._memo.of(
-            encoder,
+        z, kept, skipped = encoder.remember(
             modality,
-            modality,
+            (self, modality),
             lambda: encoder.encode_readable(modality, side.items, progress=progress and f"{progress}: {modality}"),
         )
         bad = [(side.names[row], reason) for row, reason in skipped]

@@ -21,7 +21,7 @@ from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_tables import Question, write_up
 from xmodal.evaluation.robustness.subsets import SUBSETS, mean_vectors
-from xmodal.evaluation.runs.run_report import Tested, run_notes
+from xmodal.evaluation.runs.run_report import Tested, cut_notes, run_notes
 from xmodal.prompts import fill
 from xmodal.provenance import made_here
 from xmodal.report.report import Report
@@ -99,7 +99,7 @@ def robustness_report(
     report = write_up(found, question)
     under_test = {name: Tested(spec.test, spec.items, test.files)}
     for run, encoder in encoders.items():
-        notes = run_notes(Path(encoder.name), encoder.provenance, under_test)
+        notes = [*run_notes(Path(encoder.name), encoder.provenance, under_test), *cut_notes(encoder)]
         report.notes += [f"{run}: {note}" if len(encoders) > 1 else note for note in notes]
     report.provenance |= {
         "seed": seed,

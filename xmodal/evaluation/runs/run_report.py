@@ -74,12 +74,14 @@ def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) 
 
 def cut_notes(encoder: Encoder) -> list[str]:
     """A note for each side of which a tower did not see some items whole, as texts longer than it reads."""
-    cut: Mapping[str, int] = getattr(encoder, "cut", {})
-    return [
-        f"{side}: {count:,} items are longer than the {side} tower reads, and were cut: their ends count for nothing."
-        for side, count in cut.items()
-        if count
-    ]
+    notes = []
+    for side, count in encoder.cut.items():
+        reason = encoder.cut_items(side)[0]["examples"][0][1]
+        notes.append(
+            f"{side}: {count:,} items are longer than the {side} tower reads; their ends count for nothing (the first: "
+            f"{reason})."
+        )
+    return notes
 
 
 def _choices(saved: SavedRun, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:

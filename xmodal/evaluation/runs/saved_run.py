@@ -4,6 +4,7 @@ A run outlives its training code: nothing here needs the code of its objective, 
 they are asked for.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS
 from xmodal.errors import UserError
 from xmodal.runs.folder import read_run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,24 @@ class SavedRun:
 def evaluator_specs(folder: Path, trust_remote_code: bool = False) -> dict[str, EvaluatorSpec]:
     """The evaluators a run folder names; those of code from outside xmodal only where it is trusted.
 
+    Such as are left out are told in a warning.
+
     Raises:
         UserError: no run folder; an evaluator's settings that are wrong.
     """
     found: dict[str, EvaluatorSpec] = {}
     for name, given in SavedRun.of(folder).evaluators.items():
         kind = given.get("kind") if isinstance(given, dict) else None
-        if not isinstance(kind, str) or (not trust_remote_code and not EVALUATORS.is_own(kind)):
+        if not isinstance(kind, str):
+            continue
+        if not trust_remote_code and not EVALUATORS.is_own(kind):
+            log.warning(
+                "%s: evaluators.%s: %s is code from outside xmodal, and is left out; if you trust it, give "
+                "--trust-remote-code",
+                folder / "config.yaml",
+                name,
+                kind,
+            )
             continue
         spec = EVALUATORS.spec(kind)
         try:

@@ -1,0 +1,96 @@
+"""Terms, targets and views that do not fit the rest of a config: one line each, with the way out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xmodal.config.load import load_config
+from xmodal.errors import UserError, run_script
+
+RUN = """
+output: runs/a
+data: {train: t.jsonl}
+towers: {speech: {kind: speech_encoder}, text: {kind: transformers, name: bert}}
+"""
+TWO = "{a: {kind: cwcl}, b: {kind: nt_xent, on: [speech]}}"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write_file(text: str) -> Path:
+        (tmp_path / "c.yaml").write_text(text)
+        return tmp_path / "c.yaml"
+
+    return write_file
+
+
+def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
+    views = "data.modalities.speech={kind: audio, training_views: 2}"
+    config = load_config(write(RUN + f"objective: {TWO}\n"), [views, "objective.b.weight=0.5"])
+    assert list(config.term_specs()) == ["a", "b"]
+    assert config.groups(config.objective["a"]) == (("speech", "text"),)
+    assert config.groups(config.objective["b"]) == (("speech",),)
+    assert config.model_dump(mode="json")["objective"]["b"]["weight"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["objective={a: {kind: cwcl, on: [speech, txt]}}"],
+         "objective.a.on: 'txt' is not one of the towers (speech, text)"),
+        (["objective={a: {kind: cwcl, on: [speech]}}"], "objective.a: cwcl is for 2 sides, found 1 (speech)"),
+        (["objective={a: {kind: cwcl, on: [speech, speech]}}"],
+         "objective.a.on: ['speech', 'speech'] names a side twice; views of one side: on: [speech]"),
+        (["objective={items: {kind: cwcl}}"], "objective.items: 'items': expected the name of a term, such as align: "
+         "letters, digits and _"),
+        ([f"objective={TWO}"], "objective.b: nt_xent needs 2 views of each item of speech, found 1; "
+         "set data.modalities.speech.training_views=2"),
+        (["objective={kind: moco}", "towers.text.mode=unlocked"], "objective: moco needs a momentum target of text; "
+         "set targets.text={momentum: 0.996}"),
+        (["objective={kind: cwcl, temperature: {schedule: linear, from: 0.1, to: 0}, learnable: false}"],
+         "objective.temperature: to: 0 must be greater than 0, as every value of the schedule"),
+        (["objective={a: {kind: cwcl, weight: {schedule: cosine, from: 1, to: -1}}}"],
+         "objective.a.weight: to: -1 must be at least 0, as every value of the schedule"),
+        (["targets={speech: {momentum: 1.5}}"], "targets.speech.momentum: 1.5 must be at most 1"),
+        (["targets={speech: {}}"], "targets.speech: no term of the objective asks for it; take it out"),
+        (["targets={text: {}}"], "targets.text: nothing of this tower trains, so it is its own target; take it out"),
+        (["targets={image: {}}"], "targets.image: not one of the towers (speech, text)"),
+        (["objective={kind: 'no_such_package.losses:It'}"], "objective.kind: 'no_such_package.losses:It': "
+         "no_such_package.losses:It cannot be imported (ModuleNotFoundError: No module named 'no_such_package'); "
+         "install its package, or correct the name"),
+        (["objective={kind: 'json:JSONDecoder'}"],
+         "objective.kind: 'json:JSONDecoder': json:JSONDecoder has no Spec, so its settings are not known; nest "
+         "`class Spec` in it, derived from that of its base class (see CONTRIBUTING.md)"),
+        (["objective={a: 3}"], "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco"),
+        (["train.step=twice"], "train.step: 'twice' is not one of plain, bilevel"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_line(
+    write: Any, overrides: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(RUN)
+    assert run_script(lambda argv: load_config(path, argv), overrides) == 2
+    [told] = capsys.readouterr().err.splitlines()
+    assert told.split(": ", 2)[2] == line
+
+
+def test_two_terms_of_one_name_are_told(write: Any) -> None:
+    with pytest.raises(UserError, match="key 'a' is given twice"):
+        load_config(write(RUN + "objective:\n  a: {kind: cwcl}\n  a: {kind: infonce}\n"))
+
+
+def test_several_mistakes_are_several_lines(write: Any) -> None:
+    overrides = ["objective={a: {kind: cwcl, on: [speech]}, b: {kind: cwcl, on: [text, image]}}"]
+    with pytest.raises(UserError) as error:
+        load_config(write(RUN), overrides)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_one_objective_in_a_file_replaces_several_of_its_base(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(RUN + f"objective: {TWO}\n")
+    config = load_config(write("base: base.yaml\nobjective: {kind: infonce}\n"))
+    assert config.objective.kind == "infonce"
+    (tmp_path / "base.yaml").write_text(RUN + "objective: {kind: cwcl, anchor: both}\n")
+    config = load_config(write("base: base.yaml\nobjective: {a: {kind: infonce}}\n"))
+    assert list(config.objective) == ["a"]
