@@ -25,7 +25,7 @@ import measure
 import torch
 from torch import Tensor
 
-from xmodal.aligner.aligner import Aligner
+from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import Embeddings, PairBatch
 from xmodal.errors import run_script
 from xmodal.objectives import CWCL
@@ -57,7 +57,7 @@ def aligner(chunk: int | None) -> Aligner:
     encoder = SpeechEncoder(dropout=0.0)
     speech = Tower(encoder, Linear(encoder.width, WIDTH))
     text = Tower(StoreBackbone(WIDTH), Identity(WIDTH), locked=True)
-    return Aligner({"speech": speech, "text": text}, CWCL(), [("speech", "text")], chunk)
+    return Aligner({"speech": speech, "text": text}, [Term("objective", CWCL(), (("speech", "text"),))], chunk)
 
 
 def gradcache(model: Aligner, batch: PairBatch, chunk: int) -> None:
@@ -70,14 +70,9 @@ def gradcache(model: Aligner, batch: PairBatch, chunk: int) -> None:
     with torch.no_grad():
         z = torch.cat([speech(rows).z for rows in parts])
     z.requires_grad_()
-    embeddings = Embeddings(
-        z={"speech": z, "text": text.z},
-        guide={"text": text.guide},
-        ids=batch.ids,
-        item_ids=batch.item_ids,
-        local=slice(0, len(batch)),
-    )
-    model.objective(embeddings, "speech", "text").value.backward()
+    given = {"guide": {"text": text.guide}, "ids": batch.ids, "item_ids": batch.item_ids}
+    embeddings = Embeddings.of(speech=z, text=text.z, **given)
+    model.term("objective")(embeddings, "speech", "text").value.backward()
     assert z.grad is not None
     for rows, pull in zip(parts, z.grad.split(chunk), strict=True):
         speech(rows).z.backward(pull)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.errors import run_script
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_tables import Question, write_up
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     wording = [f"photo {number} of a {{c}}." for number in range(templates)]
     reworded = {name: prompts.mean(0) + 0.02 * torch.randn(classes, WIDTH) for name in perturbed_sets(wording)}
     test = LabelledItems(Path("random"), "image", ids, list(ids), true, None, ids)
-    candidates, spec = Classes(tuple(names), tuple(names), {}), ZeroShotEvaluator(test=Path("random"))
+    candidates, spec = Classes(tuple(names), tuple(names), {}), ZeroShot.Spec(test=Path("random"))
     question = Question("random", test, candidates, wording, spec, zero_shot=True)
     seconds = {}
     ks = tuple(k for k in KS if k < templates)

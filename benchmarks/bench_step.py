@@ -26,7 +26,7 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
-from xmodal.aligner.aligner import Aligner
+from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import PairBatch
 from xmodal.errors import run_script
 from xmodal.objectives import InfoNCE
@@ -78,7 +78,7 @@ def pair_batch(inputs: dict[str, dict[str, Tensor]], size: int) -> PairBatch:
 
 def aligned(towers: dict[str, Tower], trainable: str, guide: str, batch: PairBatch) -> Callable[[], Any]:
     """xmodal's step, plain contrastive as open_clip's."""
-    aligner = Aligner(towers, InfoNCE(), [(trainable, guide)])
+    aligner = Aligner(towers, [Term("objective", InfoNCE(), ((trainable, guide),))])
     return training_step(aligner, lambda: aligner(batch).value)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def seconds_in_turns(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -44,18 +47,43 @@ def ratio(times: Mapping[str, list[float]], work: str, baseline: str) -> float:
     return round(statistics.median(a / b for a, b in zip(times[work], times[baseline], strict=True)), 4)
 
 
-def peak_bytes(script: str, *arguments: str) -> int:
-    """What `python SCRIPT ARGUMENTS` prints last, a number of bytes, from a process of its own."""
-    command = [sys.executable, script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def last_line(
+    script: str,
+    *arguments: str,
+    seconds: float | None = None,
+    python: str = sys.executable,
+    checkout: Path | None = None,
+) -> str:
+    """What `python SCRIPT ARGUMENTS` prints last, from a process of its own that has `seconds`.
+
+    Args:
+        python: the interpreter, with its packages.
+        checkout: run in this folder, with its xmodal; default: as this process.
+
+    Raises:
+        RuntimeError: it failed, or took longer.
+    """
+    command = [python, script, *arguments]
+    environment = None if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, cwd=checkout, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"took longer than {seconds:.0f} s") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    return int(done.stdout.split()[-1])
+    return done.stdout.splitlines()[-1]
 
 
-def bytes_over(work: Callable[[], Any]) -> int:
-    """Peak memory of `work` over what this process holds before it: of the card where there is one, else resident."""
-    if torch.cuda.is_available():
+def peak_bytes(script: str, *arguments: str) -> int:
+    """The same for what prints a number of bytes."""
+    return int(last_line(script, *arguments))
+
+
+def bytes_over(work: Callable[[], Any], device: str = DEVICE) -> int:
+    """Peak memory of `work` over what this process holds before it: of the card, or resident."""
+    if device == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -74,10 +102,10 @@ def _resident(field: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def machine() -> dict[str, str]:
+def machine(device: str = DEVICE) -> dict[str, str]:
     """Where the numbers come from."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {"machine": f"{platform.system()} {device}, {torch.get_num_threads()} threads", "torch": torch.__version__}
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    return {"machine": f"{platform.system()} {name}, {torch.get_num_threads()} threads", "torch": torch.__version__}
 
 
 def finish(result: Mapping[str, Any]) -> None:

@@ -1,82 +1,9 @@
-"""How much the choice of prompt templates matters to a run, or to several side by side.
+"""How much the choice of prompts matters: the command `xmodal robustness` as a script."""
 
-    python eval/robustness.py runs/cifar10_cwcl --dataset data/cifar10/test.parquet --prompts cifar --k 1 5 10
-    python eval/robustness.py runs/cl runs/cwcl --dataset data/cifar10/test.parquet --prompts cifar --out docs/templates
-    python eval/robustness.py runs/demo --dataset data/demo/test_templates.jsonl --items speech --cluster text --k 1 5
-
-Prints accuracy for subsets of k templates; writes curve, ranking, rewordings and differences between runs to --out.
-RUN may also be open_clip:NAME or transformers:NAME. Embeddings of the items are kept in RUN/embeddings, as by
-eval/zero_shot.py: what it has embedded is not read again.
-"""
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from xmodal.errors import UserError, run_script
-
-
-def main(argv: list[str]) -> None:
-    """Parse the options and call the library."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="+", help="run folder, or open_clip:NAME, transformers:NAME")
-    parser.add_argument("--dataset", type=Path, required=True, help="manifest with a column of items and label")
-    parser.add_argument("--prompts", help="template set (cifar, ...), YAML or .txt file (default: the run's own)")
-    parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10], help="templates averaged (default 1 5 10)")
-    parser.add_argument("--items", default="image", help="modality and column of the items (default image)")
-    parser.add_argument("--text", default="text", help="modality of the prompts (default text)")
-    parser.add_argument("--names", type=Path, help="JSON: label -> class name; or imagenet, for WordNet ids")
-    parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
-    parser.add_argument("--column", help="of the items (default: the modality's name)")
-    parser.add_argument("--label", help="column of the labels (default: label)")
-    parser.add_argument("--cluster", help="column whose equal values are resampled together (speech: its text)")
-    parser.add_argument("--trained", action="store_true", help="the classes occur in training")
-    parser.add_argument("--synthetic", action="store_true", help="the items are synthetic")
-    parser.add_argument("--max-bad", type=float, default=0.01, help="share of unreadable items allowed (0.01)")
-    parser.add_argument("--no-perturbations", action="store_true", help="do not reword templates: fewer prompts")
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32", help="what the model runs in")
-    parser.add_argument("--seed", type=int, default=0, help="of the subsets (default 0)")
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/robustness-DATASET of the first run)")
-    options = parser.parse_args(argv)
-    if not 0 <= options.max_bad <= 1:
-        raise UserError(f"--max-bad: found {options.max_bad:g}, expected a share between 0 and 1")
-    if len({os.path.realpath(run) for run in options.run}) < len(options.run):
-        raise UserError("a run is given twice; expected different ones")
-    if options.seed < 0:
-        raise UserError(f"--seed: found {options.seed}, expected 0 or more")
-
-    from xmodal.commands.from_scripts import load_for_evaluation, name_of, require_writable, spec_of
-    from xmodal.config.evaluators import ZeroShotEvaluator
-    from xmodal.evaluation.classification.zero_shot import ZeroShot
-    from xmodal.evaluation.robustness.robustness_report import check_ks, robustness_report
-    from xmodal.prompts import load_templates
-
-    if options.prompts:
-        check_ks(options.k, load_templates(options.prompts), options.prompts)
-    short = [Path(run).name for run in options.run]
-    names = short if len(set(short)) == len(short) else options.run
-    found = [load_for_evaluation(run, options.dtype, options.embeddings) for run in options.run]
-    encoders = {name: encoder for name, (encoder, _, _) in zip(names, found, strict=True)}
-    _, home, specs = found[0]
-    own = spec_of(specs, options.dataset)
-    prompts = options.prompts or (own.prompts if own else "imagenet80")
-    check_ks(options.k, load_templates(prompts), prompts)
-    called = name_of(options.dataset)
-    out = options.out or home / f"robustness-{called}"
-    require_writable(out)
-    given = {name: getattr(options, name) for name in ("names", "cluster", "items", "text", "column", "label")}
-    given["names"] = given["names"] or (own.names if own and own.test == options.dataset else None)
-    classes = options.classes and (options.classes[0] if len(options.classes) == 1 else tuple(options.classes))
-    flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}
-    spec = ZeroShotEvaluator(test=options.dataset, prompts=prompts, classes=classes, **given, **flags)
-    test = ZeroShot(spec, next(iter(encoders.values())).kinds)
-    report = robustness_report(encoders, test, called, options.k, not options.no_perturbations, seed=options.seed)
-    report.write(out)
-    print(report.to_text())
-    print(f"report: {out / 'report.html'}")
-
+from xmodal.commands.evaluate.robustness import main
+from xmodal.errors import run_script
 
 if __name__ == "__main__":
     sys.exit(run_script(main))

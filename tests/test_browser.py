@@ -13,7 +13,6 @@ from picture_runs import make_pictures, train
 from PIL import Image
 
 from xmodal import load
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.embeddings.export import embed_items, find_items
 from xmodal.evaluation.embeddings.search import page, search
@@ -40,7 +39,7 @@ def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path)
     train(tmp_path / "run", pictures, tiny_bert)  # zero-shot with its worst errors, retrieval with its hits
     encoder = load(tmp_path / "run")
-    spec = ZeroShotEvaluator(test=pictures / "test.jsonl", prompts=str(pictures / "prompts.yaml"), trained=True)
+    spec = ZeroShot.Spec(test=pictures / "test.jsonl", prompts=str(pictures / "prompts.yaml"), trained=True)
     runs = {"contrastive": encoder, "cross-modal, weighted": encoder}
     robustness_report(runs, ZeroShot(spec), "colours", (1, 2)).write(tmp_path / "robustness")
     embedded = embed_items(encoder, "image", find_items(pictures / "photos", "image", "image"))

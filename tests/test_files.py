@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.errors import UserError
-from xmodal.files import read_json_lines, write_json_lines, write_text, written_whole
+from xmodal.files import files_under, read_json_lines, split_lines, write_json_lines, write_text, written_whole
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -79,6 +79,60 @@ def test_a_broken_file_says_the_line(tmp_path: Path, content: bytes, message: st
     with pytest.raises(UserError) as error:
         read_json_lines(path, hint="make it again")
     assert message in str(error.value)
+
+
+def test_a_librarys_error_while_writing_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    class SafetensorError(Exception):
+        """As safetensors raises where a disk is full: no OSError."""
+
+    def write() -> None:
+        with written_whole(tmp_path / "model.safetensors") as beside:
+            beside.write_bytes(b"half")
+            beside.with_name(f"{beside.name}.more").write_bytes(b"what a library put beside it")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be written \(Error while .*os error 28\)\); free"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    def write() -> None:
+        with written_whole(tmp_path / "a.txt") as beside:
+            beside.symlink_to("/dev/full")
+            beside.write_text("x")
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_in_the_block_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), written_whole(tmp_path / "a.txt"):
+        raise KeyError("mine")
+
+
+def test_every_file_is_found_once_and_links_do_not_go_round(tmp_path: Path) -> None:
+    for name in ("set/a.txt", "set/sub/b.txt", "far/c.txt", "far/deep/d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {"set/far": "far", "set/again": "far", "set/inside": "set/sub", "far/deep/back": "set", "far/self": "far"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(tmp_path / target)
+    (tmp_path / "set" / "up").symlink_to(tmp_path)
+    (tmp_path / "set" / "gone.txt").symlink_to(tmp_path / "nothing")
+    found = [str(file.relative_to(tmp_path / "set")) for file in files_under(tmp_path / "set")]
+    assert found == ["a.txt", "again/c.txt", "again/deep/d.txt", "gone.txt", "sub/b.txt"]
+    plain = tmp_path / "set" / "sub"
+    assert files_under(plain) == sorted(p for p in plain.rglob("*") if not p.is_dir())
+
+
+def test_lines_end_with_line_feeds_alone() -> None:
+    text = "one\u2028still one\r\ntwo\x0c\x0b\x85\n\nfour"
+    assert split_lines(text) == ["one\u2028still one", "two\x0c\x0b\x85", "", "four"]
+    assert split_lines("") == []
+    assert split_lines("a\n") == ["a"]
 
 
 def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_unknown_id_is_named(tmp_path: Path, table: tuple[np.ndarray, np.ndarray
     missing = {"below": ids[0] - 1, "between": ids[7] + 1, "above": ids[-1] + 1}[unknown]
     store = make(tmp_path, ids, rows)
     assert store.contains(np.array([ids[0], missing])).tolist() == [True, False]
-    with pytest.raises(UserError, match=rf"holds no item {missing} \(1 of the 3 .*embed_frozen"):
+    with pytest.raises(UserError, match=rf"holds no item {missing} \(1 of the 3 .*embed-frozen"):
         store.rows(np.array([ids[0], missing, ids[1]]))
 
 
@@ -129,7 +129,7 @@ def test_a_store_made_otherwise_is_refused_by_name(
     line = str(error.value)
     assert said in line
     assert line.startswith(f"{tmp_path}: ")
-    assert line.endswith("run data_prep/embed_frozen.py again")
+    assert line.endswith("run xmodal embed-frozen again")
     assert "\n" not in line
 
 
@@ -146,7 +146,7 @@ def test_damaged_or_foreign_files_are_refused(tmp_path: Path, table: tuple[np.nd
         with pytest.raises(UserError, match=match) as error:
             EmbeddingStore.open(tmp_path)
         assert "\n" not in str(error.value)
-        assert "embed_frozen" in str(error.value)
+        assert "embed-frozen" in str(error.value)
 
     refused("no store there")
     make(tmp_path, ids, rows)
@@ -169,7 +169,7 @@ def test_damaged_or_foreign_files_are_refused(tmp_path: Path, table: tuple[np.nd
     EmbeddingStore.open(tmp_path)
     info = json.loads((tmp_path / "store.json").read_text())
     (tmp_path / "store.json").write_text(json.dumps({**info, "version": 99}))
-    refused("version 99")
+    refused(r"version 99, this xmodal reads 1 \(made by a newer xmodal: update this one, or make the store again\)")
     (tmp_path / "store.json").write_text("{")
     refused("not the description of a store")
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from xmodal.encoding.loading import load
 
 __all__ = ["Encoder", "load"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

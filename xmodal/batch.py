@@ -3,10 +3,15 @@
 Axes: B pairs of one process, N pairs of the global batch, D embedding, G guide features.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from xmodal.errors import UserError
+from xmodal.same_items import SameItems
 
 Rows = dict[str, Tensor]  # a padded batch of one side, as its tower's processor makes it
 NO_LABEL = -1
@@ -72,26 +77,157 @@ class PairBatch:
         )
 
 
-@dataclass(frozen=True)
-class Embeddings:
-    """What an objective sees: the gathered batch, rows in rank order, and which rows are this process's own."""
+Source = Callable[[str, str, int], Tensor]  # (what, side, view) -> the gathered rows of it
 
-    z: dict[str, Tensor]  # modality -> [N, D], unit norm
-    guide: dict[str, Tensor]  # modality -> [N, G], unit norm, no gradient
-    ids: Tensor  # [N] int64
-    item_ids: dict[str, Tensor]  # [N] int64 each
-    local: slice  # this process's rows
-    labels: Tensor | None = None  # [N]
+
+class Embeddings:
+    """What an objective sees: the gathered batch, rows in rank order, and which rows are this process's own.
+
+    Everything but the ids is made when it is first asked for, and kept. Making it may communicate, so all processes
+    must ask for the same things in the same order: an objective must not let its own rows decide what it asks for.
+
+    Args:
+        source: makes what is asked for, already gathered.
+        ids: [N] int64, of the pairs.
+        item_ids: side -> [N] int64, of what is in them.
+        local: this process's rows.
+        labels: [N] int64, -1 for none.
+        clock: where training stands.
+        banks: side -> every embedding of its store, as keys.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ids: Tensor,
+        item_ids: Mapping[str, Tensor],
+        local: slice,
+        labels: Tensor,
+        clock: Clock = Clock(),
+        banks: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._source, self._made = source, dict[tuple[str, str, int], Tensor]()
+        self._same: dict[tuple[str, ...], SameItems] = {}
+        self.ids, self.item_ids, self.labels = ids, dict(item_ids), labels
+        self.local, self.clock, self._banks = local, clock, dict(banks or {})
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        ids: Tensor | None = None,
+        item_ids: Mapping[str, Tensor] | None = None,
+        labels: Tensor | None = None,
+        local: slice | None = None,
+        clock: Clock = Clock(),
+        banks: Mapping[str, Any] | None = None,
+        guide: Mapping[str, Tensor] | None = None,
+        raw: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        features: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        target: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        predicted: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        **sides: "Tensor | Sequence[Tensor]",
+    ) -> "Embeddings":
+        """Embeddings that are there already: objectives as a plain library.
+
+        Each side is z [N, D], unit norm, or a list of its views. Left out: ids 0 to N-1, item ids the pairs' ids, no
+        labels, all rows local, the guide of a side its own z.
+
+        Example:
+            e = Embeddings.of(speech=z, text=k)
+            CWCL(temperature=0.07)(e, "speech", "text").value.backward()
+        """
+        views = {name: [given] if isinstance(given, Tensor) else list(given) for name, given in sides.items()}
+        first = next(iter(views.values()))[0]
+        ids = torch.arange(len(first), device=first.device) if ids is None else ids
+        given = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
+        given["predicted"] = predicted or {}
+
+        def source(what: str, side: str, view: int) -> Tensor:
+            if what == "guide":
+                return (guide or {}).get(side, views[side][0]).detach() if side in views else (guide or {})[side]
+            found = given[what].get(side)
+            if found is None:
+                raise UserError(f"these embeddings have no {what} of {side!r}: give Embeddings.of({what}={{...}})")
+            found = [found] if isinstance(found, Tensor) else found
+            if view >= len(found):
+                raise UserError(f"these embeddings have {len(found)} views of {side!r}: view {view} is not given")
+            return found[view]
+
+        return cls(
+            source,
+            ids,
+            dict.fromkeys(sides, ids) | dict(item_ids or {}),
+            slice(0, len(ids)) if local is None else local,
+            torch.full_like(ids, NO_LABEL) if labels is None else labels,
+            clock,
+            banks,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def z(self, side: str, view: int = 0) -> Tensor:
+        """[N, D], unit norm, with gradient."""
+        return self._get("z", side, view)
+
+    def raw(self, side: str, view: int = 0) -> Tensor:
+        """[N, D], the head's output before normalisation, with gradient."""
+        return self._get("raw", side, view)
+
+    def features(self, side: str, view: int = 0) -> Tensor:
+        """[N, G], before the head; with gradient where the backbone trains."""
+        return self._get("features", side, view)
+
+    def guide(self, side: str) -> Tensor:
+        """[N, G], the features before the head, unit norm, no gradient: what says who is similar to whom."""
+        return self._get("guide", side, 0)
+
+    def target(self, side: str, view: int = 0) -> Tensor:
+        """[N, D], unit norm, no gradient: of the momentum tower; of a side that never changes, its own z."""
+        return self._get("target", side, view)
+
+    def predicted(self, side: str, view: int = 0) -> Tensor:
+        """[N, D], the predictor's output, not normalised, with gradient."""
+        return self._get("predicted", side, view)
+
+    def bank(self, side: str) -> Any:
+        """The side's whole store as keys (a `KeyBank`). Raises `UserError` where it has none."""
+        if side not in self._banks:
+            raise UserError(f"objective: {side} has no store to take keys from; set towers.{side}.kind=store")
+        return self._banks[side]
+
+    def same(self, *by: str) -> SameItems:
+        """Which items are the same: equal in any of the sides named, or, for "label", of one label.
+
+        Rows without a label are the same as none but themselves.
+        """
+        if by not in self._same:
+            groups = [self._labels_as_ids() if name == "label" else self.item_ids[name] for name in by]
+            self._same[by] = SameItems(*groups)
+        return self._same[by]
+
+    def _labels_as_ids(self) -> Tensor:
+        alone = -1 - torch.arange(len(self), device=self.labels.device)
+        return torch.where(self.labels == NO_LABEL, alone, self.labels)
+
+    def _get(self, what: str, side: str, view: int) -> Tensor:
+        key = (what, side, view)
+        if key not in self._made:
+            self._made[key] = self._source(*key)
+        return self._made[key]
+
 
 @dataclass(frozen=True)
 class Loss:
-    """`value` is what to call backward on: its gradient, averaged over processes, is the whole batch's gradient.
+    """What an objective returns.
 
-    `parts` are detached numbers for the log, already those of the whole batch, equal on every process.
+    `value` is what to call backward on: this process's share of the loss, times the number of processes, so that its
+    gradient, averaged over processes, is that of the whole batch (see `distributed.py`).
+
+    `parts` are detached scalars for the log, already those of the whole batch, equal on every process. `loss` is
+    always there: the loss of the whole batch. Any other name may be there at some steps and not at others; the log
+    shows its mean over the steps that had it.
     """
 
     value: Tensor  # [] with gradient

@@ -82,9 +82,22 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad)
-        return grad[own_rows(ctx.counts)], None
+        return _OwnRowsOfSum.apply(grads[0], ctx.counts), None
+
+
+class _OwnRowsOfSum(torch.autograd.Function):
+    """The adjoint of `_Gather`, and the other way round: so both can be differentiated as often as one likes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total[own_rows(counts)]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _Gather.apply(grads[0], ctx.counts), None
 
 
 class _Sum(torch.autograd.Function):
@@ -92,15 +105,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
+        total = x.contiguous().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad)
-        return grad
+        return _Sum.apply(grads[0])
 
 
 def gather(x: Tensor, counts: list[int]) -> Tensor:

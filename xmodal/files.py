@@ -112,6 +112,19 @@ def _lives(pid: int) -> bool:
     return True
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, which end with a line feed, or a carriage return and a line feed, and nothing else.
+
+    `str.splitlines` also splits at form feeds, U+0085, U+2028 and others, which a caption may hold: then one line is
+    two, and every later one has the wrong number.
+
+    Example:
+        split_lines("cat\r\nhot\u2028dog\n")  # ["cat", "hot\u2028dog"]
+    """
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 text file."""
     with written_whole(path) as beside:

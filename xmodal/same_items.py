@@ -1,12 +1,14 @@
-"""Which items of the batch are the same item: equal item id in either modality.
+"""Which items of the batch are the same item: equal ids in any of some relations (sides, labels).
 
-Enters: the item ids of the gathered batch, one tensor per modality. Leaves: the relation as a mask for a few rows, as
-a list of pairs, or applied to vectors in O(N D), without an N x N matrix.
+Input: the ids of the gathered batch, one tensor per relation. Output: the union of the relations as a mask for a few
+rows, as a list of pairs, or applied to vectors in O(N D), without an N x N matrix.
 
-"Same" is the union of one equivalence relation per modality and need not be transitive: two captions of one image,
-one of which also belongs to another image. By inclusion and exclusion it is still a signed sum of equivalence
-relations, `A + B - (A and B)`, and each of those sums within groups.
+The union of equivalence relations need not be transitive: two captions of one image, one of which also belongs to
+another image. By inclusion and exclusion it is still a signed sum of equivalence relations, `A + B - (A and B)`, and
+each of those sums within groups.
 """
+
+import itertools
 
 import torch
 from torch import Tensor
@@ -21,15 +23,16 @@ class SameItems:
         same.sum(k) / same.count[:, None]   # one-hot targets that share their mass
     """
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        a = torch.unique(first, return_inverse=True)[1]
-        b = torch.unique(second, return_inverse=True)[1]
-        both = torch.unique(a * len(b) + b, return_inverse=True)[1]
-        self.modalities = (a, b)  # group index [N] in each
-        self._signed = ((1, a), (1, b), (-1, both))
-        self.count = self._count(len(a), a.device)  # [N]
+    def __init__(self, *relations: Tensor) -> None:
+        groups = tuple(torch.unique(ids, return_inverse=True)[1] for ids in relations)
+        self.groups = groups  # group index [N] in each relation
+        self._signed: list[tuple[int, Tensor]] = []
+        for size in range(1, len(groups) + 1):
+            for chosen in itertools.combinations(groups, size):
+                self._signed.append((1 if size % 2 else -1, _joint(chosen)))
+        self.count = self._count(len(groups[0]), groups[0].device)  # [N]
         self.pair_count = int(self.count.sum())  # of the relation, the N with oneself included
-        self.unique = self.pair_count == len(a)
+        self.unique = self.pair_count == len(groups[0])
 
     def _count(self, n: int, device: torch.device) -> Tensor:
         total = torch.zeros(n, dtype=torch.long, device=device)
@@ -51,17 +54,29 @@ class SameItems:
         if self.unique:
             block[torch.arange(len(index), device=index.device), index] = value
             return block
-        for group in self.modalities:
+        for group in self.groups:
             block.masked_fill_(group[index].unsqueeze(1) == group, value)
         return block
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """All (i, j) that are the same, i = j included, each once: two index tensors of `pair_count` entries."""
-        a, b = self.modalities
-        i, j = _pairs_within(a)
-        more_i, more_j = _pairs_within(b)
-        new = a[more_i] != a[more_j]
-        return torch.cat([i, more_i[new]]), torch.cat([j, more_j[new]])
+        found_i, found_j = [], []
+        for number, group in enumerate(self.groups):
+            i, j = _pairs_within(group)
+            for earlier in self.groups[:number]:  # told there already
+                new = earlier[i] != earlier[j]
+                i, j = i[new], j[new]
+            found_i.append(i)
+            found_j.append(j)
+        return torch.cat(found_i), torch.cat(found_j)
+
+
+def _joint(groups: tuple[Tensor, ...]) -> Tensor:
+    """The group index [N] of being the same in all of them."""
+    joint = groups[0]
+    for group in groups[1:]:
+        joint = torch.unique(joint * len(group) + group, return_inverse=True)[1]
+    return joint
 
 
 def _pairs_within(group: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,13 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xmodal.aligner.aligner import Aligner, build_aligner
+from xmodal.aligner.aligner import ONLY, Aligner, Term
+from xmodal.aligner.build import build_aligner
 from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
-from xmodal.config.objectives import CWCLSpec, ExpKernel, InfoNCESpec
 from xmodal.errors import UserError
-from xmodal.objectives import build_objective
+from xmodal.objectives import CWCL, InfoNCE
+from xmodal.objectives.kernels import Exp
 from xmodal.towers.heads import Linear
 from xmodal.towers.tower import Tower
 
@@ -52,10 +53,10 @@ def make(objective: str, chunk: int | None = None, norm: nn.Module | None = None
     torch.manual_seed(0)
     speech = Tower(Plain(7, norm), Linear(5, D))
     text = Tower(Locked(), NoHead(), locked=True)
-    spec = InfoNCESpec() if objective == "infonce" else CWCLSpec(kernel=ExpKernel(temperature=0.5), anchor="both")
+    made = InfoNCE() if objective == "infonce" else CWCL(kernel=Exp(temperature=0.5), anchor="both")
     if objective == "affine":
-        spec = CWCLSpec()
-    return Aligner({"speech": speech, "text": text}, build_objective(spec), [("speech", "text")], chunk).double()
+        made = CWCL()
+    return Aligner({"speech": speech, "text": text}, [Term(ONLY, made, (("speech", "text"),))], chunk).double()
 
 
 def batch(rows: slice = slice(None)) -> PairBatch:
@@ -120,7 +121,7 @@ def test_processes_equal_one_process(world: int, objective: str, chunk: int | No
         found = torch.load(tmp_path / f"out.{rank}", weights_only=True)
         torch.testing.assert_close(found.pop("value"), value, rtol=1e-6, atol=1e-7)
         assert found.keys() == expected.keys()
-        assert "objective.log_scale" in found
+        assert "terms.objective.log_scale" in found
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
 

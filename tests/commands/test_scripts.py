@@ -1,7 +1,7 @@
-"""Every script from outside, as a user runs it: it does its work on tiny data, and a mistake is one line.
+"""Every script from outside, as a user runs it: it does its work on tiny data.
 
-A script in eval/ or data_prep/ needs a test named after it, `test_eval_compare`, here or in test_scripts_images.py,
-and a mistake in MISTAKES; a benchmark needs `--quick` and nothing else.
+Tests are named after the script, `test_eval_compare`, here or in test_scripts_images.py. A benchmark needs `--quick`
+and nothing else.
 """
 
 import json
@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import test_scripts_images
-from run_script import ROOT, in_process, rows_of, script, works
+from run_script import ROOT, rows_of, script, works
 
 from xmodal.config.load import load_config
 from xmodal.report.report import read_report
@@ -21,114 +20,6 @@ from xmodal.synthesis.demo import made_by
 from xmodal.training.trainer import Trainer
 
 BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py"))
-
-# Script, arguments, what its one line says. {here}: a folder that holds nothing but texts.jsonl and config.yaml.
-MISTAKES = {
-    "eval/compare.py": (["{here}", "{here}/nowhere"], "{here}: no report there"),
-    "eval/embed.py": (["{here}", "{here}", "--out", "x.csv"], "x.csv: expected a name that ends in .parquet or .npy"),
-    "eval/probe.py": (["nowhere", "--test", "a.jsonl"], "nowhere: not a run folder (no config.yaml)"),
-    "eval/retrieval.py": (["{here}", "--test", "{here}/texts.jsonl"], "{here}: no weights"),
-    "eval/robustness.py": (
-        ["{here}", "--dataset", "{here}/texts.jsonl", "--prompts", "plain", "--max-bad", "2"],
-        "--max-bad: found 2, expected a share between 0 and 1",
-    ),
-    "eval/search.py": (["{here}/e.parquet", "{here}", "red"], "{here}/e.parquet: no such file; make it with eval/emb"),
-    "eval/speech_intent.py": (["{here}", "--audio", "a.wav"], "--audio and --intent go together"),
-    "eval/sweep.py": (["{here}/nothing.yaml"], "{here}/nothing.yaml: cannot be read"),
-    "eval/zero_shot.py": (
-        ["{here}", "--prompts", "cifar"],
-        "--max-bad, --items, --trained go with --dataset",
-    ),
-    "data_prep/embed_frozen.py": (["{here}/config.yaml"], "{here}/config.yaml: no tower of kind store"),
-    "data_prep/make_demo.py": (["{here}/texts.jsonl"], "{here}/texts.jsonl: "),
-    "data_prep/prepare.py": (["fsdd", "{here}", "{here}/out"], "{here}/recordings: no such folder"),
-    "data_prep/verify.py": (["cifar10", "{here}/nowhere"], "{here}/nowhere: "),
-    "data_prep/synthesize_speech.py": (["{here}/nothing.jsonl", "{here}/out"], "{here}/nothing.jsonl: no such file"),
-    "xmodal/train.py": (["{here}/config.yaml", "train.setps=5"], "train.setps: unknown key; did you mean train.steps?"),
-}
-MORE_MISTAKES = [
-    ("eval/retrieval.py", ["{here}", "--k", "0"], "--k: 0 must be at least 1"),
-    (
-        "eval/retrieval.py",
-        ["{here}", "--k", "5"],
-        "--text-column, --k, --max-bad go with --test",
-    ),
-    ("eval/robustness.py", ["a", "a", "--dataset", "x", "--prompts", "plain"], "a run is given twice"),
-    ("eval/search.py", ["e.parquet", "{here}", "red", "--html", "x.txt"], "x.txt: expected a name that ends in .html"),
-    ("eval/zero_shot.py", ["{here}/nowhere"], "{here}/nowhere: "),
-    ("eval/zero_shot.py", ["open_clip:", "--dataset", "x"], "model 'open_clip:': expected open_clip:NAME"),
-    ("data_prep/prepare.py", ["fsdd", "{here}", "{here}/out", "--limit", "0"], "--limit: 0 must be at least 1"),
-    ("data_prep/synthesize_speech.py", ["{here}/texts.jsonl", "{here}/out", "--per-text", "0"], "per_text: found 0"),
-    ("xmodal/train.py", ["{here}/confg.yaml"], "{here}/confg.yaml: no such file; did you mean {here}/config.yaml?"),
-]
-
-
-@pytest.fixture
-def here(tiny_config: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    shutil.copy(tiny_config, folder / "config.yaml")
-    (folder / "texts.jsonl").write_text('{"text": "turn on the lights"}\n')
-    return folder
-
-
-# ---------------------------------------------------------------------------------------------------- nothing untested
-
-
-def test_every_script_has_a_test_and_a_mistake() -> None:
-    names = {f"{folder}/{p.name}" for folder in ("eval", "data_prep") for p in (ROOT / folder).glob("*.py")}
-    assert names == MISTAKES.keys() - {"xmodal/train.py"}
-    tests = globals().keys() | vars(test_scripts_images).keys()
-    assert {f"test_{name.removesuffix('.py').replace('/', '_')}" for name in names} <= tests
-
-
-# ------------------------------------------------------------------------------------------------------------ mistakes
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        pytest.param(name, *rest, id=f"{name}-{number}")
-        for number, (name, *rest) in enumerate([(name, *rest) for name, rest in MISTAKES.items()] + MORE_MISTAKES)
-    ],
-)
-def test_a_mistake_is_one_line(
-    here: Path,
-    name: str,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(here)
-    assert in_process(name, *(a.format(here=here) for a in arguments)) == 2
-    printed = capsys.readouterr()
-    [line] = printed.err.splitlines()
-    assert line.startswith("error: ")
-    assert message.format(here=here) in line
-    assert printed.out == ""
-    assert sorted(p.name for p in here.iterdir()) == ["config.yaml", "texts.jsonl"]  # nothing half made
-
-
-@pytest.mark.parametrize(
-    "name", ["eval/compare.py", "eval/speech_intent.py", "eval/zero_shot.py", "data_prep/prepare.py", "xmodal/train.py"]
-)
-def test_debug_shows_where_it_happened(here: Path, name: str) -> None:
-    arguments, message = MISTAKES[name]
-    done = script(name, *(a.format(here=here) for a in arguments), "--debug", cwd=here)
-    assert done.returncode == 2
-    lines = done.stderr.splitlines()
-    assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1].startswith("error: ")
-    assert message.format(here=here) in lines[-1]
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_help(name: str, tmp_path: Path) -> None:
-    printed = works(name, "--help", cwd=tmp_path)
-    assert printed[0].startswith(f"usage: {Path(name).name}")
-    assert not any("%%" in line or "%(" in line for line in printed)
-
 
 # ---------------------------------------------------------------------------------------------------------------- eval
 

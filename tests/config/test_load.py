@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodal.config import RunConfig, config_differences, dump_config, load_config
-from xmodal.config.objectives import CWCLSpec, InfoNCESpec, PowerKernel
 from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
+from xmodal.objectives import CWCL, InfoNCE
+from xmodal.objectives.kernels import Power
 from xmodal.towers.from_store import StoreTower
 from xmodal.towers.from_transformers import TransformersTower
 
@@ -69,9 +70,9 @@ def test_base_is_merged_key_by_key(write: Any) -> None:
 def test_changed_kind_replaces_the_mapping(write: Any) -> None:
     write(RUN + "objective: {kind: cwcl, anchor: both, kernel: {kind: power, power: 2}}\n", "b.yaml")
     config = load_config(write("base: b.yaml\nobjective: {kind: infonce, temperature: 0.1}\n"))
-    assert config.objective == InfoNCESpec(temperature=0.1)
+    assert config.objective == InfoNCE.Spec(temperature=0.1)
     config = load_config(write("base: b.yaml\nobjective: {kernel: {kind: exp}}\n"))
-    assert isinstance(config.objective, CWCLSpec)
+    assert isinstance(config.objective, CWCL.Spec)
     assert config.objective.anchor == "both"
     assert config.objective.kernel.kind == "exp"
 
@@ -100,9 +101,9 @@ def test_overriding_kind_keeps_only_what_overrides_give(write: Any, flip: bool) 
     path = write(RUN + "objective: {kind: cwcl, kernel: {kind: exp, temperature: 0.3, centre: true}}\n")
     overrides = ["objective.kernel.kind=power", "objective.kernel.power=3"]
     config = load_config(path, overrides[::-1] if flip else overrides)
-    assert config.objective == CWCLSpec(kernel=PowerKernel(power=3.0))
+    assert config.objective == CWCL.Spec(kernel=Power(power=3.0))
     same = load_config(path, ["objective.kernel.kind=exp"])
-    assert isinstance(same.objective, CWCLSpec)
+    assert isinstance(same.objective, CWCL.Spec)
     assert same.objective.kernel.centre
     store = ["towers.text.path=s", "towers.text.tower={kind: transformers, name: bert}", "towers.text.kind=store"]
     tower = load_config(path, store[::-1] if flip else store).towers["text"]
@@ -138,16 +139,18 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train: {steps: many}", "train.steps: 'many' must be a whole number"),
         ("train: {steps: 1.5}", "train.steps: 1.5 must be a whole number"),
         ("train: {threads: few}", "train.threads: 'few' must be a whole number or one of auto"),
-        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false"),
+        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or one of changed"),
         ("train: {precision: bf61}", "train.precision: 'bf61' is not one of fp32, bf16, fp16; did you mean bf16?"),
         ("train: {trackers: jsonl}", "train.trackers: 'jsonl' must be a list, as [a, b]"),
         ("train: 5", "train: 5 must be a mapping of keys to values"),
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
-        ("objective: {kind: cwlc}", "objective.kind: 'cwlc' is not one of infonce, cwcl, siglip; did you mean cwcl?"),
-        ("objective: {temperature: 1}", "objective.kind: missing; give one of infonce, cwcl, siglip"),
-        ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}", "objective.kernel.power: unknown key; known here: "
-         "centre, identity_mix, kind, temperature"),
+        ("objective: {kind: cwlc}",
+         "objective.kind: 'cwlc' is not one of cwcl, infonce, siglip, nt_xent, moco; did you mean cwcl?"),
+        ("objective: {temperature: 1}", "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco"),
+        ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}",
+         "objective.kernel.power: unknown key; known here: kind, "
+         "centre, identity_mix, temperature"),
         ("evaluators: {a: {kind: intent, test: b}}", "evaluators.a.kind: 'intent' is not one of speech_intent, "
          "zero_shot, retrieval; did you mean speech_intent?"),
         ("evaluators: {a: {kind: zero_shot}}", "evaluators.a.test: missing"),
@@ -222,7 +225,7 @@ def test_wrong_file(write: Any, text: str, line: str) -> None:
 def test_missing_files(write: Any, tmp_path: Path) -> None:
     near = write(RUN, "demo_cwcl.yaml")
     assert lines_of(tmp_path / "demo_cwlc.yaml") == [f"no such file; did you mean {near}?"]
-    assert lines_of(tmp_path / "none" / "a.yaml") == ["no such file; there: no YAML file"]
+    assert lines_of(tmp_path / "none" / "a.yaml") == ["no such file; there: no .yaml file"]
     assert lines_of(tmp_path) == ["is a folder, expected a YAML file"]
     base = write(RUN, "base/speech.yaml")
     path = write("base: base/spech.yaml\n")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from torchvision.datasets.imagenet import ARCHIVE_META
 
-from xmodal.corpora import CORPORA, cifar
+from xmodal.corpora import CORPORA
 from xmodal.corpora.checksums import PUBLISHED, differs, verify
+from xmodal.corpora.images import cifar
 from xmodal.errors import UserError
 
 

@@ -13,7 +13,7 @@ import pytest
 from pictures import rows_of
 from PIL import Image
 
-from xmodal.corpora.cifar import CIFAR10, CIFAR100, Version, prepare
+from xmodal.corpora.images.cifar import CIFAR10, CIFAR100, Version, prepare
 from xmodal.errors import UserError
 
 EACH = 6  # images of a binary file

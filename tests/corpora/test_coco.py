@@ -6,7 +6,7 @@ import pytest
 from pictures import rows_of, save, skipped_of
 
 from xmodal.config.data import ImageModality, TextModality
-from xmodal.corpora.coco import prepare
+from xmodal.corpora.captions.coco import prepare
 from xmodal.data.manifest import made_of, read_pairs
 from xmodal.errors import UserError
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pictures import rows_of, save, skipped_of
 
-from xmodal.corpora.flickr30k import prepare
+from xmodal.corpora.captions.flickr30k import prepare
 from xmodal.errors import UserError
 
 TOKEN = """\

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xmodal.corpora.fsdd import DIGITS, SPEAKERS, prepare
+from xmodal.corpora.speech.fsdd import DIGITS, SPEAKERS, prepare
 from xmodal.errors import UserError
 
 

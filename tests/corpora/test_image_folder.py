@@ -9,8 +9,8 @@ import pytest
 from pictures import rows_of, save, skipped_of
 
 from xmodal.config.data import ImageModality
-from xmodal.corpora.image_folder import prepare
 from xmodal.corpora.image_manifest import evenly
+from xmodal.corpora.images.image_folder import prepare
 from xmodal.data.manifest import made_of, read_pairs
 from xmodal.errors import UserError
 
@@ -59,17 +59,19 @@ def test_what_cannot_be_used_is_counted_and_named(corpus: Path, tmp_path: Path) 
         file.write(b"x")
     out = tmp_path / "out"
     written = prepare(corpus, out)
-    assert written == {out / "images.parquet": 5, out / "images.skipped.jsonl": 5}
+    assert written == {out / "images.parquet": 5, out / "images.skipped.jsonl": 6}
     assert skipped_of(out / "images.parquet") == {
         "zero.jpg": "an empty file",
         "notes.txt": "not an image by its name",
         "gone.jpg": "cannot be read: No such file or directory",
         "tulip": "class folder without images",
+        "deeper": "a folder; images are taken from the one above it alone",
         "latin\\xfc.jpg": "the name is not UTF-8",
     }
     for name in ("zero.jpg", "notes.txt", "gone.jpg", os.fsdecode(b"latin\xfc.jpg")):
         (corpus / "rose" / name).unlink()
     (corpus / "tulip").rmdir()
+    (corpus / "rose" / "deeper").rmdir()
     assert prepare(corpus, out) == {out / "images.parquet": 5}
     assert not (out / "images.skipped.jsonl").exists()  # nothing old is left beside the new
 

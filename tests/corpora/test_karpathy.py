@@ -9,10 +9,10 @@ import pytest
 from pictures import rows_of, skipped_of
 
 from xmodal.config.data import ImageModality, TextModality
-from xmodal.config.evaluators import RetrievalEvaluator
-from xmodal.corpora.karpathy import prepare_coco, prepare_flickr30k
+from xmodal.corpora.captions.karpathy import prepare_coco, prepare_flickr30k
 from xmodal.data.manifest import made_of, read_manifest, read_pairs
 from xmodal.errors import UserError
+from xmodal.evaluation.retrieval.retrieval import Retrieval
 from xmodal.evaluation.test_sets.retrieval_pairs import read_both
 
 # File, folder in COCO, split, captions.
@@ -59,7 +59,7 @@ def test_coco(tmp_path: Path) -> None:
     assert [r["text_id"] for r in rows] == [r["id"] for r in rows]
     assert "text_id" not in rows_of(out / "train.parquet")[0]
     assert read_manifest(out / "test.parquet", ["image", "text"])[3]["text"] == "ein Hündchen"
-    images, texts, pairs = read_both(RetrievalEvaluator(test=out / "test.parquet"), {})[:3]
+    images, texts, pairs = read_both(Retrieval.Spec(test=out / "test.parquet"), {})[:3]
     assert (images.names, len(texts.items)) == (["a.jpg", "e.jpg"], 4)  # "A dog runs." is two queries
     assert pairs.tolist() == [[0, 0], [0, 1], [1, 2], [1, 3]]
     _, items = read_pairs(out / "train.parquet", {"image": ImageModality(), "text": TextModality()})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xmodal.corpora.nlu_home import INTENTS, UTTERANCES, prepare
+from xmodal.corpora.speech.nlu_home import INTENTS, UTTERANCES, prepare
 from xmodal.errors import UserError
 
 

@@ -6,7 +6,7 @@ import pytest
 from pictures import rows_of, save, skipped_of
 from PIL import Image, ImageDraw
 
-from xmodal.corpora.objectnet import prepare
+from xmodal.corpora.images.objectnet import prepare
 from xmodal.data.image import read_image
 from xmodal.data.manifest import made_of
 from xmodal.errors import UserError

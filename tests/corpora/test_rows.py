@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from xmodal.corpora.rows import read_rows
+from xmodal.corpora.speech.rows import read_rows
 from xmodal.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import f1_score
 
-from xmodal.corpora.slurp import prepare, score
+from xmodal.corpora.speech.slurp import prepare, score
 from xmodal.errors import UserError
 
 LEVELS = ("scenario", "action", "intent")

@@ -5,125 +5,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from torch.utils.data import DataLoader
+from speech_pairs import RATE, Frames, Ids, Letters, build, cached, key, make, same, speech
 
-from xmodal.config.data import AudioModality, DataSpec, SpeechAugment, TextModality
-from xmodal.data.dataset import PairDataset
-from xmodal.data.sampler import BatchKey, BucketSampler
+from xmodal.config.data import AudioModality, SpeechAugment, TextModality
+from xmodal.data.sampler import BucketSampler
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
-from xmodal.processor import Processor
 from xmodal.store import StoreWriter, content_id
 from xmodal.towers import build_tower
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.own.speech_encoder import LogMel, SpeechEncoderTower
-
-RATE = 8_000
-MODALITIES = {"text": TextModality(), "speech": AudioModality()}
-
-
-def pad(features):
-    width = max(len(f) for f in features)
-    lengths = torch.tensor([len(f) for f in features])
-    values = torch.stack(
-        [torch.nn.functional.pad(torch.as_tensor(f), (0, 0) * (f.ndim - 1) + (0, width - len(f))) for f in features]
-    )
-    return {"values": values, "lengths": lengths}
-
-
-class Letters(Processor):
-    """Text to character codes."""
-
-    kind = "text"
-    sample_rate = None
-    log_mel = False
-
-    def features(self, item):
-        return np.frombuffer(item.encode(), np.uint8).astype(np.int64)
-
-    def collate(self, features):
-        return pad(features)
-
-
-class Frames(Processor):
-    """Audio to the log energy of 8 pieces of each 10 ms frame."""
-
-    kind = "audio"
-    sample_rate = RATE
-    log_mel = True
-
-    def __init__(self):
-        self.calls = 0
-
-    def features(self, item):
-        self.calls += 1
-        assert item.dtype == np.float32
-        frames = item[: len(item) // 80 * 80].reshape(-1, 8, 10)
-        return np.log(1e-4 + (frames**2).mean(axis=2)).astype(np.float16)
-
-    def collate(self, features):
-        return pad(features)
-
-
-class Ids(Processor):
-    """A store's rows: the item id itself."""
-
-    kind = "item_id"
-    sample_rate = None
-    log_mel = False
-
-    def features(self, item):
-        assert isinstance(item, int)
-        return np.int64(item)
-
-    def collate(self, features):
-        return {"ids": torch.from_numpy(np.stack(features))}
-
-
-def make(folder, count=24, broken=None, **columns):
-    """`count` pairs of 0.1 to 0.5 s; `broken` maps a row to what is done to its file."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for n in range(count):
-        wave = rng.standard_normal(int(rng.uniform(0.1, 0.5) * RATE)) * 0.1
-        if (broken or {}).get(n) == "nan":
-            wave[5] = np.nan
-        if (broken or {}).get(n) == "short":
-            wave = wave[:100]
-        soundfile.write(folder / f"{n}.wav", wave, RATE, subtype="FLOAT")
-        if (broken or {}).get(n) == "junk":
-            (folder / f"{n}.wav").write_text("junk")
-        if (broken or {}).get(n) == "missing":
-            (folder / f"{n}.wav").unlink()
-        rows.append(
-            {"id": f"p{n}", "text": f"sentence {n % 7}" + "!" * (n % 5), "speech": f"{n}.wav", "label": "abc"[n % 3]}
-            | {name: values[n] for name, values in columns.items()}
-        )
-    write_json_lines(folder / "m.jsonl", rows)
-    return folder / "m.jsonl"
-
-
-def build(path, modalities=None, processors=None, seed=0, train=True, **spec):
-    processors = processors or {"text": Letters(), "speech": Frames()}
-    return PairDataset(DataSpec(train=path, **spec), modalities or MODALITIES, processors, seed, train)
-
-
-def speech(augment=None, **fields):
-    return {"text": TextModality(), "speech": AudioModality(augment=augment or SpeechAugment(), **fields)}
-
-
-def key(*indices, epoch=0):
-    return BatchKey(epoch, np.array(indices))
-
-
-def cached(dataset):
-    return dataset._sides[0].cache._arrays
-
-
-def same(a, b):
-    assert a.names == b.names
-    torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
-    torch.testing.assert_close([a.ids, a.item_ids, a.labels], [b.ids, b.item_ids, b.labels], rtol=0, atol=0)
 
 
 def test_a_batch_holds_the_rows_asked_for_in_that_order(tmp_path):
@@ -283,42 +174,6 @@ def test_the_cache_keeps_to_its_size(tmp_path):
 AUGMENT = SpeechAugment(frequency_masks=2, frequency_width=3, time_masks=1, noise=0.2, speed=0.2)
 
 
-def test_augmentation_depends_on_seed_epoch_and_row_alone(tmp_path):
-    path = make(tmp_path)
-    dataset = build(path, speech(AUGMENT))
-    batch = dataset[key(3, 8)]
-    same(batch, dataset[key(3, 8)])  # from the cache
-    same(batch, build(path, speech(AUGMENT), cache_mb=0)[key(3, 8)])
-    values = {name: b.inputs["speech"]["values"] for name, b in {
-        "whole": batch,
-        "alone": dataset[key(8)],
-        "epoch": dataset[key(3, 8, epoch=1)],
-        "seed": build(path, speech(AUGMENT), seed=1)[key(3, 8)],
-    }.items()}  # fmt: skip
-    frames = values["alone"].shape[1]
-    torch.testing.assert_close(values["whole"][1, :frames], values["alone"][0], rtol=0, atol=0)
-    for other in ("epoch", "seed"):
-        a, b = values["whole"], values[other]
-        assert a.shape != b.shape or not torch.equal(a, b)
-
-
-def test_augmentation_does_not_depend_on_which_items_were_skipped(tmp_path):
-    whole = build(make(tmp_path), speech(AUGMENT))[key(8)]
-    fewer = build(make(tmp_path, broken={2: "junk"}), speech(AUGMENT), max_bad=0.1)[key(7)]
-    same(whole, fewer)
-
-
-def test_augmentation_is_for_training_and_leaves_the_cache_alone(tmp_path):
-    path = make(tmp_path)
-    plain = build(path)[key(3, 8)]
-    same(plain, build(path, speech(AUGMENT), train=False)[key(3, 8)])
-    dataset = build(path, speech(AUGMENT))
-    before = [f.copy() for f in (dataset[key(3)], cached(dataset))[1].values()]
-    for epoch in range(3):
-        assert dataset[key(3, epoch=epoch)].inputs["speech"]["values"].dtype == torch.float32
-    assert all(np.array_equal(a, b) for a, b in zip(before, cached(dataset).values(), strict=True))
-
-
 def test_processors_must_fit(tmp_path):
     path = make(tmp_path)
     with pytest.raises(UserError, match=r"towers\.speech: this tower takes text, but the modality 'speech' is audio"):
@@ -331,29 +186,6 @@ def test_processors_must_fit(tmp_path):
 def test_a_missing_manifest_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"make it with: python data_prep/x\.py"):
         build(tmp_path / "none.jsonl", made_by="python data_prep/x.py")
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_data_loader_gives_the_sampled_batches(tmp_path, workers):
-    dataset = build(make(tmp_path, broken={4: "nan"}), speech(AUGMENT))
-    sampler = BucketSampler(dataset.lengths, batch_size=6, seed=3, buckets=2)
-    loader = DataLoader(dataset, sampler=sampler.iterate_from(2), batch_size=None, num_workers=workers)
-    for batch, expected in zip(itertools.islice(loader, 6), sampler.iterate_from(2), strict=False):
-        same(batch, dataset[expected])
-
-
-def test_two_processes_together_hold_the_batch_of_one(tmp_path):
-    dataset = build(make(tmp_path), speech(AUGMENT))
-    whole = next(BucketSampler(dataset.lengths, 7, seed=0, buckets=2).iterate_from(4))
-    parts = [next(BucketSampler(dataset.lengths, 7, 0, 2, rank, 2).iterate_from(4)) for rank in range(2)]
-    one, (first, second) = dataset[whole], (dataset[part] for part in parts)
-    assert one.names == first.names + second.names
-    for row in range(7):
-        part, local = (first, row) if row < len(first) else (second, row - len(first))
-        length = one.inputs["speech"]["lengths"][row]
-        torch.testing.assert_close(
-            one.inputs["speech"]["values"][row, :length], part.inputs["speech"]["values"][local, :length]
-        )
 
 
 @torch.no_grad()

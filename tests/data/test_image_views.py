@@ -1,8 +1,11 @@
 """Views of an image: nothing on is nothing changed, every number from the generator, crops as Szegedy et al. say."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from xmodal.config.data import ImageAugment
 from xmodal.data.image_views import augment_image, crop_box, is_active
@@ -44,11 +47,20 @@ def test_a_view_is_a_function_of_the_generator_alone(spec):
 def test_mirror_and_shift_move_pixels_and_change_none():
     plain = view()
     np.testing.assert_array_equal(view(flip=1.0), plain[:, :, ::-1])
-    rng = np.random.default_rng(5)
-    down, right = rng.integers(9, size=2)
     padded = np.zeros((3, 40, 32), np.uint8)
     padded[:, 4:36, 4:28] = plain
-    np.testing.assert_array_equal(view(5, pad=4), padded[:, down : down + 32, right : right + 24])
+    places = {padded[:, y : y + 32, x : x + 24].tobytes(): (y, x) for y in range(9) for x in range(9)}
+    assert len(places) == 81
+    found = Counter(places.get(view(seed, pad=4).tobytes()) for seed in range(1620))
+    assert set(found) == set(places.values())  # every shift by up to 4 pixels, and nothing else
+    assert stats.chisquare(list(found.values())).pvalue > 0.01  # all as likely
+
+
+def test_as_many_are_mirrored_as_asked_for():
+    plain = view()
+    kinds = {plain.tobytes(): "plain", np.ascontiguousarray(plain[:, :, ::-1]).tobytes(): "mirrored"}
+    found = Counter(kinds[view(seed, flip=0.3).tobytes()] for seed in range(1000))
+    assert stats.binomtest(found["mirrored"], 1000, 0.3).pvalue > 0.01
 
 
 def test_a_whole_image_crop_is_the_librarys_resize():

@@ -5,15 +5,19 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from PIL import Image
 from processors import RATE, Names, Pixels, Stored, Waves
 
-from xmodal.config.data import AudioModality, ImageModality, TextModality
+from xmodal.config.data import AudioModality, DataSpec, ImageModality, TextModality
 from xmodal.data.audio import AudioError
+from xmodal.data.dataset import PairDataset
 from xmodal.data.image import ImageError
 from xmodal.data.reading import ItemReader, empty_batch, lengths_of
+from xmodal.data.sampler import BatchKey
 from xmodal.data.sources.tar_index import index_tars
 from xmodal.errors import UserError
 
@@ -83,6 +87,26 @@ def test_one_rule_on_lengths(tmp_path):
     assert lengths.tolist() == [4, 1]
     assert reasons == {1: "empty text"}
     assert lengths_of(ImageModality(), [b"whatever"])[0].tolist() == [0]
+
+
+def test_audio_as_bytes_in_a_table_as_datasets_writes_it(tmp_path):
+    """Hub sets of speech hold {bytes, path}: the headers are read from the bytes."""
+    rows = []
+    for n, seconds in enumerate((0.3, 0.01, 0.5)):
+        soundfile.write(tmp_path / "a.wav", np.full(int(seconds * RATE), n / 10), RATE, subtype="FLOAT")
+        rows.append({"bytes": (tmp_path / "a.wav").read_bytes(), "path": None})
+    rows.append({"bytes": b"junk", "path": None})
+    pq.write_table(pa.table({"speech": rows, "text": list("abcd")}), tmp_path / "m.parquet")
+    modalities = {"speech": AudioModality(), "text": TextModality()}
+    data = DataSpec(train=tmp_path / "m.parquet", max_bad=0.6)
+    dataset = PairDataset(data, modalities, {"speech": Waves(), "text": Names()}, 0)
+    assert dataset.lengths.tolist() == [0.3, 0.5]
+    (one, short), (other, broken) = dataset.skipped
+    assert (one, other) == ("1", "3")
+    assert "0.01 s, expected 0.05 to 30 s" in short
+    assert "4 bytes: cannot be decoded" in broken
+    batch = dataset[BatchKey(0, np.array([1]))]
+    np.testing.assert_allclose(batch.inputs["speech"]["waves"][0].numpy(), np.full(RATE // 2, 0.2), atol=1e-6)
 
 
 def test_a_batch_of_no_items_has_the_shapes_of_others():

@@ -122,7 +122,7 @@ def test_a_store_made_otherwise_is_refused_then_made_again(
     if difference == "other data":
         rows = [json.loads(line) for line in config.data.train.read_text().splitlines()]
         write_rows(config.data.train, rows[:149])
-    with pytest.raises(UserError, match=f"store: made (with|from) {difference}.*embed_frozen") as error:
+    with pytest.raises(UserError, match=f"store: made (with|from) {difference}.*embed-frozen") as error:
         make(config)
     assert "\n" not in str(error.value)
     new = make(config, remake=True)

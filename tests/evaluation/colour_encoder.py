@@ -38,7 +38,7 @@ class ColourProcessor(Processor):
         if self.kind == "image":
             return np.asarray(item, dtype=np.float32).mean((0, 1)) / 255 + 1e-3
         named = [(0, 0, 0), *(RGB[word] for word in item.split() if word in RGB)]
-        return np.sum(named, axis=0, dtype=np.float32) + np.float32(1e-3)
+        return np.asarray(np.sum(named, axis=0, dtype=np.float32) + np.float32(1e-3))
 
     def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return {"rgb": torch.from_numpy(np.stack(features))}

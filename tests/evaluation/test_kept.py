@@ -8,13 +8,12 @@ import torch
 from colours import colour_encoder, save_image
 from safetensors.torch import load_file, save_file
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 
 def evaluate(path, brief=True, **spec):
-    return ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(colour_encoder(), "colours", brief)
+    return ZeroShot(ZeroShot.Spec(test=path, **spec)).evaluate(colour_encoder(), "colours", brief)
 
 
 def test_a_file_with_its_old_date_is_another_file(folder, tmp_path):
@@ -34,7 +33,7 @@ def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
     def evaluate():
         encoder = colour_encoder()
         encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        report = ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True)
+        report = ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True)
         return report.value("acc1"), encoder.towers["image"].backbone.seen
 
     assert evaluate() == (8 / 9, 9)
@@ -54,7 +53,7 @@ def test_embeddings_that_cannot_be_kept_are_used_all_the_same(folder, tmp_path, 
     (tmp_path / "kept").write_text("a file where the folder should be")
     encoder = colour_encoder()
     encoder.kept = KeptEmbeddings(tmp_path / "kept")
-    assert ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True).value("acc1") == 8 / 9
+    assert ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True).value("acc1") == 8 / 9
     assert "embeddings are not kept" in caplog.text
 
 
@@ -63,17 +62,17 @@ def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
     reports = []
     for encoder in (first, second):
         encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        reports.append(ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True))
+        reports.append(ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True))
     assert first.towers["image"].backbone.seen == 9
     assert second.towers["image"].backbone.seen == 0
     assert [r.value for r in reports[0].records[:1]] == [r.value for r in reports[1].records[:1]]
     save_image(folder / "red" / "0.png", "white")  # a changed file is read again, and nothing else
     third = colour_encoder()
     third.kept = KeptEmbeddings(tmp_path / "kept")
-    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
+    ZeroShot(ZeroShot.Spec(test=folder)).evaluate(third, "x", brief=True)
     assert third.towers["image"].backbone.seen == 1
     third.dtype = torch.bfloat16  # another precision is another embedding
-    ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(third, "x", brief=True)
+    ZeroShot(ZeroShot.Spec(test=folder)).evaluate(third, "x", brief=True)
     assert third.towers["image"].backbone.seen == 10
 
 
@@ -81,7 +80,7 @@ def test_other_candidates_read_nothing_and_new_items_alone_are_embedded(folder, 
     def seen(path=folder, **spec):
         encoder = colour_encoder()
         encoder.kept = KeptEmbeddings(tmp_path / "kept")
-        report = ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(encoder, "x", brief=True)
+        report = ZeroShot(ZeroShot.Spec(test=path, **spec)).evaluate(encoder, "x", brief=True)
         return encoder.towers["image"].backbone.seen, report.predictions
 
     assert seen(classes=("red", "green"))[0] == 5

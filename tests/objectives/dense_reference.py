@@ -90,16 +90,22 @@ def dense_loss(a: Tensor, k: Tensor, s: Tensor, T_trainable: Tensor, T_frozen: T
 
 
 def embeddings(
-    a: Tensor, k: Tensor, guide: Tensor, first: list[int] | None = None, second: list[int] | None = None
+    a: Tensor,
+    k: Tensor,
+    guide: Tensor,
+    first: list[int] | None = None,
+    second: list[int] | None = None,
+    banks=None,
 ) -> Embeddings:
     n = len(a)
-    return Embeddings(
-        z={"speech": a, "text": k},
+    return Embeddings.of(
+        speech=a,
+        text=k,
         guide={"text": guide},
         ids=torch.arange(n),
         item_ids={
             "speech": torch.tensor(list(range(n)) if first is None else first, dtype=torch.int64),
             "text": torch.tensor(list(range(n)) if second is None else second, dtype=torch.int64),
         },
-        local=slice(0, n),
+        banks=banks,
     )

@@ -6,9 +6,11 @@ import pytest
 import torch
 from dense_reference import same_matrix, target_matrix, unit
 
+from xmodal.config.kinds import KERNELS
 from xmodal.objectives import kernels
+from xmodal.objectives.engine import tiles
 from xmodal.objectives.functional import target_statistics
-from xmodal.objectives.kernels import KERNELS, Affine, Exp, OneHot, Perplexity, Power, TopK
+from xmodal.objectives.kernels import Affine, Exp, OneHot, Perplexity, Power, TopK
 from xmodal.same_items import SameItems
 
 N, G = 13, 5
@@ -33,7 +35,7 @@ CASES = [
 def make(kind, value, **shared):
     if kind == "one_hot":
         return OneHot()
-    return KERNELS[kind](**({ARGUMENTS[kind]: value} if kind in ARGUMENTS else {}), **shared)
+    return KERNELS.find(kind)(**({ARGUMENTS[kind]: value} if kind in ARGUMENTS else {}), **shared)
 
 
 def relation(ids):
@@ -45,7 +47,7 @@ def relation(ids):
 @pytest.mark.parametrize(("centre", "mix"), [(False, 0.0), (True, 0.25)])
 @pytest.mark.parametrize(("kind", "value"), CASES)
 def test_rows_and_products_equal_the_loop(kind, value, centre, mix, ids, block, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK", block)
+    monkeypatch.setattr(tiles, "BLOCK", block)
     guide, same = unit(N, G, 3), same_matrix(*ids)
     T = target_matrix(kind, value, guide, same, centre, mix)
     kernel = make(kind, value, centre=centre, identity_mix=mix)
@@ -98,7 +100,7 @@ def test_softmax_and_exp_are_the_same_targets():
     guide, index = unit(N, G, 3), torch.arange(N)
     want = (guide @ guide.T / 0.2).softmax(1)
     torch.testing.assert_close(Exp(temperature=0.2).rows(guide, relation(UNIQUE), index), want)
-    assert KERNELS["softmax"] is KERNELS["exp"]
+    assert KERNELS.find("softmax") is KERNELS.find("exp")
 
 
 def test_affine_effective_positives_have_a_closed_form():

@@ -44,10 +44,13 @@ def towers(x, w):
     return torch.nn.functional.normalize(x @ w, dim=1)
 
 
+def banks():
+    """Of 20 items; the batch's own are not among them, which no formula asks for."""
+    return {"text": KeyBank(unit(20, D, 5).numpy(), np.arange(20))}
+
+
 def objective(case):
     arguments = dict(case[1])
-    if "store" in arguments.values():  # of 20 items; the batch's own are not among them, which no formula asks for
-        arguments["banks"] = {"text": KeyBank(unit(20, D, 5).numpy(), np.arange(20))}
     made = case[0](temperature=0.1, **arguments).double()
     with torch.no_grad():
         made.log_scale.fill_(2.3)
@@ -68,8 +71,10 @@ def results_of_process(rank, world, path, out):
             counts = row_counts(a)
             made = objective(case)
             loss = made(
-                Embeddings(
-                    z={"speech": gather(a, counts), "text": gather(k, counts)},
+                Embeddings.of(
+                    speech=gather(a, counts),
+                    text=gather(k, counts),
+                    banks=banks(),
                     guide={"text": gather(guide[mine], counts)},
                     ids=torch.arange(N),
                     item_ids={"speech": torch.tensor(SPEECH_IDS), "text": torch.tensor(TEXT_IDS)},
@@ -99,7 +104,7 @@ def results_of_one_process():
             a, k = towers(a_in, w_a), towers(k_in, w_k)
             a.retain_grad()
             made = objective(case)
-            loss = made(embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS), "speech", "text")
+            loss = made(embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS, banks()), "speech", "text")
             loss.value.backward()
             gradients = [w_a.grad, made.log_scale.grad] + ([w_k.grad] if train_both else [])
             results.append([loss.value.detach(), *gradients, a.grad, loss.parts])

@@ -18,6 +18,11 @@ def share(image: np.ndarray, colour: tuple[int, int, int], near: int = 40) -> fl
     return float((np.abs(image - np.array(colour)).max(axis=-1) < near).mean())
 
 
+def blue(png: bytes) -> np.ndarray:
+    """Which pixels have the first line's colour, [H, W] bool."""
+    return np.abs(pixels(png) - np.array((31, 111, 235))).max(axis=-1) < 40
+
+
 YELLOW, VIOLET = (253, 231, 37), (68, 1, 84)  # the ends of the colour map
 
 
@@ -73,10 +78,25 @@ def test_pictures_stay_a_readable_size(classes):
 
 
 def test_curves_take_gaps_and_nothing():
-    for series in ({}, {"loss": []}, {"loss": [(0, 1.0), (1, float("nan")), (2, float("inf")), (3, 0.5)]}):
-        assert pixels(curves(series, "Loss", "loss")).std() > 0
-    many = {f"run {i}": [(0, i), (1, i + 1)] for i in range(10)}
-    assert pixels(curves(many, "Accuracy", "accuracy")).std() > 0
+    for empty in ({}, {"loss": []}):
+        assert not blue(curves(empty, "Loss", "loss")).any()
+    flat = {"loss": [(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0)]}
+    gap = {"loss": [(0, 1.0), (1, float("nan")), (2, float("inf")), (3, 1.0)]}
+    whole, two = (np.flatnonzero(blue(curves(series, "Loss", "loss")).any(axis=0)) for series in (flat, gap))
+    assert np.ptp(whole) + 1 == len(whole)  # from the first step to the last, without a gap
+    assert len(two) < 0.2 * len(whole)  # two points and nothing between them
+
+
+def test_more_curves_than_colours_are_told_apart_by_dashes():
+    """The first and the ninth have one colour: a whole line, and one with gaps."""
+    many = {f"run {i}": [(0, i), (100, i)] for i in range(9)}
+    picture = blue(curves(many, "Accuracy", "accuracy"))
+    left = picture[:, : picture.shape[1] // 2]  # the legend is on the right
+    rows = np.flatnonzero(left.any(axis=1))
+    ninth, first = np.split(rows, np.flatnonzero(np.diff(rows) > 20) + 1)
+    widths = [left[lines].any(axis=0)[left.shape[1] // 4 :].mean() for lines in (first, ninth)]
+    assert widths[0] == 1
+    assert 0.3 < widths[1] < 0.95
 
 
 def test_a_thousand_classes_have_a_picture_too():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xmodal.synthesis import demo
-from xmodal.synthesis.speech_synthesis import HELD_OUT_VOICES
+from xmodal.synthesis.manner import HELD_OUT_VOICES
 
 
 @pytest.fixture(scope="module")

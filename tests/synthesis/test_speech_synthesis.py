@@ -9,15 +9,9 @@ import pytest
 import soundfile
 
 from xmodal.errors import UserError
-from xmodal.synthesis.speech_synthesis import (
-    HELD_OUT_VOICES,
-    TRAINING_VOICES,
-    Espeak,
-    Manner,
-    manner_of,
-    synthesize,
-    synthesize_file,
-)
+from xmodal.synthesis.espeak import Espeak
+from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES, Manner, manner_of
+from xmodal.synthesis.speech_synthesis import synthesize, synthesize_file
 
 espeakng_loader = pytest.importorskip("espeakng_loader")
 ROOT = Path(__file__).parents[2]

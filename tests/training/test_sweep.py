@@ -12,7 +12,9 @@ import yaml
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.report.report import Record, Report
-from xmodal.training.sweep import Planned, Sweep, gather, plan, read_sweep, run_sweep
+from xmodal.training.sweep import run_sweep
+from xmodal.training.sweep_plan import Planned, Sweep, plan, read_sweep
+from xmodal.training.sweep_report import gather
 from xmodal.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +67,9 @@ def test_the_plan_is_every_combination_repeats_together() -> None:
     [
         ({"over": "speaker"}, r"s\.yaml: over: 'speaker' is not one of the axes \(objective, seed\)"),
         ({"baseline": "CLIP"}, r"s\.yaml: baseline: 'CLIP' is not one of the settings \(CL, CWCL \(ours\)\)"),
-        ({"metric": ["a/b"]}, r"s\.yaml: metric: Extra inputs"),
-        ({"axes": {"seed": ["seed=0"]}}, r"s\.yaml: axes\.seed: .*dictionary"),
-        ({"metrics": "held/accuracy"}, r"s\.yaml: metrics: "),
+        ({"metric": ["a/b"]}, r"s\.yaml: metric: unknown key; did you mean metrics\?"),
+        ({"axes": {"seed": ["seed=0"]}}, r"s\.yaml: axes\.seed: .*must be a mapping"),
+        ({"metrics": "held/accuracy"}, r"s\.yaml: metrics: 'held/accuracy' must be a list"),
     ],
 )
 def test_a_wrong_sweep_file(tiny_config: Path, tmp_path: Path, change: dict, message: str) -> None:
@@ -77,14 +79,31 @@ def test_a_wrong_sweep_file(tiny_config: Path, tmp_path: Path, change: dict, mes
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         read_sweep(tmp_path / "none.yaml")
     (tmp_path / "s.yaml").write_text("config: [")
-    with pytest.raises(UserError, match=r"s\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"s\.yaml: line 1, column 10: "):
         read_sweep(tmp_path / "s.yaml")
     (tmp_path / "s.yaml").write_text("")
-    with pytest.raises(UserError, match=r"s\.yaml: "):
+    with pytest.raises(UserError, match=r"s\.yaml: empty, expected the keys of a sweep"):
         read_sweep(tmp_path / "s.yaml")
+
+
+def test_every_mistake_is_a_line(tiny_config: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "s.yaml", content(tiny_config, tmp_path) | {"metric": [], "resample": "maybe", "over": 3})
+    with pytest.raises(UserError) as error:
+        read_sweep(path)
+    assert sorted(str(error.value).split("\n")) == [
+        f"{path}: metric: unknown key; did you mean metrics?",
+        f"{path}: over: 3 must be text (put quotes around it)",
+        f"{path}: resample: 'maybe' must be true or false",
+    ]
+    path = write(
+        path, content(tiny_config, tmp_path) | {"baseline": "CLIP", "metrics": ["a", "held/accuracy_mean", "b/c"]}
+    )
+    with pytest.raises(UserError) as error:
+        read_sweep(path)
+    assert [line.split(":")[1] for line in str(error.value).split("\n")] == [" baseline", " metrics", " metrics"]
 
 
 def test_a_metric_without_its_evaluator(tiny_config: Path, tmp_path: Path) -> None:
@@ -102,12 +121,13 @@ def test_settings_whose_folders_would_be_one(tiny_config: Path, tmp_path: Path) 
 
 def test_a_wrong_override_is_found_before_anything_trains(tiny_config: Path, tmp_path: Path) -> None:
     values = content(tiny_config, tmp_path)
-    values["axes"]["seed"]["1"] = ["sed=1"]
+    values["axes"]["seed"]["1"] = ["sed=1", "train.steps=0"]
     sweep = read_sweep(write(tmp_path / "s.yaml", values))
     with pytest.raises(UserError) as error:
         run_sweep(sweep)
     lines = str(error.value).splitlines()
-    assert lines == ["CL, 1: command line: sed: unknown key; did you mean seed?"]
+    mistakes = ["sed: unknown key; did you mean seed?", "train.steps: 0 must be at least 1"]
+    assert sorted(lines) == [f"{run}, 1: command line: {line}" for run in ("CL", "CWCL (ours)") for line in mistakes]
     assert not sweep.output.exists()
 
 

@@ -11,7 +11,6 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.config.load import load_config
 from xmodal.encoding.loading import load
 from xmodal.errors import UserError
@@ -102,7 +101,7 @@ def test_a_timm_tower_learns_from_scratch(tmp_path, pictures, tiny_bert, name, o
     zero_shot = {"kind": "zero_shot", "test": str(pictures / "test.jsonl"), "prompts": str(pictures / "held.yaml")}
     report = Trainer(config(tmp_path, pictures, towers, evaluators={"held": zero_shot})).fit()
     assert report.value("held/acc1") >= 0.9  # chance 0.25
-    again = ZeroShot(ZeroShotEvaluator(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
+    again = ZeroShot(ZeroShot.Spec(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
     assert again.value("acc1") == report.value("held/acc1")
 
 
@@ -196,5 +195,5 @@ def test_lora_keeps_the_base_and_saves_its_updates_alone(tmp_path, pictures, tin
     adapted = [name for name in kept if name.startswith("towers.text.backbone.")]
     assert adapted
     assert all("lora" in name for name in adapted)
-    again = ZeroShot(ZeroShotEvaluator(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
+    again = ZeroShot(ZeroShot.Spec(**zero_shot)).evaluate(load(tmp_path / "run"), "held")
     assert again.value("acc1") == report.value("held/acc1")

@@ -1,158 +1,243 @@
-"""Towers and objective in ONE module, so that DDP wraps (and averages gradients) once.
+"""Towers, momentum targets, predictors and the terms of the loss in ONE module, so that DDP wraps once.
 
-Enters: this process's `PairBatch`. Leaves: a `Loss` whose gradient, averaged over processes, is that of the whole
-batch. Large batches need no other path: towers are encoded in chunks that are encoded again in the backward pass
-(`chunked.py`), so of the batch only inputs and embeddings are kept, and neither value nor gradient changes.
+Input: this process's `PairBatch`. Output: a `Loss` whose gradient, averaged over processes, is that of the whole
+batch. Large batches need no other path: backbones encode in chunks that are encoded again in the backward pass
+(`chunked.py`), so of the batch only inputs and features are kept, and neither value nor gradient changes.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from xmodal.aligner.chunked import encode_in_chunks
-from xmodal.batch import Embeddings, Loss, PairBatch
-from xmodal.config.schema import RunConfig
-from xmodal.config.tower import TowerSpec
+from xmodal.aligner.chunked import features_in_chunks
+from xmodal.aligner.target import MomentumTarget
+from xmodal.batch import Embeddings, Loss, PairBatch, Rows
+from xmodal.config.schedule import value_at
+from xmodal.config.terms import ONLY
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
-from xmodal.objectives import KeyBank, build_objective
-from xmodal.processor import Processor
-from xmodal.towers import build_tower, local_spec, without_code
-from xmodal.towers.from_store import StoreProcessor
-from xmodal.towers.tower import Tower
+from xmodal.objectives.objective import Objective
+from xmodal.towers.tower import Tower, TowerOutput
+
+
+@dataclass(frozen=True)
+class Term:
+    """An objective under its name in the run, and the sides of each of its calls."""
+
+    name: str
+    objective: Objective
+    groups: tuple[tuple[str, ...], ...]
 
 
 class Aligner(nn.Module):
-    """Encode every modality, gather over processes, and sum the objective over the pairs.
+    """Encode what the terms ask for, gather over processes, and sum the terms.
 
     Args:
-        towers: modality -> tower.
-        objective: called as `objective(embeddings, trainable, guide)`, returns a `Loss`.
-        pairs: (trainable, guide) modalities.
-        chunk: items encoded at a time; None encodes the batch at once.
+        towers: side -> tower.
+        terms: of the loss.
+        chunk: items a backbone encodes at a time; None encodes the batch at once.
+        targets: side -> momentum target.
+        predictors: side -> module [B, D] -> [B, D], on the head's output before normalisation.
+        banks: side -> its store's keys.
 
     Raises:
-        UserError: chunking with BatchNorm in a tower that trains (its statistics would be the chunk's).
+        UserError: chunking with BatchNorm in a backbone that trains (its statistics would be the chunk's).
     """
 
     def __init__(
         self,
         towers: Mapping[str, Tower],
-        objective: nn.Module,
-        pairs: Sequence[tuple[str, str]],
+        terms: Sequence[Term],
         chunk: int | None = None,
+        targets: Mapping[str, MomentumTarget] | None = None,
+        predictors: Mapping[str, nn.Module] | None = None,
+        banks: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        self.objective = objective
-        self.pairs = tuple(pairs)
-        self.chunk = chunk
-        if chunk is not None:
-            for name, tower in towers.items():
-                trained = tower.head if tower.locked or tower.adapted else tower
-                if any(isinstance(m, _BatchNorm) for m in trained.modules()):
-                    raise UserError(
-                        f"train.chunk: the {name} tower trains BatchNorm, whose statistics would be those of a chunk, "
-                        "not of the batch; lock the tower, choose one with LayerNorm, or leave train.chunk out"
-                    )
+        self.terms = nn.ModuleDict({term.name: term.objective for term in terms})
+        self.targets = nn.ModuleDict(targets or {})
+        self.predictors = nn.ModuleDict(predictors or {})
+        self.groups = {term.name: term.groups for term in terms}
+        self.chunk, self.banks = chunk, dict(banks or {})
+        self._last: Embeddings | None = None
+        dims = {side: tower.dim for side, tower in towers.items()}
+        for term in terms:
+            term.objective.prepare(term.groups, dims)
+        for side, tower in towers.items() if chunk is not None else ():
+            trained = not (tower.locked or tower.adapted)
+            if trained and any(isinstance(m, _BatchNorm) for m in tower.backbone.modules()):
+                raise UserError(
+                    f"train.chunk: the {side} tower trains BatchNorm, whose statistics would be those of a chunk, "
+                    "not of the batch; lock the tower, choose one with LayerNorm, or leave train.chunk out"
+                )
 
-    def tower(self, modality: str) -> Tower:
-        """The tower of a modality."""
-        tower = self.towers[modality]
+    def tower(self, side: str) -> Tower:
+        """The tower of a side."""
+        tower = self.towers[side]
         assert isinstance(tower, Tower)
         return tower
 
-    def encode(self, modality: str, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(z [B, D], guide [B, G]) of one modality, in chunks where asked for."""
-        tower = self.tower(modality)
-        size = len(next(iter(inputs.values())))
-        if size == 0:  # every item of this process was unreadable: its gradients are zeros, not missing
-            zero = sum((p.sum() * 0 for p in tower.parameters() if p.requires_grad), start=torch.zeros(()))
-            empty = next(iter(tower.parameters()), next(iter(inputs.values()))).new_zeros
-            return empty((0, tower.dim)) + zero, empty((0, tower.width))
+    def term(self, name: str) -> Objective:
+        """A term's objective."""
+        objective = self.terms[name]
+        assert isinstance(objective, Objective)
+        return objective
+
+    # --------------------------------------------------------------------------------------------------- embedding
+
+    def features(self, side: str, rows: Rows) -> Tensor:
+        """A backbone's features [B, G], in chunks where asked for; of no rows, with gradients that are zeros."""
+        tower = self.tower(side)
+        size = len(next(iter(rows.values())))
+        if size == 0:
+            return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
         if self.chunk is None or size <= self.chunk:
-            out = tower(inputs)
-            return out.z, out.guide
-
-        def encode_rows(rows: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            out = tower(rows)
-            return out.z, out.guide
-
-        chunks = [{k: v[at : at + self.chunk] for k, v in inputs.items()} for at in range(0, size, self.chunk)]
-        trained = [p for p in tower.parameters() if p.requires_grad]
+            return tower.features(rows)
+        chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
+        trained = [p for p in tower.backbone.parameters() if p.requires_grad]
         if trained and torch.is_grad_enabled():
-            return encode_in_chunks(encode_rows, chunks, trained)
-        z, guide = zip(*map(encode_rows, chunks), strict=True)
-        return torch.cat(z), torch.cat(guide)
+            return features_in_chunks(tower.features, chunks, trained)
+        return torch.cat([tower.features(chunk) for chunk in chunks])
 
-    def embeddings(self, batch: PairBatch) -> Embeddings:
-        """The gathered batch as objectives see it. Every process must call it at the same step."""
+    def embeddings(self, batch: PairBatch, features: Mapping[str, Tensor] | None = None) -> Embeddings:
+        """The gathered batch as objectives see it. Every process must call it at the same step.
+
+        `features`, of this process's rows by side (view 0), stand in for the backbones: heads alone run.
+        """
         counts = row_counts(batch.ids)
-        guiding = {guide for _, guide in self.pairs}
-        z, guides = {}, {}
-        for modality, inputs in batch.inputs.items():
-            own_z, own_guide = self.encode(modality, inputs)
-            tower = self.tower(modality)
-            z[modality] = (all_gather_rows if tower.guides else gather)(own_z, counts)
-            if modality in guiding:
-                same = tower.guides  # locked and without a head: the embedding IS the guide
-                guides[modality] = z[modality] if same else all_gather_rows(own_guide, counts)
+        own = _OwnRows(self, batch, features or {})
+
+        def source(what: str, side: str, view: int) -> Tensor:
+            tower = self.tower(side)
+            if what == "target" and side not in self.targets:
+                if not tower.guides:
+                    raise UserError(f"targets.{side}: an objective needs the momentum target of {side}; set it")
+                what = "z"  # a side that never changes is its own target
+            if what == "guide" and tower.guides:
+                what = "z"  # locked and without a head: the embedding is the guide
+            rows = own.get(what, side, view)
+            fixed = what in ("guide", "target") or (tower.guides if what in ("z", "raw") else False)
+            fixed = fixed or (what == "features" and tower.locked)
+            return (all_gather_rows if fixed else gather)(rows, counts)
+
         return Embeddings(
-            z=z,
-            guide=guides,
+            source,
             ids=all_gather_rows(batch.ids, counts),
-            item_ids={m: all_gather_rows(v, counts) for m, v in batch.item_ids.items()},
+            item_ids={side: all_gather_rows(ids, counts) for side, ids in batch.item_ids.items()},
             local=own_rows(counts),
             labels=all_gather_rows(batch.labels, counts),
+            clock=batch.clock,
+            banks=self.banks,
         )
 
-    def forward(self, batch: PairBatch) -> Loss:
-        """The loss of the whole batch; logits and weights are computed in fp32 whatever the towers ran in."""
-        embeddings = self.embeddings(batch)
+    # -------------------------------------------------------------------------------------------------------- loss
+
+    def forward(self, batch: PairBatch, features: Mapping[str, Tensor] | None = None, outer: bool = False) -> Loss:
+        """The loss of the whole batch; logits and weights are computed in fp32 whatever the towers ran in.
+
+        `features` as in `embeddings`; `outer` sums the terms' outer problems (see `training/steps.py`).
+        """
+        embeddings = self.embeddings(batch, features)
+        if features is None:
+            self._last = embeddings
+        values: list[Tensor] = []
+        totals: list[Tensor] = []
+        parts: dict[str, Tensor] = {}
+        calls = [(name, group) for name, groups in self.groups.items() for group in groups]
         with torch.autocast(batch.ids.device.type, enabled=False):
-            losses = {pair: self.objective(embeddings, *pair) for pair in self.pairs}
-        if len(losses) == 1:
-            return next(iter(losses.values()))
-        value = torch.stack([loss.value for loss in losses.values()]).sum()
-        parts = {f"{a}-{k}/{name}": part for (a, k), loss in losses.items() for name, part in loss.parts.items()}
-        parts["loss"] = torch.stack([loss.parts["loss"] for loss in losses.values()]).sum()
-        return Loss(value, parts)
+            for name, group in calls:
+                objective = self.term(name)
+                if outer and not objective.outer_parameters():
+                    continue
+                loss = objective.outer(embeddings, *group) if outer else objective(embeddings, *group)
+                weight = value_at(objective.spec.weight, batch.clock)
+                values.append(loss.value * weight if weight != 1 else loss.value)
+                totals.append(loss.parts["loss"] * weight)
+                prefix = "" if name == ONLY else f"{name}/"
+                prefix += f"{'-'.join(group)}/" if len(self.groups[name]) > 1 else ""
+                parts |= {f"{prefix}{part}": value for part, value in loss.parts.items()}
+        parts["loss"] = torch.stack(totals).sum()
+        return Loss(values[0] if len(values) == 1 else torch.stack(values).sum(), parts)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What follows an update: objectives (queues, clamps), then momentum targets."""
+        embeddings, self._last = self._last, None
+        if embeddings is None:
+            return
+        for name in self.terms:
+            self.term(name).after_step(embeddings)
+        for side, target in self.targets.items():
+            assert isinstance(target, MomentumTarget)
+            target.follow(self.tower(side), embeddings.clock)
 
 
-def build_aligner(
-    config: RunConfig, run: Path | None = None, trust_remote_code: bool = False
-) -> tuple[Aligner, dict[str, Processor]]:
-    """Towers, objective and processors of a config.
+class _OwnRows:
+    """What is computed of this process's rows, each thing once."""
 
-    A head whose `dim` is left out gets the width of the tower it is paired with. With `run`, the towers are those
-    saved in that run folder, and a tower read from a store during training is the live one; code that came with the
-    folder runs only if `trust_remote_code` says so here, whatever its config says.
-    """
-    specs: dict[str, TowerSpec] = dict(config.towers)
-    if run is not None:
-        specs = {m: local_spec(spec, run / "towers" / m) for m, spec in config.towers.items()}
-        if not trust_remote_code:
-            specs = {m: without_code(spec) for m, spec in specs.items()}
-    towers: dict[str, Tower] = {}
-    processors: dict[str, Processor] = {}
-    pairs = config.tower_pairs()
-    for guide in dict.fromkeys(guide for _, guide in pairs):
-        towers[guide], processors[guide] = build_tower(specs[guide])
-    for trainable, guide in pairs:
-        if trainable not in towers:
-            towers[trainable], processors[trainable] = build_tower(specs[trainable], out_dim=towers[guide].dim)
-        if towers[trainable].dim != towers[guide].dim:
-            raise UserError(
-                f"towers.{trainable}.head: embeddings of {towers[trainable].dim} numbers cannot be compared with "
-                f"{guide}'s {towers[guide].dim}; give it a head, with dim {towers[guide].dim} or without dim"
-            )
-    for name in specs:
-        if name not in towers:
-            raise UserError(f"towers.{name}: is in no pair; name it in pairs or take it out")
-    ordered = {name: towers[name] for name in specs}
-    stores = {name: p.store for name, p in processors.items() if isinstance(p, StoreProcessor)}
-    banks = {name: KeyBank(store.all_rows(), store.ids) for name, store in stores.items()}
-    return Aligner(ordered, build_objective(config.objective, banks), pairs, config.train.chunk), processors
+    def __init__(self, aligner: Aligner, batch: PairBatch, given: Mapping[str, Tensor]) -> None:
+        self.aligner, self.batch, self.given = aligner, batch, given
+        self._features: dict[tuple[str, int], Tensor] = {}
+        self._outputs: dict[tuple[str, int], TowerOutput] = {}
+
+    def get(self, what: str, side: str, view: int) -> Tensor:
+        if what == "features":
+            return self.features(side, view)
+        if what == "target":
+            return self._target(side, view)
+        output = self.output(side, view)
+        if what == "predicted":
+            if side not in self.aligner.predictors:
+                raise UserError(f"targets.{side}.predictor: an objective needs the predictor of {side}; set it")
+            predictor = self.aligner.predictors[side]
+            if not len(output.raw):
+                return output.raw + _nothing(predictor)
+            predicted: Tensor = predictor(output.raw)
+            return predicted
+        found: Tensor = getattr(output, what)
+        return found
+
+    def features(self, side: str, view: int) -> Tensor:
+        key = (side, view)
+        if key not in self._features:
+            rows = self.batch.view(side, view)
+            stand_in = self.given.get(side) if view == 0 else None
+            self._features[key] = self.aligner.features(side, rows) if stand_in is None else stand_in
+        return self._features[key]
+
+    def output(self, side: str, view: int) -> TowerOutput:
+        key = (side, view)
+        if key not in self._outputs:
+            tower, features = self.aligner.tower(side), self.features(side, view)
+            if len(features):
+                self._outputs[key] = tower.project(features)
+            else:  # BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
+                empty = features.new_zeros((0, tower.dim)) + _nothing(tower)
+                self._outputs[key] = TowerOutput(z=empty, guide=features.detach(), raw=empty)
+        return self._outputs[key]
+
+    @torch.no_grad()
+    def _target(self, side: str, view: int) -> Tensor:
+        target, rows, tower = self.aligner.targets[side], self.batch.view(side, view), self.aligner.tower(side)
+        size, chunk = len(next(iter(rows.values()))), self.aligner.chunk
+        if size == 0:
+            return _like(tower, rows).new_zeros((0, tower.dim))
+        features = self.features(side, view) if tower.locked else torch.empty(size, 0)
+        cuts = range(0, size, size if chunk is None or tower.locked else chunk)
+        step = cuts.step
+        return torch.cat([target({k: v[i : i + step] for k, v in rows.items()}, features[i : i + step]) for i in cuts])
+
+
+def _like(tower: Tower, rows: Rows) -> Tensor:
+    """A tensor of the type and on the device of a tower's output."""
+    return next(iter(tower.parameters()), next(iter(rows.values())))
+
+
+def _nothing(module: nn.Module) -> Tensor:
+    """0, with a gradient of zeros for every parameter that trains: DDP waits for all of them."""
+    return sum((p.sum() * 0 for p in module.parameters() if p.requires_grad), start=torch.zeros(()))

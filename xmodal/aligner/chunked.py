@@ -1,10 +1,12 @@
 """Encoding a large batch piece by piece: memory for one chunk's activations, the gradient of the whole batch.
 
-Enters: what encodes a chunk, the chunks, the parameters that train. Leaves: the whole batch's embeddings, as ONE node
-of the graph: forward without a graph; backward encodes each chunk again, with the same random numbers, and adds up the
-parameters' gradients. It is GradCache (Gao et al. 2021, 2101.06983) inside the graph, so that a trainer and DDP see
-nothing of it. `torch.utils.checkpoint` for each chunk does the same work, but was measured to take 3 to 5 times the
-memory at 1,024 and 2,048 pairs (docs/performance.md).
+Input: a backbone, the chunks, the parameters that train. Output: the whole batch's features, as ONE node of the graph:
+forward without a graph; backward encodes each chunk again, with the same random numbers, and adds up the parameters'
+gradients. It is GradCache (Gao et al. 2021, 2101.06983) inside the graph, so that a trainer and DDP see nothing of it.
+Heads lie outside: they see the whole batch, and can be differentiated as often as one likes.
+
+`torch.utils.checkpoint` for each chunk does the same work, but was measured to take 3 to 5 times the memory at 1,024
+and 2,048 pairs (docs/performance.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,25 +17,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-Rows = dict[str, Tensor]
-Encode = Callable[[Rows], tuple[Tensor, Tensor]]
+from xmodal.batch import Rows
+
+Encode = Callable[[Rows], Tensor]
 
 
-def encode_in_chunks(encode: Encode, chunks: Sequence[Rows], parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(z [B, D], guide [B, G]) of all chunks; z is differentiable, once, in `parameters`; the guide is not.
+def features_in_chunks(encode: Encode, chunks: Sequence[Rows], parameters: Sequence[Tensor]) -> Tensor:
+    """Features [B, G] of all chunks; differentiable, once, in `parameters`.
 
-    `encode` gives the same of one chunk, and must not depend on the others (BatchNorm in training mode would).
+    `encode` gives those of one chunk, and must not depend on the others (BatchNorm in training mode would).
 
     Example:
-        z, guide = encode_in_chunks(encode, [{"x": x[:64]}, {"x": x[64:]}], list(tower.parameters()))
+        features = features_in_chunks(tower.features, [{"x": x[:64]}, {"x": x[64:]}], list(tower.backbone.parameters()))
     """
-    z, guide = _Chunked.apply(encode, chunks, *parameters)
-    return z, guide
+    features: Tensor = _Chunked.apply(encode, chunks, *parameters)
+    return features
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, encode: Encode, chunks: Sequence[Rows], *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, encode: Encode, chunks: Sequence[Rows], *parameters: Tensor) -> Tensor:
         ctx.encode, ctx.chunks, ctx.parameters = encode, chunks, parameters
         device = parameters[0].device.type
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
@@ -42,13 +45,11 @@ class _Chunked(torch.autograd.Function):
         for rows in chunks:
             ctx.random.append((torch.get_rng_state(), get_device_states(*rows.values())))
             found.append(encode(rows))
-        z, guide = (torch.cat(parts) for parts in zip(*found, strict=True))
-        ctx.mark_non_differentiable(guide)
-        return z, guide
+        return torch.cat(found)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pull: Tensor, _: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, pull: Tensor) -> tuple[Any, ...]:
         total: list[Tensor | None] = [None] * len(ctx.parameters)
         now = torch.get_rng_state(), get_device_states(*ctx.chunks[0].values())
         kind, dtype, enabled = ctx.autocast
@@ -56,15 +57,15 @@ class _Chunked(torch.autograd.Function):
         for rows, random in zip(ctx.chunks, ctx.random, strict=True):
             _set_random(random)
             with torch.enable_grad(), torch.autocast(kind, dtype, enabled):
-                z, _ = ctx.encode(rows)
-            part = pull[start : start + len(z)]
-            start += len(z)
-            for at, gradient in enumerate(torch.autograd.grad(z, ctx.parameters, part, allow_unused=True)):
+                features = ctx.encode(rows)
+            part = pull[start : start + len(features)]
+            start += len(features)
+            for at, gradient in enumerate(torch.autograd.grad(features, ctx.parameters, part, allow_unused=True)):
                 if gradient is not None:
                     kept = total[at]
                     # a copy first: two parameters may be given one tensor
                     total[at] = gradient.clone() if kept is None else kept.add_(gradient)
-            del z
+            del features
         _set_random(now)
         return None, None, *total
 

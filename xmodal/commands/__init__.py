@@ -1,1 +1,1 @@
-"""What the console command `xmodal` and the scripts call."""
+"""The console command `xmodal`: `cli.py` finds the command, each command is one file with `main(argv)`."""

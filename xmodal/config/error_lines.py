@@ -32,16 +32,14 @@ BOUNDS = {
 }
 
 
-def error_lines(
-    error: ValidationError, raw: Any, source: Callable[[Sequence[str]], str], model: type[BaseModel]
-) -> list[str]:
+def error_lines(error: ValidationError, raw: Any, source: Callable[[Sequence[str]], str], model: Any) -> list[str]:
     """A line `SOURCE: dotted.key: what is wrong` for each mistake, in the order of the schema, none twice.
 
     Args:
-        error: what `model.model_validate(raw)` raised.
+        error: what reading `raw` as a `model` raised.
         raw: what was checked, as plain values.
         source: which file (or the command line) wrote a key.
-        model: the whole schema.
+        model: the whole schema: a model, or a mapping of names to specs as `dict[str, TowerSpec]`.
     """
     complaints: dict[tuple[str, ...], list[str]] = {}
     for details in error.errors(include_url=False):
@@ -62,13 +60,13 @@ def error_lines(
 @dataclass
 class _Place:
     type: Any  # what the schema says stands here
-    root: type[BaseModel]
+    root: Any  # the whole schema
     keys: list[str] = field(default_factory=list)  # the dotted key
     owner: type[BaseModel] | None = None  # whose field the last key is; none inside a dict or a list
     named: int | None = None  # position of the last key that is a free name (`towers.NAME`)
 
 
-def _walk(loc: Iterable[int | str], raw: Any, model: type[BaseModel]) -> _Place:
+def _walk(loc: Iterable[int | str], raw: Any, model: Any) -> _Place:
     """Follow `loc` through the schema and, since a `kind` decides what stands below it, through what was checked."""
     place = _Place(model, model)
     for part in loc:
@@ -131,7 +129,7 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
         return f"unknown key{_nearest_key(place)}"
     if kind == "missing":
         return f"missing{_nearest_name(place, raw)}"
-    if kind == "unknown_kind":
+    if kind in ("unknown_kind", "out_of_range"):
         return str(context["message"])
     if kind == "union_tag_not_found":
         return f"missing{_nearest_name(place, raw)}; give one of {', '.join(_kinds(place.type))}"
@@ -160,8 +158,9 @@ def _nearest_key(place: _Place) -> str:
     if place.owner is None:
         return ""
     allowed = list(place.owner.model_fields)
-    sections = {"": list(place.root.model_fields)}
-    for name, known in place.root.model_fields.items():
+    top = getattr(place.root, "model_fields", {})
+    sections = {"": list(top)}
+    for name, known in top.items():
         if isinstance(known.annotation, type) and issubclass(known.annotation, BaseModel):
             sections[f"{name}."] = list(known.annotation.model_fields)
     elsewhere = [f"{section}{key}" for section, keys in sections.items() if key in keys]

@@ -17,6 +17,7 @@ OBJECTIVES = Registry(
 KERNELS = Registry(
     "kernel",
     {
+        "one_hot": "xmodal.objectives.kernels:OneHot",
         "affine": "xmodal.objectives.kernels:Affine",
         "power": "xmodal.objectives.kernels:Power",
         "exp": "xmodal.objectives.kernels:Exp",
@@ -38,6 +39,31 @@ HEADS = Registry(
     "xmodal.heads",
 )
 
+CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path written: rows}
+    "corpus",
+    {
+        "cc12m": "xmodal.corpora.captions.caption_tars:prepare_cc12m",
+        "cc3m": "xmodal.corpora.captions.caption_tars:prepare_cc3m",
+        "cifar10": "xmodal.corpora.images.cifar:prepare_cifar10",
+        "cifar100": "xmodal.corpora.images.cifar:prepare_cifar100",
+        "coco": "xmodal.corpora.captions.coco:prepare",
+        "coco_karpathy": "xmodal.corpora.captions.karpathy:prepare_coco",
+        "flickr30k": "xmodal.corpora.captions.flickr30k:prepare",
+        "flickr30k_karpathy": "xmodal.corpora.captions.karpathy:prepare_flickr30k",
+        "fsdd": "xmodal.corpora.speech.fsdd:prepare",
+        "image_folder": "xmodal.corpora.images.image_folder:prepare",
+        "imagenet": "xmodal.corpora.images.imagenet:prepare",
+        "imagenet_a": "xmodal.corpora.images.imagenet:prepare_a",
+        "imagenet_r": "xmodal.corpora.images.imagenet:prepare_r",
+        "imagenet_v2": "xmodal.corpora.images.imagenet:prepare_v2",
+        "nlu_home": "xmodal.corpora.speech.nlu_home:prepare",
+        "objectnet": "xmodal.corpora.images.objectnet:prepare",
+        "slurp": "xmodal.corpora.speech.slurp:prepare",
+        "yfcc15m": "xmodal.corpora.captions.caption_tars:prepare_yfcc15m",
+    },
+    "xmodal.corpora",
+)
+
 TOWERS = Registry(
     "tower",
     {
@@ -50,4 +76,26 @@ TOWERS = Registry(
         "store": "xmodal.towers.from_store:StoreTower",
     },
     "xmodal.towers",
+)
+
+EVALUATORS = Registry(
+    "evaluator",
+    {
+        "speech_intent": "xmodal.evaluation.classification.speech_intent:SpeechIntent",
+        "zero_shot": "xmodal.evaluation.classification.zero_shot:ZeroShot",
+        "retrieval": "xmodal.evaluation.retrieval.retrieval:Retrieval",
+    },
+    "xmodal.evaluators",
+)
+
+_TEMPLATE_SETS = """
+    aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
+    fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
+    resisc45 resisc45_clip_benchmark speech_intent sst2 stl10 sun397 svhn voc2007
+"""
+
+TEMPLATE_SETS = Registry(
+    "template set",
+    {name: f"xmodal.prompts.shipped:{name}" for name in _TEMPLATE_SETS.split()},
+    "xmodal.template_sets",
 )

@@ -7,7 +7,6 @@ to another.
 """
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from xmodal.config.error_lines import error_lines
+from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.schema import RunConfig
-from xmodal.config.yaml_text import read_yaml, write_yaml
+from xmodal.config.yaml_text import name_of, read_mapping, read_yaml, write_yaml, yaml_problem
 from xmodal.errors import UserError
 
 COMMAND_LINE = "command line"
@@ -40,7 +40,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         config = load_config("configs/demo_cwcl.yaml", ["train.steps=500", "objective.kernel.kind=power"])
     """
     path = Path(path)
-    own = _read_mapping(path)
+    own = read_mapping(path)
     base_path, base = _read_base(path, own)
     merged = _merge(base, own)
     mistakes = _apply(merged, overrides)
@@ -93,29 +93,6 @@ def config_differences(a: RunConfig, b: RunConfig) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
-def _read_mapping(path: Path) -> Tree:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        there = sorted(p.name for p in path.parent.glob("*.y*ml"))
-        near = get_close_matches(path.name, there, n=1)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else f"; there: {', '.join(there) or 'no YAML file'}"
-        raise UserError(f"{path}: no such file{hint}") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    try:
-        tree = read_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: {_yaml_problem(error)}") from None
-    if tree is None:
-        raise UserError(f"{path}: empty, expected the keys of a run")
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: found a {_name(tree)}, expected a mapping of keys to values")
-    return tree
-
-
 def _read_base(path: Path, own: Tree) -> tuple[Path | None, Tree]:
     """The file and the content of `base`, which is taken out of `own`."""
     if "base" not in own:
@@ -125,19 +102,12 @@ def _read_base(path: Path, own: Tree) -> tuple[Path | None, Tree]:
         raise UserError(f"{path}: base: found {name!r}, expected one file name, as base/demo.yaml")
     base_path = path.parent / name
     try:
-        base = _read_mapping(base_path)
+        base = read_mapping(base_path)
     except UserError as error:
         raise UserError(f"{path}: base: {error}") from None
     if "base" in base:
         raise UserError(f"{base_path}: base: a base has no base of its own; {path} may name only one level")
     return base_path, base
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return f"not YAML: {' '.join(str(error).split())}"
 
 
 # ---------------------------------------------------------------------------------------------------------- merging
@@ -146,11 +116,19 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
     if "kind" in low and "kind" in high and low["kind"] != high["kind"]:
         return dict(high)
+    if ("kind" in low and _are_terms(high)) or ("kind" in high and _are_terms(low)):
+        return dict(high)  # one objective in place of several named ones, or the other way round
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
         merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _are_terms(tree: Mapping[str, Any]) -> bool:
+    """Is it several named objectives, rather than keys of one, such as its kernel?"""
+    kinds = [value.get("kind") if isinstance(value, dict) else None for value in tree.values()]
+    return bool(kinds) and all(kind in OBJECTIVES.names or ":" in str(kind) for kind in kinds) and "kernel" not in tree
 
 
 def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
@@ -165,7 +143,7 @@ def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
         try:
             settings.append((key.split("."), read_yaml(text)))
         except yaml.YAMLError as error:
-            mistakes.append(f"{COMMAND_LINE}: {key}: {text!r} is not YAML: {_yaml_problem(error)}")
+            mistakes.append(f"{COMMAND_LINE}: {key}: {text!r} is not YAML: {yaml_problem(error)}")
     # Kinds first, outer before inner: a new kind empties its mapping, which must not undo another override.
     kinds = sorted((s for s in settings if s[0][-1] == "kind"), key=lambda s: len(s[0]))
     for keys, value in [*kinds, *(s for s in settings if s[0][-1] != "kind")]:
@@ -179,7 +157,7 @@ def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
         inner = tree.get(key)
         if inner is not None and not isinstance(inner, dict):
             outer = ".".join(keys[:depth])
-            return [f"{COMMAND_LINE}: {'.'.join(keys)}: {outer} is a {_name(inner)}; set all of it, {outer}=..."]
+            return [f"{COMMAND_LINE}: {'.'.join(keys)}: {outer} is a {name_of(inner)}; set all of it, {outer}=..."]
         tree[key] = dict(inner or {})
         tree = tree[key]
     if keys[-1] == "kind" and "kind" in tree and tree["kind"] != value:
@@ -201,7 +179,3 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Tree:
     for key, value in tree.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
-
-
-def _name(value: Any) -> str:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else f"single value, {value!r}"

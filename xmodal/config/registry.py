@@ -170,6 +170,11 @@ class Registry:
             return None
 
 
+def are_named(value: Any) -> bool:
+    """Is this a mapping of names to specs, and not one spec?"""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Mapping | KindSpec) for v in value.values())
+
+
 class OneOrNamed:
     """One spec, or a mapping of names to specs: `{kind: cwcl}`, or `{align: {kind: cwcl}, self: {kind: nt_xent}}`."""
 
@@ -191,10 +196,8 @@ class OneOrNamed:
         )
 
     def _read(self, value: Any) -> Any:
-        named = isinstance(value, Mapping) and bool(value) and not isinstance(value.get("kind", {}), str)
-        return self._named.validate_python(value) if named else self._one.validate_python(value)
+        return self._named.validate_python(value) if are_named(value) else self._one.validate_python(value)
 
     def type_of(self, raw: Any) -> Any:
         """The type by which `raw` was read, for error lines."""
-        named = isinstance(raw, Mapping) and bool(raw) and not isinstance(raw.get("kind", {}), str)
-        return dict[str, self.one] if named else self.one  # type: ignore[name-defined]
+        return dict[str, self.one] if are_named(raw) else self.one  # type: ignore[name-defined]

@@ -1,22 +1,23 @@
-"""A run: what a config file may say, its ranges and its defaults. Imports no torch.
+"""A run: what a config file may say, its ranges and its defaults.
 
-One YAML file is one run (`RunConfig`). Specs are frozen, and an unknown key is an error. Field names are the
-constructor argument names of the objects they build; a test compares names and defaults.
+One YAML file is one run (`RunConfig`). Specs are frozen, and an unknown key is an error. What belongs to one kind of
+objective, tower or evaluator stands in that kind's own class (see `kinds.py`).
 """
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
-from xmodal.config.evaluators import EvaluatorSpec
-from xmodal.config.objectives import CWCLSpec, Objective
-from xmodal.config.spec import Beta, Count, Positive, Share, Spec
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
+from xmodal.config.registry import OneOrNamed
+from xmodal.config.schedule import Number, Scheduled
+from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
+from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
 from xmodal.config.tower import AnyTower
-
-RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
 
 
 class Rule(Spec):
@@ -49,6 +50,13 @@ class OptimSpec(Spec):
     rules: tuple[Rule, ...] = ()
 
 
+class TargetSpec(Spec):
+    """A momentum target of a side's tower, `xi <- m xi + (1 - m) theta` after every step, and a predictor beside it."""
+
+    momentum: Annotated[Number, Scheduled(ge=0, le=1)] = 0.996  # m, or its schedule; 0 copies the tower
+    predictor: Annotated[KindSpec, HEADS] | None = None  # a head from D to D, on the tower's output
+
+
 class TrainSpec(Spec):
     """Length, batch and bookkeeping. `batch_size` counts pairs over ALL processes: a run means the same on any."""
 
@@ -56,27 +64,33 @@ class TrainSpec(Spec):
     batch_size: int = Field(64, ge=2)
     chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto times a few steps and keeps the fastest
+    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
+    # bilevel: after each update, one of the terms' outer problems through a virtual step of the heads (MetAug)
+    step: Literal["plain", "bilevel"] = "plain"
+    virtual_lr: Positive = 1e-3  # of the virtual step
     log_every: Count = 20  # steps
     eval_every: int = Field(0, ge=0)  # steps; 0: only at the end
     save_every: int = Field(200, ge=0)  # steps; 0: only at the end
     best: str | None = None  # EVALUATOR/METRIC that picks the weights kept; default: the last weights
-    resume: bool = False  # go on from the run folder's last checkpoint, if there is one
+    # go on from the run folder's last checkpoint, if there is one; changed: also with another lr, clip, ...
+    resume: bool | Literal["changed"] = False
     trackers: tuple[Literal["jsonl", "tensorboard"], ...] = ("jsonl", "tensorboard")
 
 
 class RunConfig(Spec):
     """One run."""
 
+    format: Literal[2] = 2  # of the run folder
     output: Path
     seed: int = Field(0, ge=0, lt=2**31)
     data: DataSpec
-    towers: dict[str, AnyTower] = Field(min_length=2)
+    towers: dict[str, AnyTower] = Field(min_length=1)
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked
-    objective: Objective = CWCLSpec()
+    objective: Annotated[Any, OneOrNamed(OBJECTIVES)] = Field({"kind": "cwcl"}, validate_default=True)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> momentum target
     optim: OptimSpec = OptimSpec()
     train: TrainSpec = TrainSpec()
-    evaluators: dict[str, EvaluatorSpec] = Field(default_factory=dict)
+    evaluators: dict[str, Annotated[EvaluatorSpec, EVALUATORS]] = Field(default_factory=dict)
 
     @field_validator("towers", mode="after")
     @classmethod
@@ -111,9 +125,8 @@ class RunConfig(Spec):
                 problems.append(
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
-        if not self.pairs and len(self.towers) != 2:
-            problems.append(f"pairs: {len(self.towers)} towers need their pairs named, as [[trainable, guide], ...]")
-        problems += self._store_problems() + self._view_problems() + self._evaluator_problems()
+        problems += term_problems(self) or need_problems(self)
+        problems += self._view_problems() + self._evaluator_problems()
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -121,16 +134,18 @@ class RunConfig(Spec):
                 f"({', '.join(self.evaluators) or 'none'}), as {next(iter(self.evaluators), 'heldout')}/accuracy_mean"
             )
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _evaluator_problems(self) -> list[str]:
         """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""
         problems = []
         for name, evaluator in self.evaluators.items():
-            for role in ("items", "speech", "text"):
-                modality = getattr(evaluator, role, None)
-                if modality is not None and modality not in self.towers:
+            if not isinstance(evaluator, EvaluatorSpec):  # a kind of something else, named as module:Class
+                problems.append(f"evaluators.{name}.kind: {evaluator.kind!r} is no evaluator")
+                continue
+            for role, modality in evaluator.sides().items():
+                if modality not in self.towers:
                     problems.append(
                         f"evaluators.{name}.{role}: {modality!r} is not one of the towers ({', '.join(self.towers)})"
                     )
@@ -157,36 +172,18 @@ class RunConfig(Spec):
                 problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
         return problems
 
-    def _store_problems(self) -> list[str]:
-        """Keys and targets over a whole store ask for a frozen side that is a store and nothing else."""
-        whole = [name for name in ("keys", "scope") if getattr(self.objective, name, "batch") == "store"]
-        if not whole or (not self.pairs and len(self.towers) != 2):
-            return []
-        frozen = [guide for _, guide in self.tower_pairs() if guide in self.towers]
-        if self.data.leave_out_labels:
-            problem = "the store also holds the captions of the classes left out, and would train on them as negatives"
-            return [f"objective.{whole[0]}: store does not go with data.leave_out_labels: {problem}"]
-        several = [guide for guide in frozen if self.towers[guide].views_stored > 1]
-        if several:
-            return [f"objective.{whole[0]}: store goes with one view of each item: set towers.{several[0]}.views=1"]
-        return [
-            f"objective.{name}: store needs towers.{guide} of kind store with an identity head: "
-            "other embeddings move, or are nowhere on disk"
-            for name in whole
-            for guide in frozen
-            if not self.towers[guide].is_stored or self.towers[guide].trains
-        ]
-
     def modality(self, name: str) -> ModalitySpec:
         """The modality's spec, with the standard one where the config says nothing."""
         return self.data.modalities.get(name) or STANDARD_MODALITIES[name]()
 
     def tower_pairs(self) -> tuple[tuple[str, str], ...]:
-        """(trainable, guide) modalities. For two towers: the locked one guides; both unlocked: the second guides."""
-        if self.pairs:
-            return self.pairs
-        first, second = self.towers
-        one, other = self.towers[first], self.towers[second]
-        if not one.trains or (one.is_locked and not other.is_locked):
-            first, second = second, first
-        return ((first, second),)
+        """(trainable, guide) sides. For two towers: the locked one guides; both unlocked: the second guides."""
+        return default_pairs(self.towers, self.pairs)
+
+    def term_specs(self) -> dict[str, Any]:
+        """The terms of the loss by name; a run's one objective is called `objective`."""
+        return {ONLY: self.objective} if isinstance(self.objective, KindSpec) else dict(self.objective)
+
+    def groups(self, term: Any) -> tuple[tuple[str, ...], ...]:
+        """The sides of each call of a term: those it names, else every pair."""
+        return (term.on,) if term.on is not None else self.tower_pairs()

@@ -66,3 +66,15 @@ class KindSpec(Spec):
 def name_of_class(cls: type) -> str:
     """`CWCL` of `CWCL.Spec`."""
     return cls.__qualname__.removesuffix(".Spec")
+
+
+class Configured:
+    """Base of classes with a spec nested in them; one without settings of its own gets a spec under its own name."""
+
+    Spec: type[KindSpec]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "Spec" not in vars(cls) and hasattr(cls, "Spec"):
+            place = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.Spec", "__doc__": cls.__doc__}
+            cls.Spec = type("Spec", (cls.Spec,), place)

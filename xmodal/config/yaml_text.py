@@ -5,9 +5,12 @@ Three changes to PyYAML's safe loader and dumper: a key given twice is an error 
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from xmodal.errors import UserError, no_such_file
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+\Z")
 _FIRST_CHARACTERS = list("-+.0123456789")
@@ -63,3 +66,41 @@ def write_yaml(value: Any) -> str:
         write_yaml({"revision": "12e45"})  # revision: '12e45'
     """
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120)
+
+
+def read_mapping(path: Path, expected: str = "the keys of a run") -> dict[str, Any]:
+    """A file that holds one mapping: a config, a sweep, a suite.
+
+    Raises:
+        UserError: missing, empty, no YAML, or another thing than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise no_such_file(path) from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, expected a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        tree = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {yaml_problem(error)}") from None
+    if tree is None:
+        raise UserError(f"{path}: empty, expected {expected}")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: found a {name_of(tree)}, expected a mapping of keys to values")
+    return tree
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong with a YAML text, and in which line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"not YAML: {' '.join(str(error).split())}"
+
+
+def name_of(value: Any) -> str:
+    """What a value read from YAML is called in errors: list, mapping, single value."""
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else f"single value, {value!r}"

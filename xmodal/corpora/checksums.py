@@ -1,4 +1,4 @@
-"""Published checksums of archives. Enters: `checksums.yaml`, a folder. Leaves: which archives differ."""
+"""Published checksums of archives. Input: `checksums.yaml`, a folder. Output: which archives differ."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

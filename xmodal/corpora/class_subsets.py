@@ -1,6 +1,6 @@
 """Class subsets: which of ImageNet's 1,000 classes a data set is scored over.
 
-Enters: a subset's name, or a file of labels. Leaves: the labels in order, with where they come from. The lists of
+Input: a subset's name, or a file of labels. Output: the labels in order, with where they come from. The lists of
 ImageNet-R and ImageNet-A (200 classes each) are read from the installed timm; ObjectNet's archive brings its own.
 """
 
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from xmodal.errors import UserError
+from xmodal.files import split_lines
 
 _LISTS = {
     "imagenet": "imagenet_synsets.txt",
@@ -57,7 +58,7 @@ def load_subset(name_or_file: str | Path) -> ClassSubset:
         )
     content = path.read_bytes()
     try:
-        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in split_lines(content.decode("utf-8-sig"))]
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; expected one label a line") from None
     labels = [line for line in lines if line and not line.startswith("#")]

@@ -111,9 +111,9 @@ def sha256_of(path: Path) -> str:
 
 
 def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
-    """The names of the images in a folder, sorted; hidden files and folders are passed over.
+    """The names of the images in a folder, sorted; hidden files are passed over.
 
-    Left out with a reason: empty files, broken links, names that are not UTF-8, files that are no images by name.
+    Left out with a reason: folders, empty files, broken links, names that are not UTF-8, files not named as images.
 
     Example:
         image_files(Path("data/coco/val2017"), skipped := [])[0]  # "000000000139.jpg"
@@ -122,9 +122,9 @@ def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
     with os.scandir(folder) as entries:
         listed_by_name = sorted(entries, key=lambda entry: entry.name)
         for entry in tqdm(listed_by_name, desc=f"listing {folder.name}", unit="file", delay=2, leave=False):
-            if entry.name.startswith(".") or entry.is_dir():
+            if entry.name.startswith("."):
                 continue
-            reason = _unusable(entry)
+            reason = "a folder; images are taken from the one above it alone" if entry.is_dir() else _unusable(entry)
             if reason:
                 skipped.append((str(folder / entry.name), reason))
             else:

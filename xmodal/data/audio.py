@@ -1,22 +1,21 @@
 """Audio files and arrays to one form: float32 mono at the sample rate asked for.
 
-Enters: a path or an array, any channel count and rate. Leaves: a waveform [T]. soundfile decodes (wav, flac, ogg, mp3),
-torchaudio resamples. What cannot be used raises `AudioError` with the path and the reason.
+Input: a path or an array, any number of channels and sample rate. Output: a waveform [T]. soundfile decodes (wav, flac,
+ogg, mp3). What cannot be used raises `AudioError` with the path and the reason.
 """
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 from tqdm.auto import tqdm
 
+from xmodal.data.sample_rate import resample
 from xmodal.distributed import rank
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; anything else is a broken header
@@ -116,8 +115,7 @@ def _finish(samples: np.ndarray, rate: int, sample_rate: int, name: str) -> np.n
     ratio = _ratio(rate, sample_rate)
     if ratio == 1:
         return np.ascontiguousarray(samples)
-    with torch.no_grad():
-        return _resampler(ratio)(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+    return resample(torch.from_numpy(np.ascontiguousarray(samples)), ratio.denominator, ratio.numerator).numpy()
 
 
 def _check_rate(rate: int, name: str) -> None:
@@ -134,12 +132,6 @@ def _ratio(rate: int, sample_rate: int) -> Fraction:
     if rate > sample_rate:
         return Fraction(sample_rate, rate).limit_denominator(FINEST_RATIO)
     return 1 / Fraction(rate, sample_rate).limit_denominator(FINEST_RATIO)
-
-
-@lru_cache(maxsize=16)
-def _resampler(ratio: Fraction) -> torchaudio.transforms.Resample:
-    """torchaudio's windowed sinc; the kernel is computed once per pair of rates."""
-    return torchaudio.transforms.Resample(ratio.denominator, ratio.numerator)
 
 
 def _reason(path: str | Path, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Image files and bytes to one form: RGB, upright, 8 bits a channel.
 
-Enters: a path, a place (`place.py`: inside a tar, or a file without its border), or the file's bytes. Leaves: a Pillow
-image. What cannot be used raises `ImageError` with the name and the reason.
+Input: a path, an address (`tar_address.py`: inside a tar, or a file without its border), or the file's bytes. Output: a
+Pillow image. What cannot be used raises `ImageError` with the name and the reason.
 """
 
 import io
@@ -36,7 +36,7 @@ def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels:
     Sixteen bits a channel are scaled to eight (Pillow alone would cut them off at 255).
 
     Args:
-        source: a path, a place, or the bytes of a file.
+        source: a path, an address, or the bytes of a file.
         root: the folder that relative paths start from.
         max_pixels: an image with more is refused before it is decoded.
 

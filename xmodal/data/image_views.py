@@ -1,6 +1,6 @@
 """Augmented views of an image, training only: crop, RandAugment, shift, mirror.
 
-Enters: an image and what a tower takes. Leaves: uint8 [3, H, W]. Every number comes from the generator given, so that a
+Input: an image and what a tower takes. Output: uint8 [3, H, W]. Every number comes from the generator given, so that a
 view is a pure function of (seed, epoch, row). Crops: Szegedy et al. 2015 (1409.4842); RandAugment: Cubuk et al. 2020
 (1909.13719), torchvision's.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from xmodal.config.data import ImageAugment
 from xmodal.processor import ImageProcessor
@@ -46,6 +45,8 @@ def augment_image(
     else:
         view = torch.from_numpy(np.ascontiguousarray(evaluation()))
     if spec.rand_augment:
+        from torchvision.transforms import v2  # late: half a second that only this needs
+
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))  # the CPU's alone: the GPUs' goes on
             view = v2.RandAugment(spec.rand_augment, spec.magnitude)(view)

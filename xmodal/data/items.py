@@ -73,10 +73,10 @@ def items_of(
             )
         return _captions(path, values, column)
     if pa.types.is_struct(kind):
-        values = _pictures(path, values, column)
+        values = _contents(path, values, column)
         kind = values.type
     is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    if is_bytes and spec.kind != "image":
+    if is_bytes and spec.kind == "text":
         raise UserError(f"{path}: column {column!r} holds bytes, expected strings: {name} is {spec.kind}")
     if not is_bytes:
         values = values.cast(pa.large_string())
@@ -119,7 +119,7 @@ def _captions(path: Path, values: pa.Array, column: str) -> Items:
     return Items(flat, ids, np.concatenate([[0], counts.cumsum()[:-1]]).astype(np.int64), counts)
 
 
-def _pictures(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+def _contents(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
     """The bytes (or, where there are none, the path) out of `datasets`' struct {bytes, path}."""
     names = {field.name for field in values.type}
     if "bytes" not in names:
@@ -133,4 +133,4 @@ def _pictures(path: Path, values: pa.ChunkedArray, column: str) -> pa.ChunkedArr
         paths = pc.struct_field(values, "path")
         if paths.null_count == 0:
             return paths
-    raise UserError(f"{path}: column {column!r}: {found.null_count} of {len(found)} images have no bytes; remove them")
+    raise UserError(f"{path}: column {column!r}: {found.null_count} of {len(found)} rows have no bytes; remove them")

@@ -32,7 +32,7 @@ from xmodal.store import content_id
 if TYPE_CHECKING:
     import pandas as pd
 
-MADE_OF = b"xmodal.corpus"  # key of a parquet file's metadata: what `data_prep/prepare.py` made it of, as JSON
+MADE_OF = b"xmodal.corpus"  # key of a parquet file's metadata: what `xmodal prepare` made it of, as JSON
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def read_pairs(
 
 
 def made_of(path: Path) -> dict[str, Any]:
-    """What a manifest of `data_prep/prepare.py` says of its making; of any other file, and of a folder, nothing.
+    """What a manifest of `xmodal prepare` says of its making; of any other file, and of a folder, nothing.
 
     `corpus`, `limit`, `left_out` (the number of items in NAME.skipped.jsonl), `source` (tells when to read the corpus
     again), and where labels, captions or the split come from: the file's name and its sha256.

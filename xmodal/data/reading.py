@@ -9,7 +9,6 @@ Also here, because training, stores and evaluation must agree on them: how long 
 and what stands in for a batch of which no item could be read.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,15 @@ from textwrap import shorten
 from typing import Any, cast
 
 import numpy as np
-import soundfile
 from PIL import Image
 from torch import Tensor
 
 from xmodal.config.data import AudioModality, ImageAugment, ImageModality, ModalitySpec, SpeechAugment, TextModality
 from xmodal.data import image_views, views
-from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio, scan_headers
+from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
+from xmodal.data.audio_bytes import decode_audio, member_bytes, seconds_in
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.sources.tar_address import member_of, read_member
+from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.errors import UserError
 from xmodal.processor import ImageProcessor, Processor
@@ -83,10 +82,10 @@ class ItemReader:
     def _audio(self, item: Any) -> np.ndarray:
         rate = rate_of(self.processor)
         if isinstance(item, bytes):
-            return _decode_audio(item, f"{len(item)} bytes", rate)
+            return decode_audio(item, f"{len(item)} bytes", rate)
         if isinstance(item, str | Path):
             if member_of(str(item)):
-                return _decode_audio(_member(self.root, str(item)), str(item), rate)
+                return decode_audio(member_bytes(self.root, str(item)), str(item), rate)
             return read_audio(Path(self.root or "", item), rate)
         if self.sample_rate is None:
             raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
@@ -155,16 +154,32 @@ def lengths_of(spec: ModalitySpec, items: Sequence[Any], root: Path | None = Non
         return np.array([len(text) for text in items], dtype=np.float64), blank
     reasons: dict[int, str] = {}
     if isinstance(spec, AudioModality):
-        paths = [Path(root or "", item) for item in items]
-        for at, found in enumerate(scan_headers(paths)):
+        for at, (name, found) in enumerate(_seconds(items, root)):
             if isinstance(found, AudioError):
                 reasons[at] = str(found)
             elif not spec.min_seconds <= found <= spec.max_seconds:
-                limits = f"{spec.min_seconds:g} to {spec.max_seconds:g} s"
-                reasons[at] = f"{paths[at]}: {found:.2f} s, expected {limits}"
+                reasons[at] = f"{name}: {found:.2f} s, expected {spec.min_seconds:g} to {spec.max_seconds:g} s"
             else:
                 lengths[at] = found
     return lengths, reasons
+
+
+def _seconds(items: Sequence[Any], root: Path | None) -> list[tuple[str, float | AudioError]]:
+    """What each item of audio is called, and its length by its header, or why there is none."""
+    found: list[tuple[str, float | AudioError]] = []
+    paths = [Path(root or "", item) for item in items if not (isinstance(item, bytes) or member_of(str(item)))]
+    of_files = iter(zip(map(str, paths), scan_headers(paths), strict=True))
+    for item in items:
+        if not isinstance(item, bytes) and not member_of(str(item)):
+            found.append(next(of_files))
+            continue
+        name = f"{len(item)} bytes" if isinstance(item, bytes) else str(item)
+        try:
+            data = item if isinstance(item, bytes) else member_bytes(root, item)
+            found.append((name, seconds_in(data, name)))
+        except AudioError as error:
+            found.append((name, error))
+    return found
 
 
 def count_cut(
@@ -216,25 +231,3 @@ def rate_of(processor: Processor) -> int:
     if processor.sample_rate is None:
         raise ValueError("a processor of kind audio must have a sample rate")
     return processor.sample_rate
-
-
-def _member(root: Path | None, address: str) -> bytes:
-    try:
-        return read_member(root or Path(), address)
-    except (UserError, OSError) as error:
-        raise AudioError(f"{address}: cannot be read ({error})") from error
-
-
-def _decode_audio(data: bytes, name: str, sample_rate: int) -> np.ndarray:
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            if file.frames > LONGEST * file.samplerate:
-                seconds = file.frames / file.samplerate
-                raise AudioError(f"{name}: {seconds:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
-            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate  # [T, channels]
-    except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:
-        raise AudioError(f"{name}: cannot be decoded ({error})") from error
-    try:
-        return as_waveform(samples.mean(axis=1), rate, sample_rate)
-    except AudioError as error:
-        raise AudioError(f"{name}: {error}") from error

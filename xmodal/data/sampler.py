@@ -1,6 +1,6 @@
 """Which rows make up a batch: shuffled, of similar length, the same for every number of processes.
 
-Enters: item lengths, a batch size over all processes, a seed. Leaves: an endless row of `BatchKey`s for one process.
+Input: item lengths, a batch size over all processes, a seed. Output: an endless row of `BatchKey`s for one process.
 Every batch is a pure function of (seed, epoch), so that going on from step n needs no saved state.
 """
 

@@ -108,7 +108,7 @@ class SideReader:
                 if not known[self.items.of(row)].all():
                     reasons.setdefault(row, f"{self.name}: not in the store, it could not be read when that was made")
         if isinstance(self.spec, AudioModality) and self.is_live:
-            firsts = [str(self.items.value(int(item))) for item in self.items.first]
+            firsts = [self.items.value(int(item)) for item in self.items.first]
             lengths, reasons = lengths_of(self.spec, firsts, self.root)
             count_cut(self.processor, self.spec, firsts, lengths, tally)
         return lengths, reasons

@@ -1,4 +1,4 @@
-"""Training views of log-mel features. Enters: [T, F] float32, standardised per utterance. Leaves: another such view.
+"""Training views of log-mel features. Input: [T, F] float32, standardised per utterance. Output: another such view.
 
 The steps come in a fixed order: speed, mel_warp, mel_roll (what moves), floor, tilt, noise (what is added), frequency
 masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised features

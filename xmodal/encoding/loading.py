@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from xmodal.aligner.aligner import Aligner, build_aligner
-from xmodal.config.data import ImageModality
-from xmodal.config.load import load_config
+from xmodal.aligner.aligner import Aligner
+from xmodal.aligner.build import build_towers
+from xmodal.config.data import MODALITY_OF_KIND, STANDARD_MODALITIES, ImageModality
+from xmodal.config.error_lines import error_lines
+from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
+from xmodal.config.terms import groups_of
+from xmodal.config.tower import AnyTower
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.runs.checkpoint import kept_weights, load_trained_state, newest_checkpoint
-from xmodal.towers import build_tower, local_spec
+from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
+from xmodal.runs.weights import load_towers
+from xmodal.towers import build_tower, local_spec, without_code
 from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.tower import Tower
 
@@ -58,15 +64,56 @@ def load(
         facts = {"model": str(model), "towers": specs}
         return Encoder(towers, processors, name=str(model), provenance=facts, dtype=DTYPES[dtype])
     folder = Path(model)
+    found = read_run(folder)
     weights = kept_weights(folder)
-    config = load_config(folder / "config.yaml")
-    aligner, processors = build_aligner(config, folder, trust_remote_code)
-    load_trained_state(aligner, weights, str(folder))
-    aligner.to(place).eval()
-    facts = provenance(config) | _facts(folder)
-    pixels = _max_pixels(config)
+    _require_own(folder, found, trust_remote_code)
+    local: dict[str, Any] = {
+        side: _local(spec, folder / "towers" / side, trust_remote_code) for side, spec in _specs(folder, found)
+    }
+    towers, processors = build_towers(local, groups_of(found, local))
+    load_towers(towers, weights, str(folder))
+    for tower in towers.values():
+        tower.to(place).eval()
+    facts = provenance(found) | {"run": str(folder)} | _facts(folder)
     labels = _trained_labels(folder)
-    return Encoder(_towers(aligner), processors, None, str(folder), facts, DTYPES[dtype], pixels, labels)
+    return Encoder(towers, processors, None, str(folder), facts, DTYPES[dtype], _max_pixels(found), labels)
+
+
+class _Saved(BaseModel):
+    """What an encoder needs of a run's config; whatever else stands in it is for training."""
+
+    model_config = ConfigDict(extra="ignore")
+    towers: dict[str, AnyTower]
+
+
+def _require_own(folder: Path, found: dict[str, Any], trust_remote_code: bool) -> None:
+    """Raise `UserError` where towers or heads are of code from outside xmodal; nothing of it is imported."""
+    for side, tower in found["towers"].items():
+        parts = [(TOWERS, tower)] if isinstance(tower, dict) else []
+        while parts:
+            registry, part = parts.pop()
+            kind = part.get("kind")
+            if isinstance(kind, str) and not registry.is_own(kind) and not trust_remote_code:
+                raise UserError(
+                    f"{folder}: its {side} tower needs code from outside xmodal ({registry.place(kind)}); where you "
+                    "trust it, install its package and load with trust_remote_code=True (--trust-remote-code)"
+                )
+            below = {"head": HEADS, "tower": TOWERS}
+            parts += [(below[name], value) for name, value in part.items() if name in below and isinstance(value, dict)]
+
+
+def _specs(folder: Path, found: dict[str, Any]) -> list[tuple[str, Any]]:
+    try:
+        return list(_Saved.model_validate(found).towers.items())
+    except ValidationError as error:
+        path = str(folder / "config.yaml")
+        raise UserError("\n".join(error_lines(error, found, lambda _: path, _Saved))) from None
+
+
+def _local(spec: Any, folder: Path, trust_remote_code: bool) -> Any:
+    """The spec of the tower as the run folder holds it; code that came with it runs only where that is allowed."""
+    local = local_spec(spec, folder)
+    return local if trust_remote_code else without_code(local)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -102,7 +149,8 @@ def during_training(
     A text found in a store is not encoded again, except in modalities `named`: there the store's ids are not those of
     the texts' content. `labels` are those of the training pairs.
     """
-    towers, live_processors, stores = _towers(aligner), dict(processors), {}
+    towers, live_processors = _towers(aligner), dict(processors)
+    stores: dict[str, StoreProcessor] = {}
     for modality, spec in config.towers.items():
         processor = processors[modality]
         if spec.is_stored and isinstance(processor, StoreProcessor):
@@ -114,7 +162,8 @@ def during_training(
             towers[modality] = live
             if modality not in named:
                 stores[modality] = processor
-    facts, pixels = provenance(config), _max_pixels(config)
+    plain = config.model_dump(mode="json")
+    facts, pixels = provenance(plain), _max_pixels(plain)
     return Encoder(towers, live_processors, stores, str(config.output), facts, torch.float32, pixels, labels)
 
 
@@ -122,19 +171,27 @@ def _towers(aligner: Aligner) -> dict[str, Tower]:
     return {name: aligner.tower(name) for name in aligner.towers}
 
 
-def _max_pixels(config: RunConfig) -> dict[str, int]:
-    specs = {name: config.modality(name) for name in config.towers}
-    return {name: spec.max_pixels for name, spec in specs.items() if isinstance(spec, ImageModality)}
+def _max_pixels(config: Mapping[str, Any]) -> dict[str, int]:
+    """The largest image that is decoded, by side, of a config as plain values."""
+    found = {}
+    modalities = (config.get("data") or {}).get("modalities") or {}
+    for side in config["towers"]:
+        given = modalities.get(side) or {}
+        kind = MODALITY_OF_KIND.get(given.get("kind", "")) or STANDARD_MODALITIES.get(side)
+        if kind is ImageModality:
+            found[side] = int(given.get("max_pixels", ImageModality().max_pixels))
+    return found
 
 
-def provenance(config: RunConfig) -> dict[str, Any]:
-    """What a report says of the model behind its numbers."""
+def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report says of the model behind its numbers; `config` as plain values, of any format."""
+    train, data = config.get("train") or {}, config.get("data") or {}
     return {
-        "run": str(config.output),
-        "seed": config.seed,
-        "objective": config.objective.model_dump(mode="json"),
-        "steps": config.train.steps,
-        "batch_size": config.train.batch_size,
-        "towers": {name: spec.model_dump(mode="json") for name, spec in config.towers.items()},
-        "train_data": str(config.data.train),
+        "run": str(config.get("output", "")),
+        "seed": config.get("seed", 0),
+        "objective": config.get("objective") or {},
+        "steps": train.get("steps"),
+        "batch_size": train.get("batch_size"),
+        "towers": dict(config["towers"]),
+        "train_data": str(data.get("train", "")),
     }

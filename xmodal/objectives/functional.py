@@ -3,8 +3,8 @@
     anchor trainable:  L = mean_i LSE_j(s a_i.k_j) - s mean_i a_i.t_i,   t = T k
     anchor frozen:     L = mean_j LSE_i(s k_j.a_i) - s mean_i a_i.t_i,   t = T^T k
 
-Enters: gathered `Embeddings` and a `Kernel` for T; a direction without the kernel has one-hot targets (equal items
-share their mass). Leaves: a `Loss`. The targets carry no gradient of T; where the other side trains too, it gets the
+Input: gathered `Embeddings` and a `Kernel` for T; a direction without the kernel has one-hot targets (equal items
+share their mass). Output: a `Loss`. The targets carry no gradient of T; where the other side trains too, it gets the
 mirror image of the targets (`T^T a`, `T a`), so the gradient is that of the dense formula on both sides.
 
 `bank` puts the whole store into the trainable anchors' logsumexp in place of the batch's keys, `targets` spreads their
@@ -25,9 +25,11 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_max, all_sum, world_size
 from xmodal.objectives.engine.key_bank import KeyBank
+from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.engine.streaming import two_way_logsumexp
-from xmodal.objectives.kernels import ONE_HOT, Kernel, row_blocks
+from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.same_items import SameItems
 
 Anchor = Literal["trainable", "frozen", "both"]
@@ -48,7 +50,7 @@ def soft_target_loss(
     bank: KeyBank | None = None,
     targets: StoreTargets | None = None,
 ) -> Loss:
-    """Both directions between modalities `trainable` and `frozen`; `anchor` names those whose targets `kernel` makes.
+    """Both directions between the sides `trainable` and `frozen`; `anchor` names those whose targets `kernel` makes.
 
     `scale` has one element. `reduction` is over the two directions; over anchors it is always the mean.
     Computed in fp32, or float64 where the embeddings are, also inside autocast.
@@ -59,15 +61,15 @@ def soft_target_loss(
     mean loss - H(T) (at least 0; not where T is over a store and the logsumexp is not), `effective_positives`
     (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
     """
-    a, k, guide = embeddings.z[trainable], embeddings.z[frozen], embeddings.guide[frozen]
+    a, k, guide = embeddings.z(trainable), embeddings.z(frozen), embeddings.guide(frozen)
     dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
     with torch.autocast(a.device.type, enabled=False):
         a, k, s = a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
         g = guide.detach().to(dtype)
         local, n = embeddings.local, max(len(embeddings), 1)
-        same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
+        same = embeddings.same(trainable, frozen)
 
-        rows, partial_columns = two_way_logsumexp(embeddings.z[trainable][local], embeddings.z[frozen], s)
+        rows, partial_columns = two_way_logsumexp(embeddings.z(trainable)[local], embeddings.z(frozen), s)
         columns = _join_columns(partial_columns)[local]
         if bank is not None:
             rows = bank.row_logsumexp(a[local], s)
@@ -149,6 +151,10 @@ def _attraction(
     """
     if not directions:
         return {}
+    if is_twice_differentiable():
+        rows = kernel.rows(guide, same, torch.arange(len(guide), device=guide.device)[local]).detach()
+        sides = {"trainable": (a, k), "frozen": (k, a)}
+        return {name: (sides[name][0][local] * (rows @ sides[name][1])).sum() for name in directions}
     both_train = k.requires_grad and torch.is_grad_enabled()
     fixed_a, fixed_k = a.detach(), k.detach()
     right = {"k": fixed_k} if "trainable" in directions else {}

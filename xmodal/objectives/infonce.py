@@ -14,15 +14,16 @@ class InfoNCE(SoftmaxObjective):
         objective(embeddings, "speech", "text").value.backward()
     """
 
-    def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
-        """The loss between two modalities; symmetric in them but for the log's `mutual_information`."""
+    def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
+        """The loss between two sides; symmetric in them but for the log's `mutual_information`."""
+        trainable, frozen = sides
         return soft_target_loss(
             embeddings,
             trainable,
             frozen,
-            self.logit_scale(),
+            self.logit_scale(embeddings.clock),
             ONE_HOT,
             anchor="both",
-            reduction=self.reduction,
-            bank=self.bank(frozen) if self.keys == "store" else None,
+            reduction=self.spec.reduction,
+            bank=embeddings.bank(frozen) if self.spec.keys == "store" else None,
         )

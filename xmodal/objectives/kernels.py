@@ -1,6 +1,6 @@
 """Who attracts whom: row-stochastic targets T [N, N] made from the frozen side's guide features, never stored whole.
 
-Enters: guide g [N, G] (unit norm) and the item ids of the gathered batch. Leaves: `T x` and `T^T x` for this process's
+Input: guide g [N, G] (unit norm) and the item ids of the gathered batch. Output: `T x` and `T^T x` for this process's
 rows, without gradient; for the sigmoid loss the same of the weights themselves, `(1 - m) w_ij + m same_ij`. A kernel
 turns the cosine c_ij = g_i.g_j into a weight w_ij in [0, 1]; `T = (1 - m) w_ij / sum_j w_ij + m E_ij`, with E the
 one-hot targets and m = `identity_mix`.
@@ -15,27 +15,32 @@ All formulas: docs/objectives/cwcl.md. Axes: N gathered batch, n this process's 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from xmodal.config.objectives import Kernel as KernelSpec
+from xmodal.config.spec import Count, KindSpec, Positive, Share
 from xmodal.distributed import all_sum
+from xmodal.objectives.engine import tiles
+from xmodal.objectives.engine.tiles import row_blocks
 from xmodal.same_items import SameItems
 
-BLOCK = 2**22  # elements of T held at a time
 SPARSE = 16  # equal-id pairs per item up to which the affine kernel corrects its moments pair by pair
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
-    """What all kernels share; a subclass gives `weights`, and may give `products` a faster form."""
+class Kernel(KindSpec):
+    """What all kernels share; a subclass gives `weights`, and may give `products` a faster form.
+
+    A kernel is its settings and nothing else, so it is its own spec. `centre` subtracts the mean guide feature first,
+    `identity_mix` blends in one-hot targets.
+    """
 
     centre: bool = False
-    identity_mix: float = 0.0
-    elementwise = True  # a weight depends on its own cosine alone
+    identity_mix: Share = 0.0
+    elementwise: ClassVar[bool] = True  # a weight depends on its own cosine alone
 
     def weights(self, cosine: Tensor) -> Tensor:
         """Weights [n, N] of whole rows, from cosines that are exactly 1 at equal items. May work in place."""
@@ -44,6 +49,12 @@ class Kernel:
     def rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
         """The rows `index` [n] of T: [n, N]. For inspection and small batches; holds n N elements."""
         return self._rows(self._centred(guide), same, index)
+
+    def weight_rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
+        """The rows `index` [n] of the weights themselves, `(1 - m) w_ij + m same_ij`: [n, N]. Holds n N elements."""
+        with torch.no_grad():
+            w = self._matrix(self._centred(guide), same, index, normalise=False)
+            return torch.lerp(w, same.fill(torch.zeros_like(w), index, 1.0), self.identity_mix)
 
     def products(
         self,
@@ -103,14 +114,6 @@ class Kernel:
         return forward, [all_sum(x)[local] for x in transposed]
 
 
-def row_blocks(n: int, columns: int) -> Iterator[slice]:
-    """Slices of n rows, each of at most BLOCK elements (one row at least)."""
-    step = max(1, BLOCK // max(columns, 1))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
-
-
-@dataclass(frozen=True, kw_only=True)
 class OneHot(Kernel):
     """The identity, with equal items sharing their mass equally: InfoNCE's targets. Uses no guide."""
 
@@ -118,6 +121,10 @@ class OneHot(Kernel):
         """The rows `index` [n] of E: [n, N]."""
         block = same.fill(guide.new_zeros(len(index), len(guide)), index, 1.0)
         return block.div_(same.count[index].unsqueeze(1))
+
+    def weight_rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
+        """The rows `index` [n] of the relation itself: [n, N]."""
+        return same.fill(guide.new_zeros(len(index), len(guide)), index, 1.0)
 
     def products(
         self,
@@ -137,7 +144,6 @@ class OneHot(Kernel):
 ONE_HOT = OneHot()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Affine(Kernel):
     """`w = (1 + c) / 2`, CWCL's weights (2309.14580).
 
@@ -185,38 +191,35 @@ class Affine(Kernel):
 
 def _pair_blocks(i: Tensor, j: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The pairs in parts, for which `width` numbers a pair are at most BLOCK."""
-    step = max(1, BLOCK // max(width, 1))
-    yield from zip(i.split(step), j.split(step), strict=True)
+    step = max(1, tiles.BLOCK // max(width, 1))
+    yield from zip(i.split(step), j.split(step), strict=True)  # of no pairs, one empty part
 
 
-@dataclass(frozen=True, kw_only=True)
 class Power(Kernel):
     """`w = relu(c) ** power`: large powers tend to one-hot."""
 
-    power: float = 4.0
+    power: Positive = 4.0
 
     def weights(self, cosine: Tensor) -> Tensor:
         """relu(c) ** power."""
         return cosine.clamp_(min=0).pow_(self.power)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Exp(Kernel):
     """`w = exp((c - 1) / temperature)`. Normalised by row this IS softmax(c / temperature), X-CLR's targets."""
 
-    temperature: float = 0.1
+    temperature: Positive = 0.1
 
     def weights(self, cosine: Tensor) -> Tensor:
         """exp((c - 1) / temperature)."""
         return cosine.sub_(1).div_(self.temperature).exp_()
 
 
-@dataclass(frozen=True, kw_only=True)
 class TopK(Kernel):
     """Equal weight on the k most similar items; ties at the k-th place, and all equal items, are in."""
 
-    k: int = 8
-    elementwise = False
+    k: Count = 8
+    elementwise: ClassVar[bool] = False
 
     def weights(self, cosine: Tensor) -> Tensor:
         """1 where c reaches the row's k-th largest."""
@@ -225,26 +228,24 @@ class TopK(Kernel):
         return (cosine >= kth).to(cosine.dtype)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Threshold(Kernel):
     """`w = 1` where c reaches the threshold, else 0 (SimCon, 2302.03432); equal items, the pair too, are always in."""
 
-    threshold: float = 0.8
+    threshold: Annotated[float, Field(gt=-1, le=1)] = 0.8
 
     def weights(self, cosine: Tensor) -> Tensor:
         """1[c >= threshold]."""
         return (cosine >= self.threshold).to(cosine.dtype)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Perplexity(Kernel):
     """`w = exp(b_i (c - 1))` with the inverse temperature b_i set per row so that exp(entropy) = perplexity.
 
     A row of no more items than that is uniform; a row with more equal items than that is uniform over them.
     """
 
-    perplexity: float = 8.0
-    elementwise = False
+    perplexity: Annotated[float, Field(gt=1)] = 8.0
+    elementwise: ClassVar[bool] = False
 
     def weights(self, cosine: Tensor) -> Tensor:
         """Row softmaxes of the wanted perplexity, up to a factor."""
@@ -282,19 +283,3 @@ def _inverse_temperature(x: Tensor, perplexity: float) -> Tensor:
         step = torch.where((newton > low) & (newton < high), newton, middle)
         b = torch.where(settled, b, step)
     return b
-
-
-KERNELS: dict[str, type[Kernel]] = {
-    "affine": Affine,
-    "power": Power,
-    "exp": Exp,
-    "softmax": Exp,  # the same after row normalisation
-    "top_k": TopK,
-    "threshold": Threshold,
-    "perplexity": Perplexity,
-}
-
-
-def build_kernel(spec: KernelSpec) -> Kernel:
-    """The kernel a spec describes: `kind` picks the class, the other fields are its arguments."""
-    return KERNELS[spec.kind](**spec.model_dump(exclude={"kind"}))

@@ -1,92 +1,136 @@
-"""What every objective is: a module that owns the logit scale and turns embeddings into a `Loss`.
+"""What every objective is: one term of a run's loss, a module that turns embeddings into a `Loss`.
 
-Enters: gathered `Embeddings` and the names of the two modalities. Leaves: a `Loss`, by the convention of
-distributed.py. Pure torch: an objective works without towers, config or trainer.
+Pure torch: an objective works without towers, config or trainer. To write one: derive from `Objective`, nest a `Spec`
+with its settings, and give `forward` (see CONTRIBUTING.md).
 """
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from xmodal.batch import Embeddings, Loss
-from xmodal.errors import UserError
-from xmodal.objectives.engine.key_bank import KeyBank
-from xmodal.objectives.functional import Reduction
+from xmodal.batch import Clock, Embeddings, Loss
+from xmodal.config.schedule import Number, Schedule, Scheduled, value_at
+from xmodal.config.spec import Configured, KindSpec, Positive
 
 Source = Literal["batch", "store"]
-NO_BANKS: Mapping[str, KeyBank] = MappingProxyType({})
 
 
-class Objective(nn.Module):
+class Need(NamedTuple):
+    """What an objective asks of a run, checked before training starts.
+
+    what: "views" (`amount` of them), "target" (a momentum target), "predicted" (a predictor), "labels", or "store" (the
+    side is read from a store and has no head). side: whose; "" for labels. setting: that which asks for it.
+    """
+
+    what: Literal["views", "target", "predicted", "labels", "store"]
+    side: str = ""
+    amount: int = 1
+    setting: str = ""
+
+
+class Objective(Configured, nn.Module):
     """Base of all objectives.
 
-    temperature: where it starts; the logit scale is exp(log_scale) = 1 / temperature.
-    learnable: train log_scale, a parameter of shape [1].
-    max_scale: the scale is clamped to this before every forward pass (CLIP: 100).
+    Args:
+        spec: what a config says of it; left out, the settings by name: `NTXent(temperature=0.1)`.
 
-    Raises UserError for a temperature that is not positive or starts above max_scale.
+    Raises `UserError` for a setting it does not know, or out of its range.
     """
 
-    def __init__(self, temperature: float = 0.07, learnable: bool = True, max_scale: float = 100.0) -> None:
-        super().__init__()
-        if temperature <= 0 or 1 / temperature > max_scale * (1 + 1e-6):
-            raise UserError(
-                f"objective.temperature: {temperature:g} starts the scale outside (0, {max_scale:g}]; "
-                f"use a temperature of at least {1 / max_scale:g}, or raise max_scale"
-            )
-        self.max_scale = max_scale
-        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]), requires_grad=learnable)
+    class Spec(KindSpec):
+        """Settings every objective has."""
 
-    def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
-        """The loss between two modalities; the guide features of `frozen` say who attracts whom."""
+        on: tuple[str, ...] | None = None  # the sides it is for; none: every pair of the run
+        weight: Annotated[Number, Scheduled(ge=0)] = 1.0  # in the sum of a run's terms
+        takes: ClassVar[tuple[int, int]] = (2, 2)  # how many sides: at least, at most
+
+        def needs(self, *sides: str) -> Sequence[Need]:
+            """What it asks of a run when it is called on these sides."""
+            return ()
+
+    spec: Spec
+
+    def __init__(self, spec: Any = None, **settings: Any) -> None:
+        super().__init__()
+        self.spec = self.Spec.given(spec, settings)
+
+    def prepare(self, groups: Sequence[tuple[str, ...]], dims: Mapping[str, int]) -> None:
+        """Called once before training: the sides of every later call, and each side's D. State is made here."""
+
+    def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
+        """The loss over these sides; of two, the guide features of the second say who attracts whom."""
         raise NotImplementedError
 
-    def logit_scale(self) -> Tensor:
-        """The scale [1], at most max_scale, with gradient.
+    def after_step(self, embeddings: Embeddings) -> None:
+        """Called after each update, with the step's embeddings: queues are filled, parameters clamped."""
 
-        The parameter itself is clamped, so that its gradient at the limit still points both ways.
-        """
-        with torch.no_grad():
-            self.log_scale.clamp_(max=math.log(self.max_scale))
+    def outer_parameters(self) -> Sequence[nn.Parameter]:
+        """Parameters that `outer` trains in place of `forward`, in a run with `train.step: bilevel`."""
+        return ()
+
+    def outer(self, embeddings: Embeddings, *sides: str) -> Loss:
+        """The loss of the outer problem, on embeddings whose heads made a virtual step down the inner one."""
+        return self(embeddings, *sides)
+
+
+class ScaledObjective(Objective):
+    """Base of objectives on scaled similarities; the logit scale is exp(log_scale) = 1 / temperature."""
+
+    class Spec(Objective.Spec):
+        """Settings of the logit scale."""
+
+        temperature: Annotated[Number, Scheduled(gt=0)] = 0.07  # where it starts; or its schedule
+        learnable: bool = True  # train log_scale, a parameter [1]; false with a schedule
+        max_scale: Positive = 100.0  # the scale is clamped to this after every update (CLIP: 100)
+
+        @model_validator(mode="after")
+        def _scale(self) -> Self:
+            followed = isinstance(self.temperature, Schedule)
+            if followed and self.learnable:
+                raise ValueError("temperature: it cannot both be learned and follow a schedule; set learnable: false")
+            ends = [value_at(self.temperature, Clock(at, 2)) for at in (0, 1)]
+            if not followed and 1 / min(ends) > self.max_scale * (1 + 1e-6):
+                raise ValueError(
+                    f"temperature: {min(ends):g} starts the scale outside (0, {self.max_scale:g}]; "
+                    f"use a temperature of at least {1 / self.max_scale:g}, or raise max_scale"
+                )
+            return self
+
+    spec: Spec
+
+    def __init__(self, spec: Any = None, **settings: Any) -> None:
+        super().__init__(spec, **settings)
+        start = value_at(self.spec.temperature, Clock())
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(start)]), requires_grad=self.spec.learnable)
+
+    def logit_scale(self, clock: Clock) -> Tensor:
+        """The scale [1], with gradient where it is learned."""
+        if isinstance(self.spec.temperature, Schedule):
+            return self.log_scale.new_tensor([1 / value_at(self.spec.temperature, clock)])
         return self.log_scale.exp()
 
+    @torch.no_grad()
+    def after_step(self, embeddings: Embeddings) -> None:
+        """Clamp the parameter itself, so that its gradient at the limit still points both ways."""
+        self.log_scale.clamp_(max=math.log(self.spec.max_scale))
 
-class SoftmaxObjective(Objective):
-    """Base of the softmax losses: a mean or sum of two directions, and where the trainable anchors' negatives are.
 
-    reduction: "mean" or "sum" over the directions of the loss.
-    keys: "batch", or "store": every embedding of the frozen side's store, an exact logsumexp over all of them.
-    banks: frozen modality -> its store's keys; needed to train with keys "store".
+class SoftmaxObjective(ScaledObjective):
+    """Base of the softmax losses: two directions, and where the trainable anchors' negatives are."""
 
-    Raises UserError for another reduction or other keys.
-    """
+    class Spec(ScaledObjective.Spec):
+        """Settings of the two directions."""
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        learnable: bool = True,
-        max_scale: float = 100.0,
-        reduction: Reduction = "mean",
-        keys: Source = "batch",
-        banks: Mapping[str, KeyBank] = NO_BANKS,
-    ) -> None:
-        super().__init__(temperature=temperature, learnable=learnable, max_scale=max_scale)
-        if reduction not in ("mean", "sum"):
-            raise UserError(f"objective.reduction: found {reduction!r}, expected 'mean' or 'sum'")
-        if keys not in ("batch", "store"):
-            raise UserError(f"objective.keys: found {keys!r}, expected 'batch' or 'store'")
-        self.reduction: Reduction = reduction
-        self.keys: Source = keys
-        self.banks = dict(banks)
+        reduction: Literal["mean", "sum"] = "mean"  # over the two directions
+        # the trainable anchors' negatives: the batch, or every embedding of the other side's store
+        keys: Source = "batch"
 
-    def bank(self, frozen: str) -> KeyBank:
-        """The keys of the frozen side's store. Raises UserError where it has none."""
-        if frozen not in self.banks:
-            raise UserError(
-                f"objective: keys or scope is store, but {frozen} has no store; set towers.{frozen}.kind=store"
-            )
-        return self.banks[frozen]
+        def needs(self, *sides: str) -> Sequence[Need]:
+            """Keys over a store ask for one."""
+            return [Need("store", sides[1], setting="keys")] if self.keys == "store" else []
+
+    spec: Spec

@@ -1,18 +1,23 @@
 """SigLIP's pairwise sigmoid loss (2303.15343), and its kernel-weighted form. See docs/objectives/siglip.md."""
 
+from typing import Annotated, Any
+
 import torch
 from torch import Tensor, nn
 
 from xmodal.batch import Embeddings, Loss
+from xmodal.config.kinds import KERNELS
+from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum
+from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import ONE_HOT, Kernel
-from xmodal.objectives.objective import Objective
+from xmodal.objectives.objective import ScaledObjective
 from xmodal.same_items import SameItems
 
 
-class SigLIP(Objective):
+class SigLIP(ScaledObjective):
     """`L = -(1/N) sum_ij [ w_ij log sigmoid(l_ij) + (1 - w_ij) log sigmoid(-l_ij) ]`, `l_ij = s a_i.k_j + b`.
 
     Without a kernel w is 1 on pairs and on equal items, 0 elsewhere: SigLIP. With a kernel w comes from the frozen
@@ -20,33 +25,34 @@ class SigLIP(Objective):
     As computed, `(1/N) [ sum_ij softplus(l_ij) - sum_ij w_ij l_ij ]`: the first sum streams over tiles, the second is
     `s sum_i a_i.(W k)_i + b sum_ij w_ij`, without N x N where the kernel factorises.
 
-    bias: where the learnable bias b starts (SigLIP: -10, with a temperature of 0.1).
-
     Example:
         SigLIP()(embeddings, "image", "text").value.backward()
     """
 
-    def __init__(
-        self,
-        kernel: Kernel = ONE_HOT,
-        bias: float = -10.0,
-        temperature: float = 0.1,
-        learnable: bool = True,
-        max_scale: float = 100.0,
-    ) -> None:
-        super().__init__(temperature=temperature, learnable=learnable, max_scale=max_scale)
-        self.kernel = kernel
-        self.bias = nn.Parameter(torch.tensor([float(bias)]), requires_grad=learnable)
+    class Spec(ScaledObjective.Spec):
+        """Where temperature and bias start (SigLIP: 0.1 and -10), and the kernel of the weighted form."""
 
-    def forward(self, embeddings: Embeddings, trainable: str, frozen: str) -> Loss:
-        """The loss between two modalities; parts beside the targets' statistics: `loss`, `temperature`, `bias`."""
-        a, k, guide = embeddings.z[trainable], embeddings.z[frozen], embeddings.guide[frozen]
+        temperature: Annotated[Number, Scheduled(gt=0)] = 0.1
+        bias: float = -10.0  # where the learnable bias b starts
+        kernel: Annotated[Kernel, KERNELS] | None = None  # none: 1 on pairs and equal items
+
+    spec: Spec
+
+    def __init__(self, spec: Any = None, **settings: Any) -> None:
+        super().__init__(spec, **settings)
+        self.kernel = self.spec.kernel or ONE_HOT
+        self.bias = nn.Parameter(torch.tensor([self.spec.bias]), requires_grad=self.spec.learnable)
+
+    def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
+        """The loss between two sides; parts beside the targets' statistics: `loss`, `temperature`, `bias`."""
+        trainable, frozen = sides
+        a, k, guide = embeddings.z(trainable), embeddings.z(frozen), embeddings.guide(frozen)
         dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
         with torch.autocast(a.device.type, enabled=False):
             a, k, g = a.to(dtype), k.to(dtype), guide.detach().to(dtype)
-            s, b = self.logit_scale().reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
+            s, b = self.logit_scale(embeddings.clock).reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
             local, n = embeddings.local, max(len(embeddings), 1)
-            same = SameItems(embeddings.item_ids[trainable], embeddings.item_ids[frozen])
+            same = embeddings.same(trainable, frozen)
             pull, mass = self._attraction(a, k, g, same, local)
             own = softplus_sum(a[local], k, s, b) - s * pull - b * mass
             with torch.no_grad():
@@ -56,6 +62,9 @@ class SigLIP(Objective):
 
     def _attraction(self, a: Tensor, k: Tensor, guide: Tensor, same: SameItems, local: slice) -> tuple[Tensor, Tensor]:
         """(sum_ij w_ij a_i.k_j, sum_ij w_ij) over own rows i; where k trains too it gets `W^T a` at its own rows."""
+        if is_twice_differentiable():
+            w = self.kernel.weight_rows(guide, same, torch.arange(len(guide), device=guide.device)[local])
+            return (a[local] * (w @ k)).sum(), w.sum()
         both_train = k.requires_grad and torch.is_grad_enabled()
         keys = torch.cat([k.detach(), k.new_ones(len(k), 1)], dim=1)  # the column of ones makes the weights' sums
         left = (a.detach(),) if both_train else ()

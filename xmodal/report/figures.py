@@ -1,27 +1,21 @@
 """Pictures of a report, each as PNG bytes: similarity matrices, curves, confusion, a bar per class.
 
-Enters: arrays and names. Leaves: PNG bytes. Uses matplotlib's object interface, not pyplot, so no state is shared and
-no display is needed. C classes, n items.
+Input: arrays and names. Output: PNG bytes. C classes, n items.
 """
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+
+from xmodal.report.style import GRID, INK, SERIES, plain_axes, png_of, series_colour, shortened, title_axes
 
 Labels = Sequence[str] | NDArray[Any]
 
-_DPI = 120
-_INK = "#1b2430"
-_GRID = "#dfe4ea"
-_COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#c99700", "#0b7285", "#c2255c", "#5b6878")
 _MOST_TICKS = 40  # class names beside a similarity matrix
 _MOST_BOUNDARIES = 40  # classes, above which lines between the blocks would hide the blocks
 _MOST_NUMBERS = 14  # classes, above which cells of a confusion matrix are too small for a number
@@ -60,12 +54,12 @@ def similarity_matrix(similarity: ArrayLike, labels: Labels, title: str, rows: s
     size = 8.5 if len(shown) <= 24 else 7
     axes.set_xticks(ticks, texts, rotation=90, fontsize=size)
     axes.set_yticks(ticks, texts, fontsize=size)
-    axes.tick_params(length=2, colors=_INK)
+    axes.tick_params(length=2, colors=INK)
     axes.set_xlabel(columns)
     axes.set_ylabel(rows)
-    _title(axes, title, f"mean cosine inside a class {inside:z.2f}, between classes {between:z.2f}")
+    title_axes(axes, title, f"mean cosine inside a class {inside:z.2f}, between classes {between:z.2f}")
     figure.colorbar(image, ax=axes, shrink=0.8, label="cosine")
-    return _png(figure)
+    return png_of(figure)
 
 
 def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, ylabel: str, xlabel: str = "step") -> bytes:
@@ -75,22 +69,20 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, ylab
     drawn = {name: np.asarray(points, dtype=np.float64).reshape(-1, 2) for name, points in series.items()}
     for index, (name, points) in enumerate(drawn.items()):
         marker = "o" if len(points) <= 25 else None
-        style = "-" if index < len(_COLOURS) else "--"
+        style = "-" if index < len(SERIES) else "--"
         y = np.where(np.isfinite(points[:, 1]), points[:, 1], np.nan)
-        axes.plot(
-            points[:, 0], y, style, marker=marker, markersize=4, color=_COLOURS[index % len(_COLOURS)], label=name
-        )
+        axes.plot(points[:, 0], y, style, marker=marker, markersize=4, color=series_colour(index), label=name)
     if not any(len(points) for points in drawn.values()):
-        axes.text(0.5, 0.5, "nothing logged", ha="center", va="center", transform=axes.transAxes, color=_INK)
+        axes.text(0.5, 0.5, "nothing logged", ha="center", va="center", transform=axes.transAxes, color=INK)
     elif len(drawn) > 1:
         axes.legend(frameon=False, fontsize=9, loc="best" if len(drawn) <= 6 else "center left",
                     bbox_to_anchor=None if len(drawn) <= 6 else (1.01, 0.5))  # fmt: skip
-    _plain(axes)
+    plain_axes(axes)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    _title(axes, title)
-    return _png(figure)
+    title_axes(axes, title)
+    return png_of(figure)
 
 
 def confusion(true: Labels, predicted: Labels, class_names: Sequence[str], title: str = "Confusion") -> bytes:
@@ -121,18 +113,18 @@ def confusion(true: Labels, predicted: Labels, class_names: Sequence[str], title
     if n <= _MOST_CLASSES:
         axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color=_GRID, linewidth=0.4)
+        axes.grid(which="minor", color=GRID, linewidth=0.4)
     axes.tick_params(which="both", length=0)
     if n <= _MOST_NUMBERS:
         for i, j in zip(*np.nonzero(counts), strict=True):
             share = shares[i, j]
             axes.text(j, i, f"{share:.2f}".removeprefix("0") if share < 1 else "1", ha="center", va="center",
-                      fontsize=7.5, color="white" if share > 0.55 else _INK)  # fmt: skip
+                      fontsize=7.5, color="white" if share > 0.55 else INK)  # fmt: skip
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    _title(axes, title, f"{len(true)} items; each row sums to 1")
+    title_axes(axes, title, f"{len(true)} items; each row sums to 1")
     figure.colorbar(image, ax=axes, shrink=0.6, aspect=35, label="share of the true class")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _thinned(places: NDArray[np.float64], extent: int) -> list[int]:
@@ -145,36 +137,8 @@ def _thinned(places: NDArray[np.float64], extent: int) -> list[int]:
 
 
 def _short(name: object) -> str:
-    text = str(name)
-    text = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
-    return text.replace("$", r"\$")  # a dollar would start mathematics
+    return shortened(name, _LONGEST_NAME)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-
-def _title(axes, title: str, under: str = "") -> None:  # type: ignore[no-untyped-def]
-    axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=12, color=_INK, fontweight="bold",
-                   pad=20 if under else 8)  # fmt: skip
-    if under:
-        axes.annotate(under, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9,
-                      color="#5b6878")  # fmt: skip
-
-
-def _plain(axes, axis: str = "both") -> None:  # type: ignore[no-untyped-def]
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=axis, color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _png(figure: Figure) -> bytes:
-    canvas = FigureCanvasAgg(figure)
-    raw = io.BytesIO()
-    figure.set_dpi(_DPI)
-    canvas.print_png(raw)
-    # 256 colours are enough for these pictures, and the file is several times smaller inside the HTML
-    small = io.BytesIO()
-    image = Image.open(raw).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    image.save(small, format="PNG", optimize=True)
-    return small.getvalue()

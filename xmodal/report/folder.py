@@ -1,6 +1,6 @@
 """Replace a report's files in a folder as a whole, and leave everything else in that folder alone.
 
-Enters: a folder and a function that writes the new files somewhere. Leaves: the folder with the new files. The new
+Input: a folder and a function that writes the new files somewhere. Output: the folder with the new files. The new
 files are made in `.report.tmp`; one rename to `.report.ready` is the moment the new report counts; after it the files
 only have to be moved into place, and whoever comes next finishes that if this process is killed meanwhile. One process
 at a time does any of it: the folder is locked.

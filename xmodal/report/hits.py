@@ -1,18 +1,17 @@
-"""Contact sheets of retrieval: some queries, what came first for each, the right ones framed. Leaves: PNG bytes.
+"""Contact sheets of retrieval: some queries, what came first for each, the right ones framed, as PNG bytes.
 
-Enters: queries and hits, each a text, or a Pillow image with a name. Nothing is read from disk here.
+Input: queries and hits, each a text, or a Pillow image with a name. Nothing is read from disk here.
 """
 
-import io
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
+
+from xmodal.report.style import INK, RIGHT, SOFT, WRONG, escaped, png_of
 
 SIDE = 132  # pixels of a picture's longer side
 
@@ -20,7 +19,6 @@ _DPI = 100
 _WIDTH = 1120  # pixels of the sheet
 _GAP = 14
 _HEAD = 64  # title and the columns' heads
-_RIGHT, _WRONG, _INK, _SOFT = "#2b8a3e", "#c4ccd4", "#1b2430", "#5b6878"
 _QUERY_WIDTH = 216  # pixels of a query written out
 _LINE = 17  # pixels of a line of text
 _LONGEST = 110  # characters of a hit; a longer one is cut
@@ -64,14 +62,14 @@ def picture_hits(queries: Sequence[Query], title: str) -> bytes:
     left = _GAP + _QUERY_WIDTH + _GAP
     sheet = _Sheet(max(_WIDTH, left + (columns + 1) * step), _HEAD + row * len(queries), title)
     for column in range(columns):
-        sheet.text(left + column * step, _HEAD - 8, f"{column + 1}", _SOFT)
-    sheet.text(left + columns * step, _HEAD - 8, "the right one", _SOFT)
+        sheet.text(left + column * step, _HEAD - 8, f"{column + 1}", SOFT)
+    sheet.text(left + columns * step, _HEAD - 8, "the right one", SOFT)
     for number, query in enumerate(queries):
         top = _HEAD + number * row
         lines = _wrapped(query.item.name, 30, 6)
         for line, words in enumerate(lines):
             sheet.text(_GAP, top + (line + 1) * _LINE, words)
-        sheet.text(_GAP, top + (len(lines) + 1) * _LINE, f"right at rank {query.rank}", _SOFT)
+        sheet.text(_GAP, top + (len(lines) + 1) * _LINE, f"right at rank {query.rank}", SOFT)
         for column, hit in enumerate(query.hits):
             sheet.picture(left + column * step, top, hit)
         if query.missed:
@@ -84,7 +82,7 @@ def text_hits(queries: Sequence[Query], title: str) -> bytes:
     lines = max(len(query.hits) + bool(query.missed) for query in queries)
     row = max(SIDE, (lines + 1) * _LINE) + _GAP
     sheet = _Sheet(_WIDTH, _HEAD + row * len(queries), title)
-    sheet.text(_GAP, _HEAD - 8, "green and ticked: right", _SOFT)
+    sheet.text(_GAP, _HEAD - 8, "green and ticked: right", SOFT)
     left = SIDE + 2 * _GAP
     for number, query in enumerate(queries):
         top = _HEAD + number * row
@@ -109,17 +107,16 @@ class _Sheet:
         self.text(_GAP, 26, title, size=12, weight="bold")
 
     def text(
-        self, x: float, y: float, words: str, colour: str = _INK, size: float = 9.5, weight: str = "normal"
+        self, x: float, y: float, words: str, colour: str = INK, size: float = 9.5, weight: str = "normal"
     ) -> None:
-        escaped = words.replace("$", r"\$")  # a dollar would start mathematics
-        self.axes.text(x, y, escaped, color=colour, fontsize=size, fontweight=weight, va="baseline")
+        self.axes.text(x, y, escaped(words), color=colour, fontsize=size, fontweight=weight, va="baseline")
 
     def line(self, x: float, y: float, hit: Hit, place: str) -> None:
         """A hit as a line of text."""
-        colour, mark = (_RIGHT, "✓ ") if hit.right else (_INK, "")
+        colour, mark = (RIGHT, "✓ ") if hit.right else (INK, "")
         words = textwrap.shorten(hit.item.name, _LONGEST, placeholder=" …") or hit.item.name[:_LONGEST]
-        self.text(x, y, place, _SOFT)
-        self.text(x + 44, y, f"{hit.score:.3f}", _SOFT)
+        self.text(x, y, place, SOFT)
+        self.text(x + 44, y, f"{hit.score:.3f}", SOFT)
         self.text(x + 92, y, mark + words, colour, weight="bold" if hit.right else "normal")
 
     def picture(self, x: float, y: float, hit: Hit, before: str = "", score: bool = True) -> None:
@@ -133,28 +130,22 @@ class _Sheet:
         if picture is None:
             self.axes.add_patch(Rectangle((x, y), width, height, color="#eef1f4"))
             for number, words in enumerate(_wrapped(hit.item.name, 18, 6), start=1):
-                self.text(x + 6, y + number * _LINE, words, _SOFT, size=8)
+                self.text(x + 6, y + number * _LINE, words, SOFT, size=8)
         else:
             self.axes.imshow(
                 picture.convert("RGB").resize((width, height)), extent=(x, x + width, y + height, y), aspect="auto"
             )
             self.axes.set_xlim(0, self.width)  # imshow moves them
             self.axes.set_ylim(self.height, 0)
-        edge, thick = (_RIGHT, 3.5) if hit.right else (_WRONG, 0.8)
+        edge, thick = (RIGHT, 3.5) if hit.right else (WRONG, 0.8)
         frame = Rectangle((x, y), width, height, fill=False, edgecolor=edge, linewidth=thick, zorder=3)
         self.axes.add_patch(frame)
         if score:
-            colour = _RIGHT if hit.right else _SOFT
+            colour = RIGHT if hit.right else SOFT
             self.text(x, y + height + 15, f"{before}{hit.score:.3f}", colour, size=8.5)
 
     def png(self) -> bytes:
-        raw, small = io.BytesIO(), io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph")  # a script the font does not have: boxes
-            FigureCanvasAgg(self.figure).print_png(raw)
-        # 256 dithered colours do for thumbnails, and the file is a third of the size inside the HTML
-        Image.open(raw).convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
-        return small.getvalue()
+        return png_of(self.figure, _DPI, dither=True)
 
 
 def _wrapped(words: str, width: int, lines: int) -> list[str]:

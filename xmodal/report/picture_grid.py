@@ -1,18 +1,17 @@
-"""A grid of pictures with a line under each. Enters: Pillow images and texts. Leaves: PNG bytes."""
+"""A grid of pictures with a line under each. Input: Pillow images and texts. Output: PNG bytes."""
 
 import io
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xmodal.report.style import INK, drawn
+
 _COLUMNS = 6
 _DPI = 110
-_INK = "#1b2430"
 
 
 def picture_grid(pictures: Sequence[tuple[Image.Image, str]], title: str) -> bytes:
@@ -35,10 +34,8 @@ def picture_grid(pictures: Sequence[tuple[Image.Image, str]], title: str) -> byt
             np.asarray(picture.convert("RGB")), interpolation="nearest" if max(picture.size) < 64 else "antialiased"
         )
         under = {"transform": cell.transAxes, "va": "top", "ha": "center"}
-        cell.text(0.5, -0.04, text, fontsize=7.5, color=_INK, parse_math=False, **under)
-    figure.suptitle(title, fontsize=11, color=_INK)
+        cell.text(0.5, -0.04, text, fontsize=7.5, color=INK, parse_math=False, **under)
+    figure.suptitle(title, fontsize=11, color=INK)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter no font has is drawn as a box
-        FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=_DPI, facecolor="white")
+    drawn(figure, _DPI).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
 """One measured number with what is needed to judge it, and the way any value goes into JSON.
 
-Enters: numbers as numpy or Python gives them. Leaves: `Record`, and values `json.dumps(..., allow_nan=False)` takes.
+Input: numbers as numpy or Python gives them. Output: `Record`, and values `json.dumps(..., allow_nan=False)` takes.
 """
 
 import math

@@ -1,6 +1,6 @@
 """A report as people read it: a table for the terminal, Markdown, and one HTML file that needs nothing else.
 
-Enters: a `Report`. Leaves: text. Numbers show three decimals; a missing one shows as a dash.
+Input: a `Report`. Output: text. Numbers show three decimals; a missing one shows as a dash.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """`Report`: the numbers, what they were measured on, every item's outcome, tables and pictures, as one folder.
 
-Enters: records, per-item outcomes, pictures. Leaves: `predictions.parquet`, `report.json`, `report.md`, a
+Input: records, per-item outcomes, pictures. Output: `predictions.parquet`, `report.json`, `report.md`, a
 self-contained `report.html` and `figures/*.png`, replaced as a whole (see folder.py); `read_report` reads them back.
 """
 
@@ -133,7 +133,7 @@ def find_report(run: Path) -> Path:
         if (folder / INDEX).is_file() or (folder / ".report.ready").is_dir():
             return folder
     found = "no report there (report.json)" if run.is_dir() else "no such folder"
-    raise UserError(f"{run}: {found}; expected a run folder or a report folder: make one with a script in eval/")
+    raise UserError(f"{run}: {found}; expected a run folder or a report folder: make one, as with xmodal zero-shot")
 
 
 def read_report(folder: Path) -> Report:
@@ -144,7 +144,7 @@ def read_report(folder: Path) -> Report:
     folder = Path(folder)
     finish(folder)
     if not (folder / INDEX).is_file():
-        raise UserError(f"{folder}: no report there (no {INDEX}); make one with a script in eval/")
+        raise UserError(f"{folder}: no report there (no {INDEX}); make one, as with xmodal zero-shot")
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         return Report(
@@ -157,7 +157,7 @@ def read_report(folder: Path) -> Report:
             title=content.get("title", "xmodal report"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{folder}: the report is damaged ({type(error).__name__}: {reason}); make it again") from error
 
 

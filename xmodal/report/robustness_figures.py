@@ -1,6 +1,6 @@
 """Pictures of prompt robustness as PNG bytes: accuracy against the number of templates, and every template by itself.
 
-Enters: plain numbers by run. Leaves: PNG bytes. One colour per run in both pictures, in the order given.
+Input: plain numbers by run. Output: PNG bytes. One colour per run in both pictures, in the order given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from xmodal.report.figures import _COLOURS, _plain, _png, _title
+from xmodal.report.style import SOFT, plain_axes, png_of, series_colour, shortened, title_axes
 
 _LONGEST_TEMPLATE = 60  # characters
 _FAR = 4  # times the curves' whole range: further away, chance is told and not drawn
@@ -42,7 +42,7 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for index, (name, points) in enumerate(runs.items()):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = series_colour(index)
         k = [p.k for p in points]
         axes.fill_between(k, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.15, linewidth=0)
         axes.plot(k, [p.mean for p in points], "-o", color=colour, markersize=4, label=name)
@@ -54,16 +54,16 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
     if chance is not None and lowest - chance > _FAR * span:  # the line would flatten the curves
         told += f"; chance {chance:.3f}, below the picture"
     elif chance is not None:
-        axes.axhline(chance, color="#5b6878", linewidth=0.9, linestyle="--", label="chance")
+        axes.axhline(chance, color=SOFT, linewidth=0.9, linestyle="--", label="chance")
     axes.set_xscale("log")
     axes.set_xticks(ks, [*(str(k) for k in ks[:-1]), f"all ({ks[-1]})"])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(frameon=False, fontsize=9)
-    _plain(axes)
+    plain_axes(axes)
     axes.set_xlabel("templates averaged (k)")
     axes.set_ylabel("accuracy")
-    _title(axes, title, told)
-    return _png(figure)
+    title_axes(axes, title, told)
+    return png_of(figure)
 
 
 def template_ranking(
@@ -89,22 +89,17 @@ def template_ranking(
     axes = figure.add_subplot()
     height = 0.7 / len(runs)
     for index, (name, values) in enumerate(runs.items()):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = series_colour(index)
         places = np.arange(len(templates)) + (index - (len(runs) - 1) / 2) * height
         lows, highs = np.asarray(intervals[name], dtype=np.float64)[order].T
         axes.hlines(places, lows, highs, color=colour, linewidth=1, alpha=0.6)
         axes.plot(np.asarray(values)[order], places, "o", color=colour, markersize=4, label=name)
-    axes.set_yticks(range(len(templates)), [_short(templates[i]) for i in order], fontsize=7)
+    axes.set_yticks(range(len(templates)), [shortened(templates[i], _LONGEST_TEMPLATE) for i in order], fontsize=7)
     axes.set_ylim(len(templates) - 0.4, -0.6)
     if len(runs) > 1:
         axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncol=min(4, len(runs)))
-    _plain(axes, "x")
+    plain_axes(axes, "x")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("accuracy")
-    _title(axes, title, "each template by itself; lines: 95% intervals")
-    return _png(figure)
-
-
-def _short(template: str) -> str:
-    text = template if len(template) <= _LONGEST_TEMPLATE else template[: _LONGEST_TEMPLATE - 1] + "…"
-    return text.replace("$", r"\$")  # a dollar would start mathematics
+    title_axes(axes, title, "each template by itself; lines: 95% intervals")
+    return png_of(figure)

@@ -1,6 +1,6 @@
 """The demo's data: spoken home commands from a grammar of the project's own, `demo_grammar.yaml` beside this file.
 
-Enters: a folder and a seed. Leaves: three manifests (JSONL) with their WAV files, example texts, readable intent names.
+Input: a folder and a seed. Output: three manifests (JSONL) with their WAV files, example texts, readable intent names.
 
 What is held out, and what is not, plainly:
 - Six intents are held out whole. None of their templates or sentences is ever voiced for training; their labels do
@@ -31,13 +31,14 @@ from typing import Any
 import yaml
 
 from xmodal.files import write_json, write_json_lines
-from xmodal.synthesis.speech_synthesis import HELD_OUT_VOICES, TRAINING_VOICES, synthesize
+from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
+from xmodal.synthesis.speech_synthesis import synthesize
 
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
 _VERSION = 2  # of what make_demo writes: another number makes old folders be written again
 _WORDS = range(3, 10)  # of a sentence, before its frame
 _SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 17, 4, 8, 20  # at most so many sentences of one template
-_UNSEEN_PLACE = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
+_FIRST_UNSEEN = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
 _TRAIN_VOICES_EACH = 2  # of the 60 training voices, drawn for each training sentence
 _EXAMPLES = 6  # sentences of one template behind a class mean
 _FRAMED = 1 / 6  # share of sentences in a polite frame
@@ -86,8 +87,8 @@ def expand(template: str, slots: Mapping[str, Sequence[str]], limit: int, seed: 
     for index in drawn:
         words: list[str] = []
         for choice in choices:
-            index, place = divmod(index, len(choice))
-            words += choice[place].split()
+            index, at = divmod(index, len(choice))
+            words += choice[at].split()
         if len(words) in _WORDS:
             out[" ".join(words)] = None
     return list(out)[:limit]
@@ -113,7 +114,7 @@ def sentences(seed: int = 0) -> list[Sentence]:
     for intent, rule in rules["intents"].items():
         held_out = rule.get("held_out", False)
         for number, template in enumerate(rule["templates"]):
-            if number % 5 == _UNSEEN_PLACE:
+            if number % 5 == _FIRST_UNSEEN:
                 part, limit = ("test_intents", _UNSEEN_HELD_OUT) if held_out else ("test_templates", _UNSEEN)
             else:
                 part, limit = ("examples" if held_out else "train"), _SEEN

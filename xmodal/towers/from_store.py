@@ -59,7 +59,7 @@ class StoreProcessor(Processor):
 
 
 class StoreTower(TowerKind):
-    """The embeddings of a locked tower, computed once (`data_prep/embed_frozen.py`) and read from `path`."""
+    """The embeddings of a locked tower, computed once (`xmodal embed-frozen`) and read from `path`."""
 
     class Spec(TowerSpec):
         """`tower` says which tower they must come from; a store made otherwise is refused.

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from colours import colour_encoder, save_image
 
-from xmodal.config.evaluators import SpeechIntentEvaluator
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.speech_intent import SpeechIntent, class_vectors, rank_intents
+from xmodal.evaluation.classification.class_vectors import class_vectors
+from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
 from xmodal.files import write_json_lines
 from xmodal.report.report import Report
 
@@ -22,7 +24,7 @@ PLAY, ALARM, STOP, WEATHER = torch.eye(4)
 
 # Sentence, its label, its embedding, and the embeddings of its recordings.
 # Candidates in order:            play_music  set_alarm  stop  weather
-TEST = [
+TEST: list[tuple[str, str, tuple[float, ...], list[tuple[float, ...]]]] = [
     ("play a tune", "play_music", (0.8, 0.6, 0, 0), [(0.8, 0.6, 0, 0), (0.6, 0.8, 0, 0)]),
     ("wake me up", "set_alarm", (0, 1, 0, 0), [(0.6, 0.6, 0.28**0.5, 0), (0, 0.6, 0, 0.8)]),
     ("be quiet", "stop", (0.6, 0.8, 0, 0), [(0, 0, 1, 0), (0, 0.28, 0.96, 0)]),
@@ -82,8 +84,8 @@ def table(tmp_path: Path) -> ByTable:
     return ByTable(vectors)
 
 
-def spec(folder: Path, **more: object) -> SpeechIntentEvaluator:
-    return SpeechIntentEvaluator(
+def spec(folder: Path, **more: object) -> SpeechIntent.Spec:
+    return SpeechIntent.Spec(
         test=folder / "test.jsonl", **{"examples": folder / "examples.jsonl", "prompts": "plain"} | more
     )
 
@@ -162,6 +164,48 @@ def test_what_a_reader_must_know_is_noted(table: ByTable, tmp_path: Path) -> Non
     assert "not zero-shot" in report.notes[1]
     assert {r.context["zero_shot"] for r in report.records} == {False}
     assert {r.context["tts"] for r in report.records} == {True}
+
+
+@pytest.mark.parametrize("examples", [True, False])
+def test_every_promised_metric_has_a_value(table: ByTable, tmp_path: Path, examples: bool) -> None:
+    """Also where the oracle is never right (`of_oracle` has none then) and where a class cannot be read."""
+    table.vectors["order food"] = WEATHER
+    for text, _, _, _ in TEST:
+        table.vectors[text] = torch.tensor([0.0, 0.0, 0.0, -1.0]) if text != "order pizza" else PLAY
+    del table.vectors["s5.wav"], table.vectors["s6.wav"]  # all of "stop"
+    evaluator = SpeechIntent(spec(tmp_path, max_bad=0.5, **({} if examples else {"examples": None})))
+    report = evaluator.evaluate(table, "t", brief=True)
+    assert not [metric for metric in evaluator.metrics() if math.isnan(report.value(metric))]
+    kinds, suffixes = (("prompt", "mean"), ("", "_among_test")) if examples else (("prompt",), ("",))
+    assert evaluator.metrics() == {f"{a}_{k}{s}" for a in ("accuracy", "oracle") for k in kinds for s in suffixes}
+
+
+def test_recordings_may_be_bytes_or_lie_in_tars(tmp_path: Path) -> None:
+    """The items are read as any test's are: here pictures of colours, whose transcripts name them."""
+    rows = [("a", "red"), ("b", "blue"), ("c", "blue")]
+    pictures = [save_image(tmp_path / f"{name}.png", colour) or tmp_path / f"{name}.png" for name, colour in rows]
+    frame = pd.DataFrame({"id": ["a", "b", "c"], "label": ["red", "blue", "red"], "text": ["red one", "blue", "red"]})
+    frame.assign(image=[file.read_bytes() for file in pictures]).to_parquet(tmp_path / "bytes.parquet")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for file in pictures:
+            tar.add(file, file.name)
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        inside = [f"x.tar@{member.offset_data}+{member.size}" for member in tar]
+    frame.assign(image=inside).to_parquet(tmp_path / "tar.parquet")
+    for test in ("bytes", "tar"):
+        asked = SpeechIntent.Spec(test=tmp_path / f"{test}.parquet", speech="image", prompts="plain")
+        evaluator = SpeechIntent(asked, {"image": "image", "text": "text"})
+        evaluator.check()
+        report = evaluator.evaluate(colour_encoder(), "t")
+        assert report.value("accuracy_prompt") == pytest.approx(2 / 3)
+        assert report.value("oracle_prompt") == 1
+
+
+def test_classes_of_training_are_told_as_zero_shot_tells_them(table: ByTable, tmp_path: Path) -> None:
+    table.trained_labels = frozenset({"Play Music", "unknown"})
+    report = evaluate(table, tmp_path)
+    assert "t: 1 of its classes occur in training (play_music): prompted classification, not zero-shot." in report.notes
+    assert {r.context["zero_shot"] for r in report.records} == {False}
 
 
 def test_without_examples_the_tests_labels_are_the_candidates(table: ByTable, tmp_path: Path) -> None:
@@ -312,4 +356,4 @@ def test_intents_are_ranked_best_first(table: ByTable) -> None:
 def test_one_intent_is_no_choice(tmp_path):
     write_json_lines(tmp_path / "t.jsonl", [{"id": "1", "speech": "a.wav", "text": "go", "label": "go"}])
     with pytest.raises(UserError, match=r"t\.jsonl: one intent \(go\), expected two or more"):
-        SpeechIntent(SpeechIntentEvaluator(test=tmp_path / "t.jsonl"))
+        SpeechIntent(SpeechIntent.Spec(test=tmp_path / "t.jsonl"))

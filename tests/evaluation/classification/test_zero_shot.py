@@ -1,6 +1,7 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,16 +10,17 @@ import soundfile
 from colours import COLOURS, colour_encoder, save_image
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.zero_shot import ZeroShot, confused_pairs
+from xmodal.evaluation.classification.one_label import confused_pairs
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.statistics.metrics import places_of
 from xmodal.evaluation.statistics.multilabel import average_precision, random_average_precision
 from xmodal.files import write_json_lines
+from xmodal.report.fonts import missing_letters
 
 
 def evaluate(path, brief=True, **spec):
-    return ZeroShot(ZeroShotEvaluator(test=path, **spec)).evaluate(colour_encoder(), "colours", brief)
+    return ZeroShot(ZeroShot.Spec(test=path, **spec)).evaluate(colour_encoder(), "colours", brief)
 
 
 def test_known_answers(folder):
@@ -61,13 +63,30 @@ def test_names_and_equal_names(folder, tmp_path):
     assert any("1 class names are also another class's" in note for note in report.notes)
 
 
+def test_labels_without_a_name_and_names_without_a_label_are_told(folder, tmp_path):
+    """Half the names fitting halves an accuracy: a note where it may be meant, an error where it cannot."""
+    names = tmp_path / "names.json"
+    names.write_text('{"green": "green", "blue": "blue"}')
+    assert f"colours: 1 of 3 classes have no name in {names} and go by their labels: red." in (
+        evaluate(folder, names=names).notes
+    )
+    names.write_text('{"red": "red", "green": "green", "blue": "blue", "pink": "pink"}')
+    notes = evaluate(folder, names=names).notes
+    assert f"colours: 1 of 4 names of {names} are for no class of the test: pink." in notes
+    names.write_text('{"Red": "red", "green": "green", "blue": "blue"}')
+    with pytest.raises(UserError, match=r"1 of 3 classes have no name \(first 'red'\).*; is 'Red' there meant"):
+        evaluate(folder, names=names)
+    with pytest.raises(UserError, match=r"names: 3 of 3 labels \(first 'blue'\) are none of ImageNet's"):
+        evaluate(folder, names="imagenet")
+
+
 def test_unreadable_items_are_counted(folder):
     (folder / "red" / "1.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"1 of 9 items \(11.1%\) cannot be used"):
         evaluate(folder)
     report = evaluate(folder, max_bad=0.2)
     assert next(r for r in report.records if r.metric == "acc1").n == 8
-    assert any("1 items could not be read" in note and "an empty file" in note for note in report.notes)
+    assert any("1 of 9 items could not be read" in note and "an empty file" in note for note in report.notes)
 
 
 def test_several_labels_per_item(tmp_path):
@@ -79,7 +98,7 @@ def test_several_labels_per_item(tmp_path):
         save_image(tmp_path / f"{n}.png", tuple(int(min(255, v)) for v in colour))
         rows.append({"id": str(n), "image": f"{n}.png", "labels": pair})
     write_json_lines(tmp_path / "m.jsonl", rows)
-    evaluator = ZeroShot(ZeroShotEvaluator(test=tmp_path / "m.jsonl"))
+    evaluator = ZeroShot(ZeroShot.Spec(test=tmp_path / "m.jsonl"))
     assert evaluator.metrics() == {"mean_average_precision", "precision@1"}
     report = evaluator.evaluate(colour_encoder(), "many")
     encoder = colour_encoder()
@@ -98,7 +117,7 @@ def test_precision_at_1_by_hand(tmp_path):
     labels = {"r": ["red", "white"], "b": ["red"], "w": ["green"]}
     rows = [{"id": name, "image": f"{name}.png", "labels": found} for name, found in labels.items()]
     write_json_lines(tmp_path / "t.jsonl", rows)
-    report = ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl")).evaluate(colour_encoder(), "t")
+    report = ZeroShot(ZeroShot.Spec(test=tmp_path / "t.jsonl")).evaluate(colour_encoder(), "t")
     record = next(r for r in report.records if r.metric == "precision@1")
     assert (record.value, record.chance, record.n) == (1 / 3, 4 / 9, 3)  # blue is nearest to white
     found = report.predictions.set_index("item")
@@ -107,7 +126,7 @@ def test_precision_at_1_by_hand(tmp_path):
     rows[0]["labels"] = ["red", None]
     write_json_lines(tmp_path / "t.jsonl", rows)
     with pytest.raises(UserError, match="column 'labels' holds lists with null in them"):
-        ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl"))
+        ZeroShot(ZeroShot.Spec(test=tmp_path / "t.jsonl"))
 
 
 def test_several_labels_of_which_some_are_no_candidates(tmp_path):
@@ -117,7 +136,7 @@ def test_several_labels_of_which_some_are_no_candidates(tmp_path):
     write_json_lines(tmp_path / "t.jsonl", rows)
     encoder = colour_encoder()
     encoder.trained_labels = frozenset({"red", "else"})
-    test = ZeroShot(ZeroShotEvaluator(test=tmp_path / "t.jsonl", classes=("red", "blue")))
+    test = ZeroShot(ZeroShot.Spec(test=tmp_path / "t.jsonl", classes=("red", "blue")))
     assert test.trained(encoder) == ["red"]
     assert test.evaluate(encoder, "t", brief=True).value("precision@1") == 1
 
@@ -125,12 +144,12 @@ def test_several_labels_of_which_some_are_no_candidates(tmp_path):
 def test_classes_of_training_are_told_without_a_flag(folder):
     encoder = colour_encoder()
     encoder.trained_labels = frozenset({"red", "yellow"})
-    report = ZeroShot(ZeroShotEvaluator(test=folder)).evaluate(encoder, "x", brief=True)
+    report = ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True)
     assert not report.records[0].context["zero_shot"]
     assert "x: 1 of its classes occur in the training of colours (red): prompted classification, not zero-shot." in (
         report.notes
     )
-    others = ZeroShot(ZeroShotEvaluator(test=folder, classes=("green", "blue"))).evaluate(encoder, "x", brief=True)
+    others = ZeroShot(ZeroShot.Spec(test=folder, classes=("green", "blue"))).evaluate(encoder, "x", brief=True)
     assert others.records[0].context["zero_shot"]
     assert not any("occur in" in note for note in others.notes)
 
@@ -140,25 +159,25 @@ def test_columns_of_other_names_and_sounds_of_any_modality(tmp_path):
     save_image(tmp_path / "b.png", "blue")
     rows = [{"id": n, "img": f"{n}.png", "fine": c} for n, c in (("a", "red"), ("b", "blue"))]
     write_json_lines(tmp_path / "t.jsonl", rows)
-    spec = ZeroShotEvaluator(test=tmp_path / "t.jsonl", column="img", label="fine")
+    spec = ZeroShot.Spec(test=tmp_path / "t.jsonl", column="img", label="fine")
     assert ZeroShot(spec).evaluate(colour_encoder(), "t", brief=True).value("acc1") == 1
     for label in ("up", "down"):
         (tmp_path / "sounds" / label).mkdir(parents=True)
         soundfile.write(tmp_path / "sounds" / label / "1.wav", np.zeros(800), 8000)
-    test = ZeroShot(ZeroShotEvaluator(test=tmp_path / "sounds", items="speech"))
+    test = ZeroShot(ZeroShot.Spec(test=tmp_path / "sounds", items="speech"))
     assert [file.name for file in test.files] == ["1.wav", "1.wav"]
     assert test.test.kind == "audio"
-    named = ZeroShot(ZeroShotEvaluator(test=tmp_path / "sounds", items="bark"), {"bark": "audio"})
+    named = ZeroShot(ZeroShot.Spec(test=tmp_path / "sounds", items="bark"), {"bark": "audio"})
     assert named.test.kind == "audio"
 
 
 def test_names_that_name_nothing(folder, tmp_path):
     (tmp_path / "names.json").write_text(json.dumps({"rouge": "red"}))
-    with pytest.raises(UserError, match=r"names: none of the 1 names of .* is for one of its labels"):
-        ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.json"))
+    with pytest.raises(UserError, match=r"names: none of the 1 names of .* is for one of the labels"):
+        ZeroShot(ZeroShot.Spec(test=folder, names=tmp_path / "names.json"))
     (tmp_path / "names.json").write_text(json.dumps({"red": " "}))
     with pytest.raises(UserError, match="the class 'red' has an empty name"):
-        ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.json"))
+        ZeroShot(ZeroShot.Spec(test=folder, names=tmp_path / "names.json"))
 
 
 def test_the_most_confused_pairs_by_hand():
@@ -171,19 +190,32 @@ def test_the_most_confused_pairs_by_hand():
     assert len(confused_pairs(true, true)) == 0
 
 
+def test_names_in_any_script_are_drawn_or_told_once(folder, tmp_path):
+    for label, name in {"red": "红色", "green": "绿色", "blue": "蓝色"}.items():
+        (folder / label).rename(folder / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate(folder, brief=False)
+    told = [note for note in report.notes if note.startswith("pictures: no installed font")]
+    assert len(told) == (1 if missing_letters("红绿蓝色") else 0)
+    assert set(report.tables["colours: per class"]["label"]) == {"红色", "绿色", "蓝色"}
+
+
 def test_numbered_classes_are_known_by_their_names(folder, tmp_path):
     for at, label in enumerate(("red", "green", "blue")):
         (folder / label).rename(folder / str(at))
     (tmp_path / "names.txt").write_text("Red\ngreen\nsky blue\n")
     encoder = colour_encoder()
     encoder.trained_labels = frozenset({"red", "sky_blue"})
-    test = ZeroShot(ZeroShotEvaluator(test=folder, names=tmp_path / "names.txt"))
+    test = ZeroShot(ZeroShot.Spec(test=folder, names=tmp_path / "names.txt"))
     assert test.trained(encoder) == ["0", "2"]
 
 
 def test_average_precision_and_places_by_hand():
     assert average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True])) == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision(np.array([0.9, 0.8]), np.array([False, False])) == 0
+    tied, front = np.ones(10), np.arange(10) == 0  # where scikit-learn's differs, as its docstring says
+    assert (average_precision(tied, front), average_precision_score(front, tied)) == (1, pytest.approx(0.1))
     rng = np.random.default_rng(0)
     scores, columns = rng.integers(0, 4, (50, 7)), rng.integers(0, 7, 50)
     want = [
@@ -215,11 +247,11 @@ def test_parquet_with_other_columns_and_clusters(tmp_path):
 )
 def test_mistakes(folder, spec, message):
     with pytest.raises(UserError, match=message):
-        ZeroShot(ZeroShotEvaluator(test=folder, **spec))
+        ZeroShot(ZeroShot.Spec(test=folder, **spec))
 
 
 def test_check_finds_missing_files_without_a_model(folder):
-    evaluator = ZeroShot(ZeroShotEvaluator(test=folder))
+    evaluator = ZeroShot(ZeroShot.Spec(test=folder))
     evaluator.check()
     (folder / "red" / "0.png").unlink()
     with pytest.raises(UserError, match="1 of 9 items"):

@@ -8,7 +8,6 @@ import pytest
 from colours import COLOURS, colour_encoder
 from PIL import Image
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.data.image import read_image
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.zero_shot import ZeroShot
@@ -39,7 +38,7 @@ def published(tmp_path):
 
 
 def test_known_answers(published):
-    spec = ZeroShotEvaluator(
+    spec = ZeroShot.Spec(
         test=published / "test",
         prompts=str(published / "zeroshot_classification_templates.txt"),
         names=published / "classnames.txt",

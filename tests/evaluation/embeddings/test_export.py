@@ -65,6 +65,8 @@ def test_texts_are_lines(tmp_path: Path) -> None:
     assert found.ids == ["b.txt:1", "b.txt:3", "sub/a.txt:1"]
     assert found.values == found.items("text") == ["red", "green blue", "white"]
     assert find_items(tmp_path / "b.txt", "text", "text").values == ["red", "green blue"]
+    (tmp_path / "b.txt").write_bytes("red\u2028ish\r\nblue\x85\rgreen\x0cish".encode())  # three lines, and no more
+    assert find_items(tmp_path / "b.txt", "text", "text").values == ["red\u2028ish", "blue", "green\x0cish"]
 
 
 def test_a_manifest_gives_each_item_once(photos: Path) -> None:
@@ -214,7 +216,7 @@ def test_search_wants_the_model_that_made_them(photos: Path) -> None:
 
 
 def test_not_embeddings(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.parquet: no such file; make it with eval/embed\.py"):
+    with pytest.raises(UserError, match=r"x\.parquet: no such file; make it with xmodal embed"):
         read_embeddings(tmp_path / "x.parquet")
     (tmp_path / "x.parquet").write_text("text")
     with pytest.raises(UserError, match=r"x\.parquet: holds no embeddings of xmodal"):

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from xmodal.errors import UserError
-from xmodal.evaluation.probes import diagnostics
 from xmodal.evaluation.probes.diagnostics import (
     alignment,
     debiased_cka,
@@ -18,11 +17,11 @@ from xmodal.evaluation.probes.diagnostics import (
     linear_separability,
     modality_gap,
     mutual_knn,
-    nearest,
     shuffled_alignment,
     uniformity,
 )
-from xmodal.objectives import kernels
+from xmodal.evaluation.statistics import blocks, jackknife
+from xmodal.evaluation.statistics.nearest import nearest
 from xmodal.objectives.kernels import Affine, Exp, TopK
 
 
@@ -37,7 +36,7 @@ def rotation(d: int) -> Tensor:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, the last one ragged."""
-    monkeypatch.setattr(kernels, "BLOCK", 7 * 53)
+    monkeypatch.setattr(blocks, "BLOCK", 7 * 53)
 
 
 A, B = points(53, 8, 0), normalize(points(53, 8, 0) + 0.8 * points(53, 8, 1), dim=1)
@@ -235,4 +234,4 @@ def test_mistakes() -> None:
         mutual_knn(A[:10], B[:10])
     with pytest.raises(UserError, match="2 items, expected at least 3"):
         modality_gap(A[:2], B[:2])
-    assert diagnostics.GROUPS == 20  # 2.093024 above is Student's t at 19 degrees of freedom
+    assert jackknife.GROUPS == 20  # 2.093024 above is Student's t at 19 degrees of freedom

@@ -9,9 +9,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from xmodal.errors import UserError
 from xmodal.evaluation.probes import probe
-from xmodal.evaluation.probes.probe import drawn_interval, few_shot, knn_probe, linear_probe, validation_split
+from xmodal.evaluation.probes.probe import few_shot, knn_probe, linear_probe
+from xmodal.evaluation.probes.validation import validation_split
+from xmodal.evaluation.statistics import blocks
+from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
-from xmodal.objectives import kernels
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -73,7 +75,7 @@ def test_the_edge_of_the_grid_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("k", [1, 7, 90])
 def test_knn_is_the_weighted_vote_in_a_loop(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "BLOCK", 90 * 7)  # ragged blocks
+    monkeypatch.setattr(blocks, "BLOCK", 90 * 7)  # ragged blocks
     expected = []
     for z in TEST:
         cosines = TRAIN @ z

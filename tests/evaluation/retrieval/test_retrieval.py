@@ -12,10 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
-from xmodal.evaluation.retrieval import retrieval
+from xmodal.evaluation.retrieval import contact_sheet
 from xmodal.evaluation.retrieval.retrieval import Retrieval
 from xmodal.evaluation.runs.compare import compare
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
@@ -57,9 +56,9 @@ class ByTable(Encoder):
         return z, kept, skipped
 
 
-def write(folder: Path, rows: list[dict]) -> RetrievalEvaluator:
+def write(folder: Path, rows: list[dict]) -> Retrieval.Spec:
     (folder / "test.jsonl").write_text("".join(json.dumps({"id": str(i)} | row) + "\n" for i, row in enumerate(rows)))
-    return RetrievalEvaluator(test=folder / "test.jsonl", ks=(1, 2))
+    return Retrieval.Spec(test=folder / "test.jsonl", ks=(1, 2))
 
 
 VECTORS = {f"{name}.png": z for name, z in zip("abc", np.eye(3).tolist(), strict=True)}
@@ -258,7 +257,7 @@ def test_contact_sheets_read_and_show_the_images_that_came_first(
     spec, encoder = write(tmp_path, rows), ByTable(vectors, image="image", text="text")
     read: list[str] = []
     monkeypatch.setattr(
-        retrieval, "read_image", lambda path, whole=retrieval.read_image: read.append(path) or whole(path)
+        contact_sheet, "read_image", lambda path, whole=contact_sheet.read_image: read.append(path) or whole(path)
     )
     assert Retrieval(spec).evaluate(encoder, "t", brief=True).figures == {}
     assert read == []
@@ -283,7 +282,7 @@ def test_captions_that_are_no_texts(tmp_path: Path, texts: list) -> None:
     frame = pd.DataFrame({"id": ["1", "2"], "image": ["a.png", "b.png"], "text": texts})
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"column 'text' holds .* values, expected strings, or lists of strings"):
-        Retrieval(RetrievalEvaluator(test=tmp_path / "t.parquet"))
+        Retrieval(Retrieval.Spec(test=tmp_path / "t.parquet"))
 
 
 def test_other_columns_renamed_items_and_one_modality(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from xmodal.config.evaluators import ZeroShotEvaluator
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.robustness import robustness
+from xmodal.evaluation.robustness import robustness, subsets
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
-from xmodal.evaluation.robustness.robustness import draw_subsets, measure, subset_answers
+from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_report import robustness_report
+from xmodal.evaluation.robustness.subsets import draw_subsets, subset_answers
 from xmodal.evaluation.statistics.metrics import paired_interval
 from xmodal.evaluation.test_sets.imagenet_names import imagenet_classes
 from xmodal.prompts import load_templates
@@ -50,7 +50,7 @@ def test_two_classes_by_hand():
 
 
 def test_every_subset_equals_a_loop(monkeypatch):
-    monkeypatch.setattr(robustness, "_TABLE", 300)  # several blocks of items
+    monkeypatch.setattr(subsets, "_TABLE", 300)  # several blocks of items
     torch.manual_seed(0)
     templates, classes, width, items = 7, 11, 16, 90
     prompts = torch.randn(templates, classes, width) * torch.rand(templates, classes, 1) + torch.randn(classes, width)
@@ -61,9 +61,9 @@ def test_every_subset_equals_a_loop(monkeypatch):
     found = measure(z, prompts, labels, (2, 5), {"other": other})
     assert torch.get_num_threads() == threads
     assert sorted(found.hits) == [1, 2, 5, 7]
-    for k, subsets in found.subsets.items():
-        assert [tuple(s) for s in subsets.tolist()] == list(itertools.combinations(range(templates), k))
-        for column, subset in enumerate(subsets.tolist()):
+    for k, drawn in found.subsets.items():
+        assert [tuple(s) for s in drawn.tolist()] == list(itertools.combinations(range(templates), k))
+        for column, subset in enumerate(drawn.tolist()):
             vectors = normalize(torch.stack([normalize(prompts[t], dim=-1) for t in subset]).mean(0), dim=-1)
             best = (z @ vectors.T).argmax(1).numpy()
             np.testing.assert_array_equal(found.hits[k][:, column], best == labels)
@@ -121,7 +121,7 @@ def test_interval_of_k_near_the_peak_by_enumeration():
     """Six items, two template sets: alone each gets its own half right (so k = 1 has 1/2), together all but one."""
     alone = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [1, 1], [1, 1]], dtype=bool)
     whole = np.array([1, 1, 1, 1, 1, 0], dtype=bool)[:, None]
-    none = robustness.Answers(np.zeros(6, int), np.zeros(6), 0)
+    none = subsets.Answers(np.zeros(6, int), np.zeros(6), 0)
     found = robustness.Robustness(
         (1, 2), {1: np.array([[0], [1]]), 2: np.array([[0, 1]])}, {1: alone, 2: whole}, none, {}
     )
@@ -219,7 +219,7 @@ def manifest(tmp_path):
 
 def spec_of(manifest, **more):
     names = manifest.with_name("names.json")
-    return ZeroShot(ZeroShotEvaluator(test=manifest, prompts="cifar", names=names, **more))
+    return ZeroShot(ZeroShot.Spec(test=manifest, prompts="cifar", names=names, **more))
 
 
 def test_report_of_two_runs(manifest, tmp_path):
@@ -274,7 +274,7 @@ def test_report_of_two_runs(manifest, tmp_path):
     assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 16)
     assert records["no article - original: blunt"].low <= records["no article - original: blunt"].value
     assert {"Accuracy against the number of templates", "Every template by itself"} == set(report.figures)
-    assert any("1 items could not be read and are not scored" in note for note in report.notes)
+    assert any("items could not be read and are not scored" in note for note in report.notes)
     assert any("1 class names belong to several classes (crane)" in note for note in report.notes)
     assert any("prompted classification, not zero-shot" in note for note in report.notes)
 

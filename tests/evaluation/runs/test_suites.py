@@ -1,20 +1,24 @@
 """Many tests in one table: what is finished is not done again, and what has changed is."""
 
 import json
+from typing import Annotated
 
 import pytest
 import torch
 from colours import colour_encoder, save_image
 from pydantic import TypeAdapter
 
-from xmodal.commands.from_scripts import evaluate_model, read_suite
-from xmodal.config.evaluators import EvaluatorSpec, ZeroShotEvaluator
+from xmodal.commands.evaluate.report import evaluate_model
+from xmodal.commands.evaluate.suite import read_suite
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.config.kinds import EVALUATORS
 from xmodal.errors import UserError
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 
 def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
     encoder = colour_encoder()
-    specs = {name: ZeroShotEvaluator(test=folder if name == "a" else tmp_path / name) for name in "abc"}
+    specs = {name: ZeroShot.Spec(test=folder if name == "a" else tmp_path / name) for name in "abc"}
     with pytest.raises(UserError) as error:
         evaluate_model(encoder, specs, tmp_path, tmp_path / "out", resume=True)
     first, second = str(error.value).splitlines()
@@ -25,7 +29,7 @@ def test_what_is_missing_is_told_before_the_first_test_runs(folder, tmp_path):
 
 def test_a_suite_notices_a_head_labels_and_damage(folder, tmp_path):
     def run(encoder):
-        specs = {"x": ZeroShotEvaluator(test=folder)}
+        specs = {"x": ZeroShot.Spec(test=folder)}
         report, _ = evaluate_model(encoder, specs, tmp_path / "home", tmp_path / "out", resume=True)
         return report.value("acc1", "x"), encoder.towers["image"].backbone.seen
 
@@ -54,14 +58,14 @@ def test_a_suite_goes_on_where_it_was(folder, tmp_path):
     evaluate_model(again, specs, tmp_path, out, resume=True)
     assert again.towers["image"].backbone.seen == 0
     (tmp_path / "bad.yaml").write_text("all: {kind: zero_shots, test: x}\n")
-    with pytest.raises(UserError, match=r"all: .*zero_shots"):
+    with pytest.raises(UserError, match=r"all\.kind: .*zero_shots"):
         read_suite(tmp_path / "bad.yaml")
 
 
 @pytest.mark.parametrize(
     ("suite", "message"),
     [
-        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean prompts\?"),
+        ({"a": {"kind": "zero_shot", "test": "t", "prompt": "x"}}, r"a\.prompt: unknown key; did you mean a\.prompts"),
         ({"": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
         ({"a\0b": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
         ({"..": {"kind": "zero_shot", "test": "t"}}, "the name of a test is that of a folder"),
@@ -73,9 +77,27 @@ def test_suites_with_mistakes(tmp_path, suite, message):
         read_suite(tmp_path / "s.yaml")
 
 
+def test_every_mistake_of_a_suite_is_a_line(tmp_path):
+    suite = {
+        "a": {"kind": "zero_shot", "test": "t", "max_bad": 2, "prompt": "x"},
+        "b": {"kind": "zero_shoot", "test": "t"},
+        "c/d": {"kind": "retrieval", "test": "t", "k": 1},
+        "e": {"test": "t"},
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(suite))
+    with pytest.raises(UserError) as error:
+        read_suite(tmp_path / "s.yaml")
+    lines = [line.removeprefix(f"{tmp_path}/s.yaml: ") for line in str(error.value).split("\n")]
+    assert sorted(line.partition(": ")[0] for line in lines) == [
+        "'c/d'", "a.max_bad", "a.prompt", "b.kind", "c/d.k", "e.kind",
+    ]  # fmt: skip
+    assert "a.max_bad: 2 must be at most 1" in lines
+    assert any("did you mean zero_shot?" in line for line in lines)
+
+
 def test_kinds_of_evaluators_are_told_apart():
-    found = TypeAdapter(EvaluatorSpec).validate_python({"kind": "zero_shot", "test": "x"})
-    assert isinstance(found, ZeroShotEvaluator)
+    found = TypeAdapter(Annotated[EvaluatorSpec, EVALUATORS]).validate_python({"kind": "zero_shot", "test": "x"})
+    assert isinstance(found, ZeroShot.Spec)
 
 
 def test_a_suite_notices_other_prompts_and_other_items(folder, tmp_path):

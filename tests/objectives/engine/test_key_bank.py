@@ -84,13 +84,13 @@ def test_store_targets_equal_dense(name, shared):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_cwcl_over_the_store_equals_the_dense_formula(name, reduction):
     kernel, T = weights(name)
-    objective = CWCL(kernel, temperature=0.1, reduction=reduction, keys="store", scope="store", banks={"text": bank()})
+    objective = CWCL(kernel=kernel, temperature=0.1, reduction=reduction, keys="store", scope="store")
     objective = objective.double()
     a, k, s = unit(N, D, 1, True), keys()[PLACES], objective.log_scale.detach().clone().requires_grad_()
     want = direction_loss(s.exp() * a @ keys().T, T)
     want = want + direction_loss(s.exp() * k @ a.T, torch.eye(N, dtype=torch.float64))
     want = (want / 2 if reduction == "mean" else want).squeeze()
-    got = objective(embeddings(a, k, k, second=PLACES.tolist()), "speech", "text")
+    got = objective(embeddings(a, k, k, second=PLACES.tolist(), banks={"text": bank()}), "speech", "text")
     torch.testing.assert_close(got.value, want, rtol=1e-10, atol=1e-10)
     gradients = torch.autograd.grad(got.value, (a, objective.log_scale)), torch.autograd.grad(want, (a, s))
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
@@ -101,14 +101,14 @@ def test_cwcl_over_the_store_equals_the_dense_formula(name, reduction):
 
 
 def test_infonce_with_store_keys_equals_the_dense_formula_also_with_equal_items():
-    objective = InfoNCE(temperature=0.1, keys="store", banks={"text": bank()}).double()
+    objective = InfoNCE(temperature=0.1, keys="store").double()
     speech = [0, 0, *range(2, N)]  # one recording, two texts: they share the target's mass
     a, k = unit(N, D, 1, True), keys()[PLACES]
     E = one_hot(same_matrix(speech, PLACES.tolist()))
     T = torch.zeros(N, M, dtype=torch.float64)
     T[:, PLACES] = E
     want = (direction_loss(10 * a @ keys().T, T) + direction_loss(10 * k @ a.T, E)) / 2
-    got = objective(embeddings(a, k, k, speech, PLACES.tolist()), "speech", "text")
+    got = objective(embeddings(a, k, k, speech, PLACES.tolist(), {"text": bank()}), "speech", "text")
     torch.testing.assert_close(got.value, want, rtol=1e-7, atol=1e-7)  # log_scale starts as fp32
     torch.testing.assert_close(
         torch.autograd.grad(got.value, a)[0], torch.autograd.grad(want, a)[0], rtol=1e-6, atol=1e-8
@@ -120,16 +120,20 @@ def test_infonce_with_store_keys_equals_the_dense_formula_also_with_equal_items(
 @pytest.mark.parametrize("kernel", [Affine(), Power()])
 def test_a_store_that_is_the_batch_changes_nothing(kernel):
     a, k = unit(N, D, 1, True), unit(N, D, 2)
-    whole = CWCL(kernel, keys="store", scope="store", banks={"text": KeyBank(k.numpy(), np.arange(N))}).double()
-    values = [o(embeddings(a, k, k), "speech", "text").value for o in (whole, CWCL(kernel).double())]
+    whole = CWCL(kernel=kernel, keys="store", scope="store").double()
+    banks = {"text": KeyBank(k.numpy(), np.arange(N))}
+    objectives = (whole, CWCL(kernel=kernel).double())
+    values = [o(embeddings(a, k, k, banks=banks), "speech", "text").value for o in objectives]
     torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(*(torch.autograd.grad(v, a)[0] for v in values), rtol=1e-10, atol=1e-12)
 
 
 def test_targets_over_the_store_with_keys_of_the_batch_have_no_floor():
-    objective = CWCL(scope="store", banks={"text": bank()}).double()
+    objective = CWCL(scope="store").double()
     k = keys()[PLACES]
-    parts = objective(embeddings(unit(N, D, 1), k, k, second=PLACES.tolist()), "speech", "text").parts
+    parts = objective(
+        embeddings(unit(N, D, 1), k, k, second=PLACES.tolist(), banks={"text": bank()}), "speech", "text"
+    ).parts
     assert "kl" not in parts
     assert "entropy" in parts
 
@@ -137,9 +141,9 @@ def test_targets_over_the_store_with_keys_of_the_batch_have_no_floor():
 def test_what_cannot_be():
     with pytest.raises(UserError, match="scope: store goes with anchor trainable"):
         CWCL(scope="store", anchor="both")
-    with pytest.raises(UserError, match="keys: found 'all'"):
+    with pytest.raises(UserError, match="keys: 'all' is not one of batch, store"):
         InfoNCE(keys="all")
-    with pytest.raises(UserError, match="keys or scope is store, but text has no store"):
+    with pytest.raises(UserError, match="text has no store"):
         InfoNCE(keys="store")(embeddings(unit(3, D, 1), unit(3, D, 2), unit(3, D, 2)), "speech", "text")
     with pytest.raises(UserError, match="the store holds no item"):
         KeyBank(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))

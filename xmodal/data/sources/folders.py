@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,6 +43,8 @@ def read_folder(folder: Path, tally: Tally | None = None) -> pa.Table:
     parquet = _parquet(files)
     if not parquet:
         return _class_folders(folder, tally)
+    import datasets  # late, see `tables.py`
+
     try:
         found = datasets.load_dataset("parquet", split="train", **parquet_arguments(parquet))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 
 from xmodal.data.sources.tables import named_labels
@@ -15,6 +14,8 @@ def read_hub(name: str) -> pa.Table:
     Raises:
         UserError: it cannot be had.
     """
+    import datasets  # late, see `tables.py`
+
     try:
         found = datasets.load_dataset(**hub_parts(name))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -1,16 +1,14 @@
-"""Rows of a stream under the names of a manifest. Enters: hub:NAME, or a folder of tars or parquet files.
+"""Rows of a stream under the names of a manifest. Input: hub:NAME, or a folder of tars or parquet files.
 
-Of local tars the headers are read, and a row names an image by its place; the rest is read through `datasets`.
+Of local tars the headers are read, and a row names an image by its address; the rest is read through `datasets`.
 """
 
 import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import fsspec.asyn
 from torch.utils.data import get_worker_info
 
 from xmodal.data.sources.folders import parquet_arguments, parquet_files
@@ -18,30 +16,39 @@ from xmodal.data.sources.hub import hub_parts
 from xmodal.data.sources.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
 from xmodal.errors import UserError
 
+if TYPE_CHECKING:
+    import datasets
+
 OUT = "__left_out__"  # in place of a row: the reason why there is none
 
-_SOURCE_ERRORS = (OSError, ValueError, RuntimeError, tarfile.TarError, datasets.exceptions.DatasetsError)
-_TAR_ROW = datasets.Features({name: datasets.Value("string") for name in ("id", "image", "text", "label", OUT)})
+_SOURCE_ERRORS = (OSError, ValueError, RuntimeError, tarfile.TarError)
+_TAR_ROW = ("id", "image", "text", "label", OUT)
 
 
-def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[str]]]:
+def open_stream(path: Path) -> tuple["datasets.IterableDataset", dict[str, list[str]]]:
     """A data set as a stream, no image decoded; and the names behind each column of class numbers.
 
     Raises:
         UserError: not a thing that can be streamed, or it cannot be had; a tar is compressed.
     """
+    import datasets  # late, see `tables.py`
+
     tars = find_tars(path) if path.is_dir() else []
     parquet = parquet_files(path) if path.is_dir() and not tars else []
     try:
         if str(path).startswith("hub:"):
             found = datasets.load_dataset(**hub_parts(str(path).removeprefix("hub:")), streaming=True)
         elif tars:
-            found = datasets.IterableDataset.from_generator(_tar_rows, _TAR_ROW, {"tars": tars, "folder": path})
+            found = datasets.IterableDataset.from_generator(
+                _tar_rows,
+                datasets.Features({name: datasets.Value("string") for name in _TAR_ROW}),
+                {"tars": tars, "folder": path},
+            )
         elif parquet:
             found = datasets.load_dataset("parquet", split="train", streaming=True, **parquet_arguments(parquet))
         else:
             raise UserError(f"{path}: data.streaming takes hub:NAME or a folder of tars or parquet files; leave it out")
-    except _SOURCE_ERRORS as error:
+    except (*_SOURCE_ERRORS, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{path}: cannot be streamed: {' '.join(str(error).split())[:200]}") from error
     kinds = found.features or {}
     classes = {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
@@ -52,7 +59,7 @@ def open_stream(path: Path) -> tuple[datasets.IterableDataset, dict[str, list[st
 
 
 def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
-    """What tars hold, an image by its place; of what is left out of them the name and the reason."""
+    """What tars hold, an image by its address; of what is left out of them the name and the reason."""
     for tar in tars:
         index = scan_tar(tar, folder, folder)
         for row in index.rows:
@@ -61,11 +68,14 @@ def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
             yield {**dict.fromkeys(_TAR_ROW), "id": name, OUT: reason}
 
 
-def read_stream(path: Path, stream: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
+def read_stream(path: Path, stream: "datasets.IterableDataset") -> Iterator[dict[str, Any]]:
     """The rows as they come. A damaged parquet file, or a tar of the hub that is cut short, ends them with one line.
 
     In a DataLoader's worker they come in the same order: `iter` of a data set shuffles otherwise there, batches do not.
     """
+    import datasets
+    import fsspec.asyn
+
     if get_worker_info() is not None:
         fsspec.asyn.reset_lock()  # of the process that was forked; reading from the hub would wait for it for ever
     rows = stream.iter(batch_size=1)
@@ -74,7 +84,7 @@ def read_stream(path: Path, stream: datasets.IterableDataset) -> Iterator[dict[s
             row = {name: values[0] for name, values in next(rows).items()}
         except StopIteration:
             return
-        except _SOURCE_ERRORS as error:
+        except (*_SOURCE_ERRORS, datasets.exceptions.DatasetsError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: cannot be read on: {reason}; find and mend or remove the damaged file") from error
         yield row

@@ -8,15 +8,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines
+
+if TYPE_CHECKING:
+    import datasets  # late where it is used: 0.4 s that most manifests do not need
 
 
 def read_csv(path: Path) -> pa.Table:
@@ -54,11 +56,15 @@ def read_parquet(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a readable parquet file ({reason}); make it again") from error
-    return named_labels(table, features_of(table.schema)).replace_schema_metadata(None)
+    if b"huggingface" in (table.schema.metadata or {}):  # written by `datasets`, which alone knows class numbers
+        table = named_labels(table, features_of(table.schema))
+    return table.replace_schema_metadata(None)
 
 
-def features_of(schema: pa.Schema) -> datasets.Features:
+def features_of(schema: pa.Schema) -> "datasets.Features":
     """The columns that `datasets` can hold, as it sees them; maps, unions and the like are none of them."""
+    import datasets
+
     found: dict[str, Any] = {}
     for column in schema:
         try:
@@ -94,6 +100,8 @@ def read_jsonl(path: Path, is_text: Callable[[str], bool], media: Sequence[str],
 
 def named_labels(table: pa.Table, features: Mapping[str, Any]) -> pa.Table:
     """A table of `datasets`, its columns of class numbers (or of lists of them) turned into the classes' names."""
+    import datasets
+
     for name, feature in features.items():
         several = isinstance(feature, datasets.List | datasets.LargeList)
         labels = feature.feature if several else feature

@@ -1,4 +1,4 @@
-"""Names of images that are no files. Enters: a manifest's string. Leaves: the file, what of it is meant, the bytes.
+"""Addresses: names of items that are only a part of a file. From the string to the file, the part, and its bytes.
 
 `SHARD.tar@OFFSET+SIZE+CHECK`   an uncompressed member of a tar: where its bytes begin, how many they are, and the crc32
                                 of the header before them; manifests of earlier versions leave the check out
@@ -20,7 +20,7 @@ _INSET = re.compile(r"(.+)@inset(\d{1,4})", re.DOTALL)
 
 
 class Member(NamedTuple):
-    """A place inside a tar; `str` of it is the manifest's string.
+    """An address inside a tar; `str` of it is the manifest's string.
 
     Example:
         str(Member("00000.tar", 1536, 20481, "0c0ffee0"))  # "00000.tar@1536+20481+0c0ffee0"
@@ -49,13 +49,13 @@ def check_of(header: bytes) -> str:
     return f"{zlib.crc32(header):08x}"
 
 
-def is_place(item: str) -> bool:
+def is_address(item: str) -> bool:
     """Is this string more than the name of a file?"""
     return (_MEMBER.fullmatch(item) or _INSET.fullmatch(item)) is not None
 
 
 def file_of(item: str) -> str:
-    """The file a place lies in; of a file's name the name itself.
+    """The file an address points into; of a file's name the name itself.
 
     Example:
         file_of("00000.tar@1536+20481+0c0ffee0")  # "00000.tar"
@@ -65,7 +65,7 @@ def file_of(item: str) -> str:
 
 
 def member_of(item: str) -> Member | None:
-    """The parts of a place inside a tar; None for anything else."""
+    """The parts of an address inside a tar; None for anything else."""
     match = _MEMBER.fullmatch(item)
     return Member(match[1], int(match[2]), int(match[3]), match[4]) if match else None
 
@@ -80,25 +80,26 @@ def inset_of(item: str) -> int:
     return int(match[2]) if match else 0
 
 
-def read_member(root: Path, place: str, max_bytes: int = MAX_IMAGE) -> bytes:
-    """The bytes at a place; the tar's path is taken from `root`, the manifest's folder.
+def read_member(root: Path, address: str, max_bytes: int = MAX_IMAGE) -> bytes:
+    """The bytes at an address; the tar's path is taken from `root`, the manifest's folder.
 
     The header before the bytes is read with them, and must be the one that was there when the tar was indexed: another
-    member in its place is found out, also one of the same size. Of a place without a check the size alone is compared.
+    member in its place is found out, also one of the same size. Of an address without a
+    check the size alone is compared.
 
     Raises:
-        UserError: not a place, larger than `max_bytes`, no such tar, or the tar no longer fits: index it again.
+        UserError: not an address, larger than `max_bytes`, no such tar, or the tar no longer fits: index it again.
 
     Example:
         read_member(Path("data/cc12m"), "00000.tar@1536+20481+0c0ffee0")[:2]  # b"\\xff\\xd8", a JPEG
     """
-    found = member_of(place)
+    found = member_of(address)
     if found is None:
-        raise UserError(f"{place!r}: not a place inside a tar; expected SHARD.tar@OFFSET+SIZE+CHECK")
+        raise UserError(f"{address!r}: not an address inside a tar; expected SHARD.tar@OFFSET+SIZE+CHECK")
     path, offset, size = root / found.tar, found.offset, found.size
     if size > max_bytes:
-        raise UserError(f"{root / place}: {size} bytes, the limit is {max_bytes}")
-    changed = "the tar has changed since it was indexed; index it again (data_prep/prepare.py)"
+        raise UserError(f"{root / address}: {size} bytes, the limit is {max_bytes}")
+    changed = "the tar has changed since it was indexed; index it again (xmodal prepare)"
     try:
         with path.open("rb") as file:
             file.seek(max(0, offset - BLOCKSIZE))

@@ -1,8 +1,9 @@
-"""Images inside tars, read where they are. Enters: uncompressed tars as img2dataset and webdataset write them.
+"""Images inside tars, read where they are.
 
-Leaves: a row for every image with a caption or a class. It names the image's place (`place.py`): where in the tar it
-begins, its length, and a check of its header. With places a data set of tars is read in any order, so the shuffle is
-exact. Nothing is extracted: a member's name can do no harm.
+Input: uncompressed tars as img2dataset and webdataset write them. Output: a row for every image with a caption or a
+class. It holds the image's address (`tar_address.py`): where in the tar it begins, its length, and a check of its
+header. With addresses a data set of tars is read in any order, so the shuffle is exact. Nothing is extracted: a
+member's name can do no harm.
 """
 
 import glob
@@ -17,14 +18,15 @@ from typing import BinaryIO, TypedDict
 from tqdm import tqdm
 
 from xmodal.data.sources.tar_address import Member, check_of
+from xmodal.data.sources.tar_headers import BLOCK, TarHeaders
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 from xmodal.files import files_under
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+READ = IMAGE_SUFFIXES | {".txt", ".cls", ".json"}
 MAX_TEXT = 2**20  # bytes of one .txt or .json
 
-_BLOCK = tarfile.BLOCKSIZE  # bytes of a header; a member's bytes follow it at once
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
@@ -59,6 +61,7 @@ class _Members:
     json_files: dict[str, _Span] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     bad_texts: dict[str, str] = field(default_factory=dict)  # key -> reason
+    dotted: dict[str, list[str]] = field(default_factory=dict)  # key -> members whose ending has a dot in it
 
 
 def index_tars(source: Path | str, folder: Path | None = None, skipped: list[Bad] | None = None) -> list[TarRow]:
@@ -80,10 +83,11 @@ def index_tars(source: Path | str, folder: Path | None = None, skipped: list[Bad
 def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarIndex]:
     """Index every tar of a folder (and of the folders in it), of a pattern such as `cc12m/000*.tar`, or one tar.
 
-    Members share a key, the name up to the first dot: `000000003.jpg`, `000000003.txt`, `000000003.json`. The caption
-    is the .txt, else the field `caption` of the .json; the class is the .cls, as webdataset's sets for classification
-    have it. Left out with a reason: a key without image, or with neither caption nor class; what comes twice; an empty
-    image; a caption that is not UTF-8. Of a tar that was cut off the whole members are kept.
+    Members share a key, the name up to the first dot: `000000003.jpg`, `000000003.txt`, `000000003.json`. (So
+    `IMG_2.0.png` has the key IMG_2, and is no image of it; where IMG_2 has no other image, it is left out, and told.)
+    The caption is the .txt, else the field `caption` of the .json; the class is the .cls, as webdataset's sets for
+    classification have it. Left out with a reason: a key without image, or with neither caption nor class; what comes
+    twice; an empty image; a caption that is not UTF-8. Of a tar that was cut off the whole members are kept.
 
     Args:
         source: folder, pattern or file.
@@ -110,7 +114,7 @@ def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
     Args:
         path: the tar, inside `base`.
         base: ids are the tar's path from there, then the key.
-        home: the manifest's folder, from which places are named.
+        home: the manifest's folder, from which tars are named.
 
     Example:
         scan_tar(Path("data/cc12m/00000.tar"), Path("data/cc12m"), Path("data/cc12m")).rows[0]["id"]
@@ -123,7 +127,7 @@ def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
         if file.read(6).startswith(_MAGIC):
             raise _compressed(path)
         file.seek(0)
-        broken = _read_headers(file, members)
+        broken = _read_members(file, members)
         for key in [key for key in members.json_files if key in members.images and key not in members.texts]:
             _take_text(file, members, key, members.json_files[key], is_json=True)
     if broken:
@@ -142,7 +146,11 @@ def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
             image, text = str(Member(str(named), offset, size, check)), members.texts.get(key)
             rows.append({"id": name, "image": image, "text": text, "label": members.labels.get(key) or None})
     told = members.texts.keys() | members.labels.keys() | members.json_files.keys() | members.bad_texts.keys()
-    skipped += [(f"{prefix}/{_shown(key)}", "no image") for key in sorted(told - members.images.keys())]
+    for key in sorted((told | members.dotted.keys()) - members.images.keys()):
+        dotted = members.dotted.get(key, [])
+        names = ", ".join(map(_shown, dotted[:3])) + (", ..." if len(dotted) > 3 else "")
+        why = f"; a key ends at the first dot of its name, as webdataset has it: rename {names}" if dotted else ""
+        skipped.append((f"{prefix}/{_shown(key)}", f"no image{why}"))
     return TarIndex(path, rows, skipped)
 
 
@@ -174,30 +182,12 @@ def _compressed(path: Path, more: str = "") -> UserError:
     return UserError(f"{path}: compressed{more}, and there is no seeking in a compressed tar; decompress it first")
 
 
-def _read_headers(file: BinaryIO, members: _Members) -> str | None:
+def _read_members(file: BinaryIO, members: _Members) -> str | None:
     """Fill `members`; returns what is wrong with the tar's end, if anything."""
-    whole = os.fstat(file.fileno()).st_size
-    if not whole:
-        return "an empty file"
-    end = 0
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it keeps every header otherwise
-                if member.size < 0 or member.offset < end:
-                    return f"broken header at byte {end}"
-                if member.offset_data + member.size > whole:
-                    return f"cut off at byte {whole}"
-                end = tar.offset
-                if member.isfile() and member.sparse is None:
-                    _take(file, members, member)
-    except (tarfile.TarError, ValueError, OverflowError):
-        return f"cut off at byte {whole}" if end else "not a tar"
-    file.seek(end)
-    mark = file.read(_BLOCK)
-    if len(mark) < _BLOCK:
-        return f"cut off at byte {whole}"
-    return f"broken header at byte {end}" if mark.strip(b"\0") else None
+    headers = TarHeaders(file, 0, os.fstat(file.fileno()).st_size)
+    for member in headers:
+        _take(file, members, member)
+    return headers.wrong
 
 
 def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
@@ -210,8 +200,8 @@ def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
         if key in members.images:
             members.twice.append(member.name)
         else:
-            file.seek(span[0] - _BLOCK)
-            members.images[key] = (*span, check_of(file.read(_BLOCK)))
+            file.seek(span[0] - BLOCK)
+            members.images[key] = (*span, check_of(file.read(BLOCK)))
     elif suffix == ".txt":
         if key in members.texts or key in members.bad_texts:
             members.twice.append(member.name)
@@ -225,6 +215,8 @@ def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
             members.labels[key] = file.read(min(span[1], MAX_TEXT)).decode("utf-8-sig", "replace").strip()
     elif suffix == ".json":
         members.json_files.setdefault(key, span)
+    elif "." in ending and f".{ending.rpartition('.')[2].lower()}" in READ:
+        members.dotted.setdefault(key, []).append(name)
 
 
 def _take_text(file: BinaryIO, members: _Members, key: str, span: _Span, is_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Classes as vectors, out of sentences about them. Enters: sentences by class. Leaves: [C, D] unit norm."""
+"""Classes as vectors, out of sentences about them. Input: sentences by class. Output: [C, D] unit norm."""
 
 from collections.abc import Sequence
 

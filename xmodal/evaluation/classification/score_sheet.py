@@ -1,4 +1,4 @@
-"""Scores of one data set, written down as records and as per-item outcomes. Enters: [n, C] scores. Leaves: both.
+"""Scores of one data set, written down as records and as per-item outcomes.
 
 Axes: n test items, C candidate classes.
 """

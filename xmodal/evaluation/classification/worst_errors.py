@@ -1,4 +1,4 @@
-"""The errors a classifier was surest of. Enters: predictions, and where the images are. Leaves: PNG bytes."""
+"""The errors a classifier was surest of. Input: predictions, and where the images are. Output: PNG bytes."""
 
 import textwrap
 from collections.abc import Sequence

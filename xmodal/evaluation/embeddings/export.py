@@ -1,6 +1,6 @@
 """Embeddings of many items as one file, for other programs and for `search.py`.
 
-Enters: an encoder, and a folder of files or a manifest. Leaves: a parquet file (columns `id`, `path` or `text`, and
+Input: an encoder, and a folder of files or a manifest. Output: a parquet file (columns `id`, `path` or `text`, and
 `embedding`, a list of D float32; what made them is in the schema's metadata under `xmodal`), or a matrix as .npy with
 the same beside it as .json. Axes: n items found, m of them readable, D embedding.
 """
@@ -23,7 +23,8 @@ from xmodal.data.unusable import listed
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
 from xmodal.evaluation.test_sets.located import located
-from xmodal.files import write_json, written_whole
+from xmodal.files import files_under, write_json, written_whole
+from xmodal.prompts import lines_of, read_text
 
 SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
 FORMATS = (".parquet", ".npy")
@@ -83,10 +84,11 @@ def find_items(source: Path, modality: str, kind: str, column: str | None = None
     """
     suffixes = SUFFIXES[kind]
     if source.is_dir():
-        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        there = files_under(source)
+        files = [file for file in there if file.suffix.lower() in suffixes]
         if files:
             return _lines(source, files) if kind == "text" else _files(source, files)
-        if not any(source.glob("*.tar")) and not any(source.rglob("*.parquet")):
+        if not any(file.suffix.lower() in (".tar", ".parquet") for file in there):
             raise UserError(f"{source}: no {kind} in it; expected files ending in {', '.join(sorted(suffixes))}")
     elif kind == "text" and source.suffix.lower() == ".txt" and source.is_file():
         return _lines(source.parent, [source])
@@ -168,7 +170,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     if path.suffix == ".npy":
         raise UserError(f"{path}: a bare matrix; make the embeddings with --out {path.with_suffix('.parquet').name}")
     if not path.is_file():
-        raise UserError(f"{path}: no such file; make it with eval/embed.py")
+        raise UserError(f"{path}: no such file; make it with xmodal embed")
     try:
         table = pq.read_table(path)
         info = json.loads(table.schema.metadata[METADATA])
@@ -180,7 +182,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
         return EmbeddedItems(table["id"].to_pylist(), values, z, info)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with eval/embed.py"
+            f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with xmodal embed"
         ) from error
 
 
@@ -196,7 +198,7 @@ def _lines(root: Path, files: Sequence[Path]) -> FoundItems:
     ids, values = [], []
     for file in files:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = lines_of(read_text(file))
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: not UTF-8 ({error.reason}); convert it") from error
         for number, line in enumerate(lines, start=1):

@@ -1,6 +1,6 @@
 """A query over stored embeddings: the items nearest to a text, or to an image or a sound.
 
-Enters: `EmbeddedItems`, the model that made them, a query. Leaves: hits, best first; as one HTML page with pictures.
+Input: `EmbeddedItems`, the model that made them, a query. Output: hits, best first; as one HTML page with pictures.
 """
 
 import base64
@@ -67,7 +67,7 @@ def require_same_model(embedded: EmbeddedItems, encoder: Encoder) -> None:
     if not same:
         raise UserError(
             f"search: the embeddings were made by {embedded.info['model']} ({modality}), not by {encoder.name}: "
-            "other weights or preprocessing; search with that model, or make them again with eval/embed.py"
+            "other weights or preprocessing; search with that model, or make them again with xmodal embed"
         )
 
 

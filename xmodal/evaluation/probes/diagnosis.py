@@ -1,6 +1,6 @@
-"""Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `eval/probe.py` writes.
+"""Diagnostics of the space a model's embeddings lie in, as a report: the second half of what `xmodal probe` writes.
 
-Enters: an encoder, and a test set of items with texts, labels, or neither. Leaves: a `Report`. What the numbers are:
+Input: an encoder, and a test set of items with texts, labels, or neither. Output: a `Report`. What the numbers are:
 `diagnostics.py`. Axes: n pairs, D embedding.
 """
 
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from xmodal.config.data import ModalitySpec, TextModality, as_tested
-from xmodal.config.objectives import Kernel as KernelSpec
+from xmodal.config.kinds import KERNELS
 from xmodal.data.items import Items
 from xmodal.data.manifest import read_pairs, root_of, strings
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.evaluation.probes import diagnostics
+from xmodal.evaluation.statistics.jackknife import Estimate
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.test_sets.located import located
-from xmodal.objectives.kernels import Affine, Kernel, build_kernel
+from xmodal.objectives.kernels import Affine, Kernel
 from xmodal.prompts import readable
 from xmodal.report.figures import similarity_matrix
 from xmodal.report.report import Record, Report
@@ -82,8 +82,10 @@ def _compared(sheet: "_Diagnosis", a: Tensor, b: Tensor, named: bool) -> None:
 
 def kernel_of(encoder: Encoder) -> Kernel:
     """The kernel the model was trained with; CWCL's own where it had none."""
-    spec = (encoder.provenance.get("objective") or {}).get("kernel")
-    return Affine() if spec is None else build_kernel(TypeAdapter(KernelSpec).validate_python(spec))
+    objective = encoder.provenance.get("objective") or {}
+    terms = [objective] if "kind" in objective else [term for term in objective.values() if isinstance(term, dict)]
+    specs = [term["kernel"] for term in terms if term.get("kernel") is not None]
+    return KERNELS.spec(specs[0]["kind"]).model_validate(specs[0]) if specs else Affine()  # type: ignore[return-value]
 
 
 @dataclass
@@ -95,7 +97,7 @@ class _Diagnosis:
     base: dict[str, Any]
     n: int
 
-    def add(self, metric: str, found: diagnostics.Estimate, chance: float | None = None) -> None:
+    def add(self, metric: str, found: Estimate, chance: float | None = None) -> None:
         context = self.base | {"interval": "jackknife"}
         self.report.records.append(
             Record(self.dataset, metric, found.value, found.low, found.high, self.n, chance, context)

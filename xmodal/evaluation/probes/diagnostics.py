@@ -1,40 +1,29 @@
 """What a space of embeddings looks like, and two of them beside each other: numbers for people, not for training.
 
-Enters: z of one modality [n, D], or of two over the same n pairs. Leaves: an `Estimate`, or one value per item for
+Input: z of one modality [n, D], or of two over the same n pairs. Output: an `Estimate`, or one value per item for
 `metrics.bootstrap_interval`. Nothing of size n x n is held: rows come in blocks.
 
-What is no mean over items gets its interval from a jackknife over at most 20 groups of items (Efron and Tibshirani
-1993, chapter 11): every group is left out once. Axes: n items, D embedding (each space may have its own), J groups.
+What is no mean over items gets its interval from `jackknife.py`. Axes: n items, D embedding (each space may have its
+own), J groups.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from xmodal.errors import UserError
-from xmodal.objectives.kernels import Affine, Kernel, row_blocks
+from xmodal.evaluation.statistics.blocks import row_blocks
+from xmodal.evaluation.statistics.jackknife import GROUPS, Estimate, enough, jackknife
+from xmodal.evaluation.statistics.nearest import nearest
+from xmodal.objectives.kernels import Affine, Kernel
 from xmodal.same_items import SameItems
 
-GROUPS = 20
 FEWEST_OF_CKA = 5  # items: HSIC's estimate needs four, and the jackknife leaves one out
-LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95% interval [low, high]; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
 
 
 def modality_gap(a: Tensor, b: Tensor) -> Estimate:
@@ -59,7 +48,7 @@ def modality_gap(a: Tensor, b: Tensor) -> Estimate:
         alone = float(squares.sum() - squares[left_out].sum())
         return (float((total - d[left_out].sum(0)).square().sum()) - alone) / (kept * (kept - 1))
 
-    found = _jackknife(squared, len(d))
+    found = jackknife(squared, len(d))
     return Estimate(*(math.sqrt(max(0.0, x)) for x in (found.value, found.low, found.high)))
 
 
@@ -72,7 +61,7 @@ def linear_separability(a: Tensor, b: Tensor, seed: int = 0) -> NDArray[np.float
         linear_separability(images, texts).mean()
     """
     _same_shape(a, b)
-    _enough(len(a))
+    enough(len(a))
     order = np.random.default_rng(seed).permutation(len(a))
     learnt, held = np.split(order, [len(a) // 2])
     model = LogisticRegression(C=1.0, max_iter=1000)
@@ -115,7 +104,7 @@ def uniformity(z: Tensor) -> Estimate:
     Example:
         uniformity(images).value
     """
-    _enough(len(z))
+    enough(len(z))
     J = min(GROUPS, len(z))
     group = torch.arange(len(z)) % J
     sums = torch.zeros(J, J, dtype=torch.float64)  # over ordered pairs, by the groups of both
@@ -132,7 +121,7 @@ def uniformity(z: Tensor) -> Estimate:
         items = float(kept @ sizes)
         return math.log(max(float(kept @ sums @ kept), 1e-300) / (items * (items - 1)))
 
-    return _jackknife(log_mean, len(z))
+    return jackknife(log_mean, len(z))
 
 
 def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> NDArray[np.float64]:
@@ -203,7 +192,7 @@ def debiased_cka(a: Tensor, b: Tensor) -> Estimate:
         own = hsic(aa, norms_a, norms_a), hsic(bb, norms_b, norms_b)
         return hsic(ab, norms_a, norms_b) / math.sqrt(own[0] * own[1]) if min(own) > 0 else math.nan
 
-    return _jackknife(cka, len(a))
+    return jackknife(cka, len(a))
 
 
 def effective_positives(guide: Tensor, kernel: Kernel | None = None) -> NDArray[np.float64]:
@@ -232,59 +221,12 @@ def effective_positives(guide: Tensor, kernel: Kernel | None = None) -> NDArray[
     return found
 
 
-def nearest(queries: Tensor, keys: Tensor, k: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The k keys of largest inner product with each query, best first: (places [q, k], products [q, k]).
-
-    Of equal products the earlier key comes first. Holds q x n products: the caller takes blocks of queries.
-
-    Args:
-        queries: [q, D].
-        keys: [n, D].
-        k: at most n.
-        without: [q] the key each query leaves out.
-    """
-    products = queries @ keys.T
-    if without is not None:
-        products[torch.arange(len(products)), without] = -torch.inf
-    n = products.shape[1]
-    top = products.topk(min(k + 1, n), dim=1)
-    places = top.indices[:, :k].sort(dim=1).values
-    if n > k:  # where the last place is tied, topk takes any of the equals
-        tied = (top.values[:, k - 1] == top.values[:, k]).nonzero().flatten()
-        for block in tied.split(64):
-            places[block] = products[block].sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
-    found = products.gather(1, places)
-    order = found.sort(dim=1, descending=True, stable=True)
-    return places.gather(1, order.indices), order.values
-
-
-def _jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
-    """`statistic(left_out)` over all n items, with the interval of its values without each of the groups."""
-    _enough(n)
-    everything = torch.empty(0, dtype=torch.long)
-    value, without = statistic(everything), np.array([statistic(group) for group in _groups(n)])
-    J = len(without)
-    error = math.sqrt((J - 1) / J * float(((without - without.mean()) ** 2).sum()))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, J - 1)) * error
-    return Estimate(value, value - reach, value + reach)
-
-
-def _groups(n: int) -> Iterator[Tensor]:
-    for first in range(min(GROUPS, n)):
-        yield torch.arange(first, n, min(GROUPS, n))
-
-
 def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return a.T @ a, b.T @ b, a.T @ b, a.sum(0), b.sum(0)
 
 
 def _stacked(a: Tensor, b: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     return torch.cat([a[rows], b[rows]]).double().numpy()
-
-
-def _enough(n: int) -> None:
-    if n < 3:
-        raise UserError(f"diagnostics: {n} items, expected at least 3")
 
 
 def _same_count(a: Tensor, b: Tensor) -> None:

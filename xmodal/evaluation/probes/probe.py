@@ -1,11 +1,10 @@
 """What labels can be read off embeddings: linear probe, nearest neighbours, a few examples per class.
 
-Enters: embeddings and labels of training and test items, as given: nothing is centred or scaled. Leaves: a score per
+Input: embeddings and labels of training and test items, as given: nothing is centred or scaled. Output: a score per
 test item and class, for `ScoreSheet.score`. What is chosen (C, k) is chosen on a part of the training items; the test
 never has a say. Axes: n training items, m test items, C classes of the training labels (sorted), D embedding, S draws.
 """
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -17,23 +16,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 
 from xmodal.errors import UserError
-from xmodal.evaluation.probes.diagnostics import nearest
-from xmodal.evaluation.statistics.metrics import bootstrap_interval
-from xmodal.evaluation.statistics.resampling import SAMPLES, Floats, cluster_numbers, per_cluster, resampled
-from xmodal.objectives.kernels import row_blocks
+from xmodal.evaluation.probes.validation import Labels, validation_split
+from xmodal.evaluation.statistics.blocks import row_blocks
+from xmodal.evaluation.statistics.nearest import nearest
+from xmodal.evaluation.statistics.resampling import Floats
 
 STRENGTHS = tuple(10.0**e for e in range(-3, 6))  # C of the linear probe; unit-norm features need large ones
 FEW_SHOT_C = 1.0  # a handful of examples cannot choose one
 DRAWS = 5  # of the examples
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURE = 0.07  # of the neighbours' votes
-HELD_OUT = 5  # one training item in so many decides
 ITERATIONS = 1000
-
-Labels = Sequence[str] | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -167,72 +162,6 @@ def few_shot(train: ArrayLike, labels: Labels, test: ArrayLike, shots: int) -> l
         context = {"shots": shots, "seed": seed, "C": FEW_SHOT_C, "converged": converged}
         found.append(ClassScores(tuple(model.classes_), model.predict_proba(queries), context))
     return found
-
-
-def drawn_interval(
-    hits: ArrayLike, clusters: ArrayLike | None = None, samples: int = SAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of the mean of `hits` [S, m] over draws and items, where both are a matter of chance.
-
-    Draws and clusters of items are resampled independently (the pigeonhole bootstrap, Owen 2007), which is on the
-    safe side. Five draws say little of their own spread, so the interval is widened by the number of clusters and of
-    draws together: Satterthwaite's degrees of freedom (1946) of the two variances, plus one. With one draw, or all hits
-    alike, it is `bootstrap_interval` over the items.
-    """
-    values = np.asarray(hits, dtype=np.float64)
-    if len(values) < 2 or values.min() == values.max():
-        return bootstrap_interval(values.mean(0), clusters, samples, seed)
-    sums, counts = per_cluster(clusters, values.T)  # [G, S], [G]
-    draws, groups = len(values), len(counts)
-    if groups < 2:
-        return math.nan, math.nan
-    rng = np.random.default_rng([seed, 1])
-
-    def means(times: Floats) -> Floats:
-        drawn = rng.multinomial(draws, np.full(draws, 1 / draws), size=len(times))
-        return (times @ sums / (times @ counts)[:, None] * drawn).sum(1, keepdims=True) / draws
-
-    mean = values.mean()
-    of_draws = values.mean(1).var(ddof=1) / draws
-    apart = sums.mean(1) - mean * counts
-    of_items = groups / (groups - 1) * (apart**2).sum() / counts.sum() ** 2
-    freedom = (of_draws + of_items) ** 2 / (of_draws**2 / (draws - 1) + of_items**2 / (groups - 1))
-    [low], [high] = resampled(means, np.array([mean]), groups, samples, seed, effective=1 + freedom)
-    return max(0.0, float(low)), min(1.0, float(high))
-
-
-def validation_split(labels: Labels, groups: Labels | None = None, seed: int = 0) -> NDArray[np.bool_]:
-    """Which training items are held out to choose by, [n] bool: about one in `HELD_OUT` of every class.
-
-    With `groups` whole groups are held out, as near to that as they allow; else a class of two or more gives at least
-    one and keeps at least one.
-
-    Raises:
-        UserError: fewer than two groups, or no class with two items.
-        ValueError: a null group, or another number of them than of items.
-    """
-    y = np.asarray(labels, dtype=object)
-    if groups is not None:
-        group = cluster_numbers(groups, len(y))
-        if len(set(group)) < 2:
-            raise UserError(f"validation split: {len(set(group))} group over {len(y)} items, expected two or more")
-        folds = min(HELD_OUT, len(set(group)), max(Counter(y).values()))
-        if folds < 2:
-            raise UserError("validation split: every class has one item; expected classes with two or more")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # classes with fewer members than folds
-            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            _, chosen = next(splitter.split(np.zeros(len(y)), y.astype(str), group))
-        return np.isin(np.arange(len(y)), chosen)
-    held = np.zeros(len(y), dtype=bool)
-    order = np.random.default_rng(seed).permutation(len(y))
-    for name in sorted(set(y)):
-        mine = order[y[order] == name]
-        if len(mine) > 1:
-            held[mine[: max(1, len(mine) // HELD_OUT)]] = True
-    if not held.any():
-        raise UserError("validation split: every class has one item; expected classes with two or more")
-    return held
 
 
 def _votes(

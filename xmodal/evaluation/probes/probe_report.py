@@ -1,6 +1,6 @@
-"""The report behind `eval/probe.py`: probes of one modality's embeddings, and diagnostics of the space they lie in.
+"""The report behind `xmodal probe`: probes of one modality's embeddings, and diagnostics of the space they lie in.
 
-Enters: an encoder, a training and a test set. Leaves: a `Report`. The protocols: `probe.py` and `diagnostics.py`.
+Input: an encoder, a training and a test set. Output: a `Report`. The protocols: `probe.py` and `diagnostics.py`.
 Axes: n items, D embedding.
 """
 
@@ -16,17 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xmodal.data.sources.tar_address import file_of, is_place
+from xmodal.data.sources.tar_address import file_of
+from xmodal.data.sources.tar_address import is_address as is_place
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.score_sheet import ScoreSheet
 from xmodal.evaluation.probes.diagnosis import diagnosed
-from xmodal.evaluation.probes.probe import ClassScores, drawn_interval, few_shot, knn_probe, linear_probe
+from xmodal.evaluation.probes.probe import ClassScores, few_shot, knn_probe, linear_probe
 from xmodal.evaluation.runs.run_report import Tested, run_notes
+from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
+from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report
-from xmodal.runs.checkpoint import made_here
 
 PROBES = ("linear", "knn", "few_shot")
 

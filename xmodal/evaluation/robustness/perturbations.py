@@ -1,6 +1,6 @@
 """Small rewordings of a prompt template that leave its meaning alone: case, full stop, article, synonym.
 
-Enters: a template with `{c}` in it. Leaves: the reworded template, or the same one where there is nothing to reword.
+Input: a template with `{c}` in it. Output: the reworded template, or the same one where there is nothing to reword.
 The synonyms are data, `xmodal/prompts/synonyms.yaml`. "a" and "an" follow the word after them; before the class name,
 which is not known here, they stay as they are asked for. A sentence that began with a capital still does.
 """

@@ -1,6 +1,6 @@
 """Runs side by side over the same items and the same subsets of prompt templates.
 
-Enters: encoders and a test, read as zero-shot classification reads it. Leaves: a `Report`. Every prompt is embedded
+Input: encoders and a test, read as zero-shot classification reads it. Output: a `Report`. Every prompt is embedded
 once per run; the counting is in `robustness.py`, what the report shows in `robustness_tables.py`.
 
 Axes: n items, T templates, C distinct class names, D embedding.
@@ -18,12 +18,13 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
-from xmodal.evaluation.robustness.robustness import SUBSETS, mean_vectors, measure
+from xmodal.evaluation.robustness.robustness import measure
 from xmodal.evaluation.robustness.robustness_tables import Question, write_up
+from xmodal.evaluation.robustness.subsets import SUBSETS, mean_vectors
 from xmodal.evaluation.runs.run_report import Tested, run_notes
 from xmodal.prompts import fill
+from xmodal.provenance import made_here
 from xmodal.report.report import Report
-from xmodal.runs.checkpoint import made_here
 
 
 def check_ks(ks: Sequence[int], templates: Sequence[str], prompts: str) -> None:
@@ -62,7 +63,7 @@ def robustness_report(
             modality that a run has not.
 
     Example:
-        test = ZeroShot(ZeroShotEvaluator(test="cifar10/test.parquet", prompts="cifar"))
+        test = ZeroShot(ZeroShot.Spec(test="cifar10/test.parquet", prompts="cifar"))
         robustness_report({"cwcl": load("runs/cwcl")}, test, "cifar10").write(Path("report"))
     """
     spec, items = test.spec, test.test

@@ -1,6 +1,6 @@
 """What a report on prompt templates shows: records, tables, pictures, per-item answers.
 
-Enters: what `robustness.measure` found for each run, and the test it was found on. Leaves: a `Report`.
+Input: what `robustness.measure` found for each run, and the test it was found on. Output: a `Report`.
 """
 
 import itertools
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xmodal.config.evaluators import ZeroShotEvaluator
+from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import NEAR_PEAK, Robustness
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
 from xmodal.evaluation.test_sets.classes import Classes
 from xmodal.evaluation.test_sets.labelled import LabelledItems
+from xmodal.report.fonts import notes_on_glyphs
 from xmodal.report.report import Record, Report
 from xmodal.report.robustness_figures import CurvePoint, template_curve, template_ranking
 
@@ -31,7 +32,7 @@ class Question:
     test: LabelledItems
     classes: Classes
     templates: list[str]
-    spec: ZeroShotEvaluator
+    spec: ZeroShot.Spec
     zero_shot: bool  # none of the classes occurs in the training of any run
     notes: list[str] = field(default_factory=list)
 
@@ -228,11 +229,12 @@ class _WriteUp:
 
     def _notes(self) -> list[str]:
         shared = self.question.shared
+        notes = [*self.question.notes, *notes_on_glyphs([self.name, *self.found, *self.templates])]
         if not shared:
-            return self.question.notes
+            return notes
         listed = ", ".join(itertools.islice(shared, 4)) + (", ..." if len(shared) > 4 else "")
         return [
-            *self.question.notes,
+            *notes,
             f"{self.name}: {len(shared)} class names belong to several classes ({listed}): the first class is "
             "answered, so items of the others are never right.",
         ]

@@ -1,6 +1,6 @@
 """Two runs side by side, item by item.
 
-Enters: two reports over the same items. Leaves: a report with each run's accuracy and their difference, the interval of
+Input: two reports over the same items. Output: a report with each run's accuracy and their difference, the interval of
 which comes from resampling the same items for both. Where items, true labels or candidates differ there is nothing
 to compare, and it is refused.
 """
@@ -172,7 +172,7 @@ def _chance(report: Report, dataset: str, protocol: str) -> float | None:
 
 
 def _notes(report_a: Report, report_b: Report, names: tuple[str, str]) -> list[str]:
-    """What held for the runs still holds here, and says for which of them."""
+    """The notes of both reports; a note that only one of them has begins with the name of its run."""
     notes = [n if n in report_b.notes else f"{names[0]}: {n}" for n in report_a.notes]
     return notes + [f"{names[1]}: {n}" for n in report_b.notes if n not in report_a.notes]
 

@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xmodal.config.load import load_config
-from xmodal.config.schema import RunConfig
 from xmodal.data.manifest import read_manifest, root_of, strings
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import Evaluator
+from xmodal.evaluation.runs.saved_run import SavedRun
+from xmodal.provenance import made_here
 from xmodal.report.figures import curves
 from xmodal.report.report import Record, Report
-from xmodal.runs.checkpoint import made_here
 from xmodal.runs.metrics_file import read_metrics
 
 DRAWN = re.compile(r"/(acc|mean_average_precision|.*recall@1$)")  # what is drawn against the step
@@ -35,7 +34,7 @@ def run_report(
     for name, evaluator in evaluators.items():
         report = report.merge(evaluator.evaluate(encoder, name))
     log(report.records)
-    own = load_config(run / "config.yaml").evaluators if (run / "config.yaml").is_file() else {}
+    own = SavedRun.of(run).evaluators if (run / "config.yaml").is_file() else {}
     others = [name for name in evaluators if name not in own]
     report.title = f"xmodal run {run}" + (f": {', '.join(others)}" if others else "")
     report.provenance = {
@@ -43,7 +42,7 @@ def run_report(
         **provenance,
         **made_here(),
     }
-    report.notes += run_notes(run, report.provenance, tested(evaluators))
+    report.notes += [*run_notes(run, report.provenance, tested(evaluators)), *cut_notes(encoder)]
     if not others:  # another test's numbers are not on the run's curves
         report.figures = training_curves(run) | report.figures
     return report
@@ -63,22 +62,35 @@ def tested(evaluators: Mapping[str, Evaluator]) -> dict[str, Tested]:
 
 
 def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
-    """What a reader of numbers on these tests must know of the run; nothing where `run` is no run folder."""
+    """Notes on a run for whoever reads its results: which weights were judged, and which test items it trained on.
+
+    Empty where `run` is no run folder.
+    """
     if not (run / "config.yaml").is_file():
         return []
-    config = load_config(run / "config.yaml")
-    return [*_choices(config, facts, tests), *_overlaps(config, tests)]
+    saved = SavedRun.of(run)
+    return [*_choices(saved, facts, tests), *_overlaps(saved, tests)]
 
 
-def _choices(config: RunConfig, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
+def cut_notes(encoder: Encoder) -> list[str]:
+    """A note for each side of which a tower did not see some items whole, as texts longer than it reads."""
+    cut: Mapping[str, int] = getattr(encoder, "cut", {})
+    return [
+        f"{side}: {count:,} items are longer than the {side} tower reads, and were cut: their ends count for nothing."
+        for side, count in cut.items()
+        if count
+    ]
+
+
+def _choices(saved: SavedRun, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
     """Which weights were evaluated, where that changes what the numbers mean."""
-    step, steps = facts.get("weights_from_step"), config.train.steps
+    step, steps = facts.get("weights_from_step"), saved.steps
     if not facts.get("finished"):
         return [f"training is not finished: these are the weights of step {step} of {steps}."]
-    if config.train.best is None:
+    if saved.best is None:
         return []
-    judge = os.path.realpath(config.evaluators[config.train.best.partition("/")[0]].test)
-    chosen = f"step {step} of {steps}, the best by {config.train.best}"
+    judge = os.path.realpath((saved.evaluators.get(saved.best.partition("/")[0]) or {}).get("test", ""))
+    chosen = f"step {step} of {steps}, the best by {saved.best}"
     return [
         f"{name}: the weights were chosen on this test ({chosen}), which flatters its numbers."
         for name, test in tests.items()
@@ -86,26 +98,26 @@ def _choices(config: RunConfig, facts: Mapping[str, Any], tests: Mapping[str, Te
     ]
 
 
-def _overlaps(config: RunConfig, tests: Mapping[str, Tested]) -> list[str]:
+def _overlaps(saved: SavedRun, tests: Mapping[str, Tested]) -> list[str]:
     """Which tests hold files that were trained on; nothing where the training data are not there any more."""
     notes = []
     for name, test in tests.items():
         modality = test.modality
-        if modality not in config.towers or config.modality(modality).kind == "text" or not test.files:
+        if modality not in saved.sides or saved.kind(modality) == "text" or not test.files:
             continue
-        if config.data.streaming or str(config.data.train).startswith("hub:") or config.data.train.is_dir():
+        if saved.is_streamed or str(saved.train_data).startswith("hub:") or saved.train_data.is_dir():
             notes.append(
                 f"{name}: whether its items are also training items was not looked for: that reads all the data."
             )
             continue
-        column = config.modality(modality).column or modality
+        column = saved.column(modality)
         try:
-            rows = strings(read_manifest(config.data.train, [column]), column).to_pylist()
+            rows = strings(read_manifest(saved.train_data, [column]), column).to_pylist()
         except UserError:  # not there any more, or bytes in place of paths
             continue
-        trained = {os.path.realpath(root_of(config.data.train) / row) for row in rows}
+        trained = {os.path.realpath(root_of(saved.train_data) / row) for row in rows}
         seen = sum(os.path.realpath(path) in trained for path in test.files)
-        what = "recordings" if config.modality(modality).kind == "audio" else "images"
+        what = "recordings" if saved.kind(modality) == "audio" else "images"
         if seen:
             notes.append(f"{name}: {seen} of {len(test.files)} test {what} are also training {what}.")
     return notes

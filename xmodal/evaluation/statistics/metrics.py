@@ -1,7 +1,7 @@
 """Numbers out of per-item outcomes: accuracy, recall per class, the most frequent label, and how sure they are.
 
-Enters: numpy arrays over n items (`correct`: 0 to 1 or bool; `clusters`: which items belong together, such as the
-recordings of one sentence). Leaves: numbers, arrays, one table. No files, no torch.
+Input: numpy arrays over n items (`correct`: 0 to 1 or bool; `clusters`: which items belong together, such as the
+recordings of one sentence). Output: numbers, arrays, one table. No files, no torch.
 
 Intervals are of 95% and resample whole clusters; how resamples become limits: `resampling.py`. Axes: n items, m columns
 (outcomes of the same items), G clusters.
@@ -41,9 +41,10 @@ def bootstrap_interval(
     A resample's mean is sum of the clusters' sums / sum of the clusters' sizes. Without `clusters` every item is its
     own. One cluster says nothing about the spread: (nan, nan).
 
-    Where the clusters are all alike (all items right, say) every resample is the same, and still five right out of five
-    is no certainty. Up to 1 - e of what was not seen may be otherwise, e = 0.025 ** (1 / G) (Clopper and Pearson 1934),
-    and lie anywhere in `bounds`: [e c + (1 - e) bounds[0], e c + (1 - e) bounds[1]] for the common value c.
+    Where all clusters have the same mean c (all items right, say), every resample has it too, and the bootstrap would
+    give an interval of width 0. The exact binomial bound takes its place (Clopper and Pearson 1934): a share of up to
+    1 - e of all clusters, e = 0.025 ** (1 / G), may differ from those seen and have any mean within `bounds`, so the
+    interval is [e c + (1 - e) bounds[0], e c + (1 - e) bounds[1]].
 
     Args:
         correct: [n].

@@ -1,7 +1,7 @@
-"""Zero-shot scores where an item has several labels. Enters: scores [n, C] and truth. Leaves: a `Report`.
+"""Zero-shot scores where an item has several labels. Input: scores [n, C] and truth. Output: a `Report`.
 
 mean_average_precision: per class, the mean precision at the places of its items, items ranked by score; averaged over
-classes (as CLIP_benchmark has it, and scikit-learn's `average_precision_score`). precision@1: the share of items whose
+classes (as CLIP_benchmark has it). precision@1: the share of items whose
 best class is one of their labels. Axes: n items, C classes.
 """
 
@@ -55,7 +55,11 @@ def multilabel_report(
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the positives of the precision at their place, best score first, ties in order; 0 without positives.
+    """Mean over the positives of the precision at their place, best score first; 0 without positives.
+
+    Of equal scores the earlier item stands first, as everywhere here and in CLIP_benchmark. Scikit-learn's
+    `average_precision_score` gives items of one score one place, the last of them, and so another number on ties:
+    ten equal scores with a positive in front are 1 here, and 0.1 there. Without ties both are the same.
 
     Example:
         average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))  # (1 + 2/3) / 2

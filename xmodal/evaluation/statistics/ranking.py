@@ -1,6 +1,6 @@
 """Where the right items stand when a gallery is sorted for every query, and what a random order would give.
 
-Enters: embeddings of both sides and which pairs are positives, many to many. Leaves: every query's rank, from which
+Input: embeddings of both sides and which pairs are positives, many to many. Output: every query's rank, from which
 recall@k, median, mean and intervals are made; and the closed forms of chance. Scores exist one block at a time, so
 memory does not grow with n x m.
 

@@ -1,6 +1,6 @@
 """The cluster bootstrap: how far a number would move if other clusters had been drawn. All intervals come from here.
 
-Enters: a statistic of resampled clusters (sentences, speakers, or single items). Leaves: 95% limits.
+Input: a statistic of resampled clusters (sentences, speakers, or single items). Output: 95% limits.
 
 Whole clusters are drawn (Field and Welsh 2007, Bootstrapping clustered data): items of one cluster are not independent,
 and resampling them one by one would make every interval too narrow. Plain percentiles are too narrow where clusters are

@@ -1,4 +1,4 @@
-"""ImageNet's class names as open_clip ships them, read from the installed package. Leaves: names by WordNet id."""
+"""ImageNet's class names as open_clip ships them, read from the installed package: names by WordNet id."""
 
 from xmodal.corpora.class_subsets import load_subset
 

@@ -1,6 +1,6 @@
 """The items of a test where they are: read when they are needed, so that a test of bytes stays on disk.
 
-Enters: a manifest's items and the folder its paths start from. Leaves: a sequence of texts, paths, places or bytes.
+Input: a manifest's items and the folder its paths start from. Output: a sequence of texts, paths, places or bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.items import Items
-from xmodal.data.sources.tar_address import is_place
+from xmodal.data.sources.tar_address import is_address as is_place
 from xmodal.data.unusable import Bad
 
 Source = str | Path | bytes

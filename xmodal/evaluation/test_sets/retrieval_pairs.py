@@ -1,12 +1,14 @@
 """The pairs that retrieval is scored on: both sides' items, each once, and who belongs to whom.
 
-Enters: a manifest. Leaves: two `Side`s and the pairs between them, [P, 2] (item, text); equal item ids are one item.
+Input: a manifest. Output: two `Side`s and the pairs between them, [P, 2] (item, text); equal item ids are one item.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +17,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from xmodal.config.data import as_tested
-from xmodal.config.evaluators import RetrievalEvaluator
 from xmodal.data.manifest import arrow_column, read_items, read_manifest, root_of, strings
 from xmodal.errors import UserError
 from xmodal.evaluation.statistics.ranking import Ints
 from xmodal.evaluation.test_sets.located import Sources, located
+
+if TYPE_CHECKING:
+    from xmodal.evaluation.retrieval.retrieval import Retrieval
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ class Side:
     items: Sources | list[str | Path]
     names: list[str]
 
-    def kept(self, places: Sequence[int]) -> "Side":
-        """The items at `places`."""
-        items = self.items.part(places) if isinstance(self.items, Sources) else [self.items[i] for i in places]
-        return Side(self.modality, items, [self.names[i] for i in places])
+    def part(self, rows: Sequence[int]) -> Side:
+        """Some of the items, in the order of `rows`."""
+        items = self.items.part(rows) if isinstance(self.items, Sources) else [self.items[i] for i in rows]
+        return Side(self.modality, items, [self.names[i] for i in rows])
 
     def files(self) -> list[Path]:
         """The items that are files of their own."""
@@ -52,7 +56,7 @@ class Pairs(NamedTuple):
     renamed: int  # rows that name something else under an id that was there before: the first is taken
 
 
-def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> Pairs:
+def read_both(spec: Retrieval.Spec, kinds: Mapping[str, str]) -> Pairs:
     """The pairs of the test; `kinds` as `as_tested` takes it.
 
     An item without a caption is among the items, and in no pair. Of a row with an empty caption the item is kept.
@@ -61,7 +65,7 @@ def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> Pairs:
         UserError: the manifest cannot be read, or holds no caption.
 
     Example:
-        read_both(RetrievalEvaluator(test="data/coco/test.parquet"), {}).pairs
+        read_both(Retrieval.Spec(test="data/coco/test.parquet"), {}).pairs
     """
     if spec.items == spec.text:
         raise UserError(f"{spec.test}: retrieval from {spec.items} to itself; name two modalities as items and text")
@@ -79,12 +83,12 @@ def read_both(spec: RetrievalEvaluator, kinds: Mapping[str, str]) -> Pairs:
 
 
 def renumbered(pairs: Ints, kept_items: Ints, kept_texts: Ints) -> Ints:
-    """The pairs of which both sides are kept, by their places among these."""
+    """The pairs of which both sides are kept, by their numbers among these."""
     columns = []
     for column, kept in zip(pairs.T, (kept_items, kept_texts), strict=True):
-        place = np.full(int(max(column.max(), kept.max(initial=0))) + 1, -1)
-        place[kept] = np.arange(len(kept))
-        columns.append(place[column])
+        number = np.full(int(max(column.max(), kept.max(initial=0))) + 1, -1)
+        number[kept] = np.arange(len(kept))
+        columns.append(number[column])
     found = np.stack(columns, axis=1)
     return found[(found >= 0).all(1)]
 
@@ -109,7 +113,7 @@ def first_positives(found: Side, positives: Ints, counts: Ints) -> list[str]:
     return [found.names[i] + (f" (+{c - 1} more)" if c > 1 else "") for i, c in zip(firsts, counts, strict=True)]
 
 
-def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, int]:
+def _read_items(spec: Retrieval.Spec, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, int]:
     """The items of a manifest (a `datasets.Dataset`), each once, and which of them each row is about."""
     read_as = as_tested(spec.items, kinds).model_copy(update={"column": spec.column})
     found = read_items(spec.test, manifest, spec.items, read_as)
@@ -134,7 +138,7 @@ def _read_items(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str
     return Side(spec.items, items, names), place[of_row].astype(np.int64), renamed
 
 
-def _read_texts(spec: RetrievalEvaluator, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int, int]:
+def _read_texts(spec: Retrieval.Spec, manifest: Any, kinds: Mapping[str, str]) -> tuple[Side, Ints, Ints, int, int]:
     """The texts, each once; the row and the text of every caption; how many are empty; how many are renamed."""
     column, named = arrow_column(manifest, spec.text_column or spec.text), f"{spec.text}_id"
     ids = strings(manifest, named).to_pylist() if named in manifest.column_names else None

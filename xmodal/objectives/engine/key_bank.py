@@ -1,6 +1,6 @@
 """Every embedding of a store as keys: exact negatives over the whole data set, and one pass over it.
 
-Enters: the rows of a frozen tower, memory-mapped. Leaves: `row_logsumexp`, log sum_j exp(s a_i.k_j) over ALL M of them,
+Input: the rows of a frozen tower, memory-mapped. Output: `row_logsumexp`, log sum_j exp(s a_i.k_j) over ALL M of them,
 and the targets of a kernel over all of them. The keys never move, so nothing here is stale, nothing is gathered, and no
 gradient flows to a key.
 

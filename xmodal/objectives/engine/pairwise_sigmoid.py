@@ -1,6 +1,6 @@
 """The sum of softplus over a logit matrix that is never stored: what SigLIP repels by.
 
-Enters: embeddings a [n, D] and k [m, D], scale s, bias b. Leaves: `sum_ij log(1 + exp(s a_i.k_j + b))`, differentiable
+Input: embeddings a [n, D] and k [m, D], scale s, bias b. Output: `sum_ij log(1 + exp(s a_i.k_j + b))`, differentiable
 in all four, in O((n + m) D) memory. One pass: the gradient of a sum is known tile by tile, so the forward pass makes
 it, and the backward pass only multiplies by the upstream gradient. One exponential serves both: with `E = exp(logit)`
 the value is log1p(E) and the gradient E / (1 + E).
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.engine.tiles import Tile, bound_of, buffer_for, product, spans, sum_type, tile_for
 
 LARGEST = 80.0  # exp of a logit up to here is a number in fp32
@@ -28,6 +29,10 @@ def softplus_sum(a: Tensor, k: Tensor, scale: Tensor, bias: Tensor, *, tile: Til
     Example:
         loss = (softplus_sum(a, k, scale, bias) - (scale * (a * k).sum(-1) + bias).sum()) / len(a)  # SigLIP
     """
+    if is_twice_differentiable():
+        dtype = sum_type(a, k)
+        logits = scale.reshape(()).to(dtype) * (a.to(dtype) @ k.to(dtype).T) + bias.reshape(()).to(dtype)
+        return F.softplus(logits).sum()
     total: Tensor = _SoftplusSum.apply(a, k, scale, bias, tile or tile_for(a))
     return total
 

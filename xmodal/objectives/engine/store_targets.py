@@ -1,6 +1,6 @@
 """A kernel's targets over a whole store: t_i = sum_j w_ij k_j / sum_j w_ij, j over all M keys.
 
-Enters: the guide features of a batch's own rows; here they are keys themselves (identity head). Leaves: t [n, D]. The
+Input: the guide features of a batch's own rows; here they are keys themselves (identity head). Output: t [n, D]. The
 affine kernel needs the moments of the store alone, made once; the others pass over the store for every batch. Items of
 the store are distinct, so none but the anchor's own key has cosine 1.
 
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xmodal.objectives.engine.key_bank import KeyBank
-from xmodal.objectives.kernels import Affine, Kernel, row_blocks
+from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.kernels import Affine, Kernel
 
 
 class StoreTargets:

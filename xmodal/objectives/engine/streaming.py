@@ -1,6 +1,6 @@
 """Logsumexp over rows and columns of a logit matrix that is never stored.
 
-Enters: embeddings a [n, D] and k [m, D], and a scale s. Leaves: `rows_i = log sum_j exp(s a_i.k_j)` and
+Input: embeddings a [n, D] and k [m, D], and a scale s. Output: `rows_i = log sum_j exp(s a_i.k_j)` and
 `columns_j = log sum_i exp(s a_i.k_j)`, differentiable in a, k and s, in O((n + m) D) memory.
 
 How: the logits are bounded by `b = s max|a| max|k|` (s itself for unit-norm rows), so one exponential `exp(S - h)` of
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from xmodal.objectives.engine.fused import fused_kernels
+from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.engine.tiles import (
     CUDA_TILE,
     Tile,
@@ -45,6 +46,10 @@ def two_way_logsumexp(a: Tensor, k: Tensor, scale: Tensor, *, tile: Tile | None 
         rows, columns = two_way_logsumexp(a, k, scale)
         loss = (rows.mean() + columns.mean()) / 2 - (scale * (a * k).sum(-1)).mean()
     """
+    if is_twice_differentiable():
+        A, K, s = _widened(a, k, scale)
+        logits = (A * s) @ K.T
+        return logits.logsumexp(1), logits.logsumexp(0)
     rows, columns = _LogSumExp.apply(a, k, scale, tile or tile_for(a))
     return rows, columns
 

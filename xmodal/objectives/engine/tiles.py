@@ -10,6 +10,7 @@ Tile = tuple[int, int]  # rows and columns of the logits held at a time
 
 CPU_TILE: Tile = (512, 1024)  # 2 MB in fp32: stays in cache
 CUDA_TILE: Tile = (8192, 8192)
+BLOCK = 2**22  # elements of a few whole rows of the logits, or of weights, held at a time
 HEADROOM = 60.0  # exp of it, a million million times over, is finite in fp32
 
 
@@ -20,6 +21,13 @@ def tile_for(a: Tensor) -> Tile:
 
 def spans(n: int, step: int) -> Iterator[slice]:
     """Slices of at most `step` that cover n."""
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def row_blocks(n: int, columns: int, block: int | None = None) -> Iterator[slice]:
+    """Slices of n rows, each of at most `block` elements (BLOCK; one row at least)."""
+    step = max(1, (block or BLOCK) // max(columns, 1))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
 

@@ -1,6 +1,6 @@
 """The tile loop of `streaming.py` as fused GPU kernels: a tile of logits lives in registers and is never written.
 
-Enters: a [n, D], k [m, D] (fp32 or bf16), the scale and a shift of the logits. Leaves: the sums of the shared
+Input: a [n, D], k [m, D] (fp32 or bf16), the scale and a shift of the logits. Output: the sums of the shared
 exponential over rows and columns, or `sum_j E_ij (r_i + c_j) k_j`. Products are made in the inputs' type (fp32: TF32
 is off), sums in fp32. Column sums are added up by atomics, so their last bits may differ between runs.
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-import torchaudio
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +18,7 @@ from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
+from xmodal.towers.own.mel_filters import mel_filters
 from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
 
 LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio
@@ -67,7 +67,7 @@ class LogMel(Processor):
         self.fft = fft
         self.step = max(1, round(sample_rate * hop / 1000))
         self.window = torch.hann_window(fft)
-        self.filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
+        self.filters = mel_filters(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
         self._settings = {
             "kind": "log_mel", "sample_rate": sample_rate, "mels": mels, "fft": fft, "hop": hop,
             "low": low, "high": high, "preemphasis": preemphasis, "top_db": top_db,

@@ -1,0 +1,1 @@
+"""Commands that make or check data, before anything trains."""

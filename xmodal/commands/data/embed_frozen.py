@@ -1,0 +1,35 @@
+"""Run the frozen towers of a config once over its training data, so that training need not.
+
+    xmodal embed-frozen my.yaml
+    xmodal embed-frozen demo_cwcl data.train=data/demo/train.jsonl
+
+Makes the store of every tower of `kind: store`, with a progress bar, and prints where it is. Killed, it goes on where
+it was; a store that already matches the config is left as it is, any other is made again.
+"""
+
+from xmodal.commands.parsing import command_parser
+from xmodal.commands.paths import find_yaml
+from xmodal.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    """Read the command line and the config, make the stores, say where they are."""
+    parser = command_parser("embed-frozen", __doc__)
+    parser.add_argument("config", help="a run's YAML file, or a shipped config's name")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="settings in place of the file's")
+    options = parser.parse_args(argv)
+    path = find_yaml(options.config)
+
+    from xmodal.config.load import load_config
+    from xmodal.towers.from_store import StoreTower
+
+    config = load_config(path, options.overrides)
+    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower.Spec)}
+    if not specs:
+        raise UserError(f"{path}: no tower of kind store; nothing to embed")
+
+    from xmodal.encoding.store_build import build_store  # torch: not needed to find a mistake in the config
+
+    for modality, spec in specs.items():
+        store = build_store(spec, config, modality, remake=True)
+        print(f"{spec.path}: {len(store)} {modality} items, {store.width} features each")

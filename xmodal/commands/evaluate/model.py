@@ -1,0 +1,84 @@
+"""What the evaluating commands share before they evaluate: a model by name, where its results go, its tests."""
+
+import argparse
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from xmodal.config.error_lines import error_lines
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.encoding.encoder import Encoder
+from xmodal.encoding.kept import KeptEmbeddings
+from xmodal.encoding.loading import DUAL_ENCODERS, load
+from xmodal.errors import UserError
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.runs.saved_run import evaluator_specs
+
+Specs = Mapping[str, EvaluatorSpec]
+
+
+def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encoder, Path, Specs]:
+    """The encoder of a run folder or a dual encoder's name, the folder its results go to, the evaluators it names.
+
+    Raises:
+        UserError: neither a run nor such a model.
+    """
+    encoder = load(model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
+    if model.startswith(DUAL_ENCODERS):
+        home = Path("reports") / re.sub(r"[^\w.-]+", "_", model)
+        specs: Specs = {}
+    else:
+        home = Path(model)
+        specs = evaluator_specs(home, options.trust_remote_code)
+    encoder.kept = KeptEmbeddings(options.embeddings or home / "embeddings")
+    return encoder, home, specs
+
+
+def name_of(dataset: Path) -> str:
+    """What a data set is called in reports: data/cifar10/test.parquet is cifar10-test.
+
+    Example:
+        name_of(Path("data/cifar10/test.parquet"))  # "cifar10-test"
+    """
+    if str(dataset).startswith("hub:"):
+        return re.sub(r"[^\w.-]+", "_", str(dataset).removeprefix("hub:"))
+    path = dataset.resolve()
+    return f"{path.parent.name}-{path.stem}" if path.parent.name else path.stem
+
+
+def spec_of(specs: Specs, dataset: Path) -> ZeroShot.Spec | SpeechIntent.Spec | None:
+    """The evaluator among `specs` that has prompts for this data set; else the first one that has any."""
+    prompted = [spec for spec in specs.values() if isinstance(spec, ZeroShot.Spec | SpeechIntent.Spec)]
+    here = [spec for spec in prompted if os.path.realpath(spec.test) == os.path.realpath(dataset)]
+    return next(iter([*here, *prompted]), None)
+
+
+def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShot.Spec:
+    """The evaluator that a command line asks for; `given` may hold None for what was not said.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    if "classes" in said:
+        named = said["classes"]
+        said["classes"] = named[0] if len(named) == 1 else tuple(named)
+    try:
+        return ZeroShot.Spec(test=dataset, items=items, trained=trained, **said)
+    except ValidationError as error:
+        lines = error_lines(error, said, lambda _: "command line", ZeroShot.Spec)
+        raise UserError("\n".join(lines)) from None
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `UserError` where a report cannot go: known before minutes are spent on it."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest}: is a file, and the report goes into a folder; choose another place with --out")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{nearest}: cannot be written to; choose another place with --out")

@@ -1,0 +1,58 @@
+"""What can be read off a model's embeddings: linear probe, kNN, few-shot, and diagnostics of the space.
+
+    xmodal probe runs/cifar --train data/cifar10/train.parquet --test data/cifar10/test.parquet
+    xmodal probe runs/demo --test data/demo/test.jsonl --items speech --what diagnostics
+
+Needs columns of items and `label`; the diagnostics of two modalities, texts beside the items. Writes report.md,
+report.html, report.json to --out. Embeddings of the items are kept in MODEL/embeddings, as by `xmodal zero-shot`.
+"""
+
+from pathlib import Path
+
+from xmodal.commands.parsing import add_loading, add_max_bad, add_model, at_least, command_parser
+from xmodal.commands.paths import require_data, require_model
+
+WHAT = ("linear", "knn", "few_shot", "diagnostics")
+
+
+def main(argv: list[str]) -> None:
+    """Parse the options and call the library."""
+    parser = command_parser("probe", __doc__)
+    add_model(parser)
+    parser.add_argument("--train", type=Path, help="items and labels the probes learn from")
+    parser.add_argument("--test", type=Path, required=True, help="items and labels they are tested on")
+    parser.add_argument("--items", default="image", help="modality of the items, and their column (image)")
+    parser.add_argument("--text", default="text", help="the other modality of the diagnostics, and its column (text)")
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, help="default: all of them")
+    parser.add_argument("--k", type=at_least(1, "--k"), help="neighbours of kNN (default: chosen on a part of --train)")
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16], help="examples per class (1 4 16)")
+    parser.add_argument("--group", help="column of items that belong together, such as speaker")
+    add_max_bad(parser, 0.01)
+    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
+    add_loading(parser)
+    parser.add_argument("--out", type=Path, help="report folder (default: RUN/probe-TEST)")
+    options = parser.parse_args(argv)
+    require_model(options.model)
+    require_data(options.train, options.test)
+
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable
+    from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
+
+    plan = ProbePlan(
+        test=options.test,
+        train=options.train,
+        modality=options.items,
+        text=options.text,
+        what=tuple(options.what),
+        k=options.k,
+        shots=tuple(options.shots),
+        group=options.group,
+        max_bad=options.max_bad,
+    )
+    encoder, home, _ = load_for_evaluation(options.model, options)
+    out = options.out or home / f"probe-{name_of(options.test)}"
+    require_writable(out)
+    report = probe_report(encoder, plan)
+    report.write(out)
+    print(report.to_text())
+    print(f"report: {out / 'report.html'}")

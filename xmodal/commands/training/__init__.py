@@ -1,0 +1,1 @@
+"""Commands that train: one run, the demo, a sweep of runs."""

@@ -1,0 +1,17 @@
+"""The demo: makes its data (2.1 GB of synthetic speech), trains a speech tower, evaluates it, prints the table.
+
+    xmodal demo
+    xmodal demo output=runs/mine train.steps=500    # any key of the config, as a.b=value
+
+Goes on where an earlier try stopped. The config is the shipped `demo_cwcl`.
+"""
+
+from xmodal.commands.parsing import command_parser
+from xmodal.commands.training.train import train_demo
+
+
+def main(argv: list[str]) -> None:
+    """Train the demo."""
+    parser = command_parser("demo", __doc__)
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="keys of the config, set here")
+    train_demo(parser.parse_args(argv).overrides)

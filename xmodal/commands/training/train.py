@@ -1,0 +1,66 @@
+"""Train one config, in one process.
+
+    xmodal train my.yaml
+    xmodal train my.yaml train.steps=500 output=runs/short     # any key of the config, as a.b=value
+    xmodal train demo_cwcl                                     # one that is shipped with xmodal
+    accelerate launch --num_processes 4 -m xmodal.train my.yaml    # several GPUs
+
+Without a config: the demo, its data made first where they are not there, going on where an earlier try stopped.
+Ends by printing the evaluators' table and where the report is.
+"""
+
+from collections.abc import Sequence
+
+from xmodal.commands.parsing import command_parser
+from xmodal.commands.paths import find_yaml, require_data
+
+DEMO = "demo_cwcl"
+
+
+def main(argv: list[str]) -> None:
+    """Train what the command line names."""
+    parser = command_parser("train", __doc__)
+    parser.add_argument("config", nargs="?", help="a YAML file, or a shipped config's name; left out: the demo")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="keys of the config, set here")
+    options = parser.parse_args(argv)
+    if options.config is None or "=" in options.config:
+        train_demo([options.config] * (options.config is not None) + options.overrides)
+    else:
+        train(options.config, options.overrides)
+
+
+def train(name: str, overrides: Sequence[str], prepare_demo: bool = False) -> None:
+    """Train a config, by path or shipped name, and print its report's table.
+
+    Args:
+        name: what `find_yaml` takes.
+        overrides: `a.b=value`, as for `load_config`.
+        prepare_demo: make the demo's data first, where the config's data are the demo's own.
+    """
+    path = find_yaml(name)
+    from xmodal.config.load import load_config
+
+    config = load_config(path, overrides)
+    # data named on the command line are the user's: never written to
+    is_demo = prepare_demo and config.data == load_config(path).data
+
+    if not is_demo:  # of the demo they are made
+        require_data(config.data.train, hint=config.data.made_by and f"make it with: {config.data.made_by}")
+
+    def prepare() -> None:
+        if is_demo:
+            from xmodal.synthesis.demo import make_demo
+
+            make_demo(config.data.train.parent)
+
+    from xmodal.training.trainer import Trainer
+
+    report = Trainer(config, prepare).fit()
+    if report is not None:
+        print(report.to_text())
+        print(f"report: {config.output / 'report' / 'report.html'}")
+
+
+def train_demo(overrides: Sequence[str]) -> None:
+    """Make the demo's data and train on them, going on where an earlier try stopped."""
+    train(DEMO, [*overrides, "train.resume=true"], prepare_demo=True)

@@ -1,0 +1,140 @@
+"""What must agree between the terms of a run's loss and the rest of its config, known before anything is read.
+
+Input: a `RunConfig` whose parts are right by themselves. Output: a line for each mistake, `dotted.key: what is wrong`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xmodal.config.data import STANDARD_MODALITIES
+
+if TYPE_CHECKING:
+    from xmodal.config.schema import RunConfig
+
+ONLY = "objective"  # the name of the one term of a run that names none
+RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
+
+
+def default_pairs(towers: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """(trainable, guide) sides. For two towers: the locked one guides; both unlocked: the second guides."""
+    if pairs or len(towers) != 2:
+        return tuple((pair[0], pair[1]) for pair in pairs)
+    first, second = towers
+    one, other = towers[first], towers[second]
+    if not one.trains or (one.is_locked and not other.is_locked):
+        first, second = second, first
+    return ((first, second),)
+
+
+def groups_of(config: Mapping[str, Any], towers: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The sides that a run's terms compare, from its config as plain values; their kinds need not be known."""
+    objective = config.get("objective") or {}
+    terms = [objective] if not objective or isinstance(objective.get("kind"), str) else list(objective.values())
+    pairs = default_pairs(towers, config.get("pairs") or ())
+    named = [tuple(term["on"]) for term in terms if term.get("on")]
+    groups = [*named, *(pairs if len(named) < len(terms) else ())]
+    alone = [(side,) for side in towers if not any(side in group for group in groups)]
+    return [*groups, *alone]
+
+
+def key_of(config: "RunConfig", name: str) -> str:
+    """The dotted key of a term."""
+    return "objective" if name == ONLY and ONLY not in _named(config) else f"objective.{name}"
+
+
+def _named(config: "RunConfig") -> Any:
+    return config.objective if isinstance(config.objective, dict) else ()
+
+
+def term_problems(config: "RunConfig") -> list[str]:
+    """Names, sides and numbers of sides of the terms; towers that no term uses."""
+    problems = []
+    used: set[str] = set()
+    for name, spec in config.term_specs().items():
+        key = key_of(config, name)
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED:
+            problems.append(f"{key}: {name!r}: expected the name of a term, such as align: letters, digits and _")
+        unknown = [side for side in spec.on or () if side not in config.towers]
+        problems += [f"{key}.on: {side!r} is not one of the towers ({', '.join(config.towers)})" for side in unknown]
+        if spec.on is not None and len(set(spec.on)) < len(spec.on):
+            problems.append(f"{key}.on: {list(spec.on)} names a side twice; views of one side: on: [{spec.on[0]}]")
+        if spec.on is None and not config.pairs and len(config.towers) != 2:
+            problems.append(
+                f"pairs: {len(config.towers)} towers need their pairs named, as [[trainable, guide], ...]"
+                if len(config.towers) > 2
+                else f"{key}.on: one tower makes no pair; name its side, as on: [{next(iter(config.towers))}]"
+            )
+        least, most = spec.takes
+        for group in config.groups(spec):
+            used.update(group)
+            if not least <= len(group) <= most:
+                wanted = f"{least}" if least == most else f"{least} to {most}"
+                problems.append(f"{key}: {spec.kind} is for {wanted} sides, found {len(group)} ({', '.join(group)})")
+            elif not unknown and not any(config.towers[side].trains for side in group if side in config.towers):
+                problems.append(f"{key}.on: nothing of the towers {', '.join(group)} trains")
+    if not problems:
+        problems = [f"towers.{side}: is in no pair; name it in pairs or take it out" for side in config.towers
+                    if side not in used]  # fmt: skip
+    return problems
+
+
+def need_problems(config: "RunConfig") -> list[str]:
+    """What the terms need and the config does not give; what it gives and no term needs."""
+    problems = []
+    wanted: set[tuple[str, str]] = set()
+    for name, spec in config.term_specs().items():
+        key = key_of(config, name)
+        for group in config.groups(spec):
+            for need in spec.needs(*group):
+                wanted.add((need.what, need.side))
+                problem = _unmet(config, need.what, need.side, need.amount)
+                if problem:
+                    told = f"{key}.{need.setting}: {need.what}" if need.setting else f"{key}: {spec.kind}"
+                    problems.append(f"{told} {problem}")
+    for side, target in config.targets.items():
+        if side not in config.towers:
+            problems.append(f"targets.{side}: not one of the towers ({', '.join(config.towers)})")
+            continue
+        if not config.towers[side].trains:
+            problems.append(f"targets.{side}: nothing of this tower trains, so it is its own target; take it out")
+        elif {("target", side), ("predicted", side)}.isdisjoint(wanted):
+            problems.append(f"targets.{side}: no term of the objective asks for it; take it out")
+        if target.predictor is not None and ("predicted", side) not in wanted:
+            problems.append(f"targets.{side}.predictor: no term of the objective asks for it; take it out")
+    return list(dict.fromkeys(problems))
+
+
+def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
+    """What is wrong with a need, with the way out; "" where it is met."""
+    tower = config.towers.get(side)
+    if what == "views":
+        known = side in config.data.modalities or side in STANDARD_MODALITIES
+        given = getattr(config.modality(side), "training_views", 1) if known else 1
+        if given < amount:
+            return (
+                f"needs {amount} views of each item of {side}, found {given}; "
+                f"set data.modalities.{side}.training_views={amount}"
+            )
+    if what == "target" and side not in config.targets and tower is not None and tower.trains:
+        return f"needs a momentum target of {side}; set targets.{side}={{momentum: 0.996}}"
+    if what == "predicted" and (side not in config.targets or config.targets[side].predictor is None):
+        return f"needs a predictor of {side}; set targets.{side}={{predictor: {{kind: mlp}}}}"
+    if what == "store":
+        return _no_store(config, side)
+    return ""
+
+
+def _no_store(config: "RunConfig", side: str) -> str:
+    """Keys and targets over a whole store ask for a side that is a store and nothing else."""
+    tower = config.towers.get(side)
+    if config.data.leave_out_labels:
+        return (
+            "does not go with data.leave_out_labels: the store also holds the captions of the classes "
+            "left out, and would train on them as negatives"
+        )
+    if tower is None or not tower.is_stored or tower.trains:
+        return f"needs towers.{side} of kind store with an identity head: other embeddings move, or are nowhere on disk"
+    if tower.views_stored > 1:
+        return f"goes with one view of each item: set towers.{side}.views=1"
+    return ""

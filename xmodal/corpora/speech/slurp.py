@@ -1,0 +1,119 @@
+"""SLURP (Bastianelli et al., EMNLP 2020): spoken-language understanding. Its devel sentences, and its official score.
+
+Input: the published annotations (`devel.jsonl`, `test.jsonl`; text CC BY 4.0) and prediction files. Output: the
+devel sentences to be voiced, and micro-F1 of predictions. The intent is always `scenario + "_" + action`: the raw
+`intent` field of the annotations differs from it on 37 test rows.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from xmodal.corpora.speech.rows import read_rows
+from xmodal.errors import UserError
+from xmodal.files import write_json, write_json_lines
+from xmodal.prompts import readable
+
+DEVEL_SENTENCES = 2033
+DEVEL_INTENTS = 59
+
+
+class Scores(TypedDict):
+    """Micro-F1 by level ("scenario", "action", "intent"), shares of 1.
+
+    `official` is over the items that have a prediction, as the published scorer does; `strict` counts the others as
+    wrong. `n` gold items, `covered` of them predicted, `coverage` their share.
+    """
+
+    n: int
+    covered: int
+    coverage: float
+    official: dict[str, float]
+    strict: dict[str, float]
+
+
+def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
+    """Write `OUT/devel_texts.jsonl` and `OUT/names.json` (label to readable name).
+
+    Columns: `id` (the slurp_id), `text`, `label`, `cluster` (the first slurp_id with these words: intervals are
+    clustered by it, and one sentence occurs twice). Rows keep the corpus' order, which is mixed.
+
+    Raises:
+        UserError: the file is missing or broken, an id occurs twice, or the counts are not those of SLURP devel.
+
+    Example:
+        prepare(Path("data/slurp"), Path("runs/data/slurp"))
+    """
+    path = root / "devel.jsonl"
+    gold = read_rows(path, ("slurp_id", "sentence", "scenario", "action"))
+    first: dict[str, str] = {}
+    rows = [
+        {
+            "id": str(row["slurp_id"]),
+            "text": row["sentence"],
+            "label": _levels(row)["intent"],
+            "cluster": first.setdefault(row["sentence"], str(row["slurp_id"])),
+        }
+        for row in gold
+    ]
+    labels = sorted({row["label"] for row in rows})
+    counts = {
+        "sentences": (len(rows), DEVEL_SENTENCES),
+        "distinct slurp_ids": (len({row["id"] for row in rows}), DEVEL_SENTENCES),
+        "intents": (len(labels), DEVEL_INTENTS),
+    }
+    wrong = [f"{path}: found {n} {what}, expected {m}" for what, (n, m) in counts.items() if n != m]
+    if wrong:
+        raise UserError("\n".join(f"{line}; is this SLURP's devel.jsonl, complete?" for line in wrong))
+    names = {label: readable(label) for label in labels}
+    write_json(out / "names.json", names)
+    return {
+        out / "devel_texts.jsonl": write_json_lines(out / "devel_texts.jsonl", rows[:limit]),
+        out / "names.json": len(names),
+    }
+
+
+def score(gold_path: Path, predictions_path: Path, per: Literal["sentence", "recording"]) -> Scores:
+    """Micro-F1 of scenario, action and intent, as the official scorer computes them, and strictly.
+
+    One label is predicted for each item, so micro-averaged precision, recall and F1 are all the accuracy.
+
+    Args:
+        gold_path: SLURP annotations, JSONL.
+        predictions_path: JSONL of `scenario`, `action` and the item: `slurp_id` or `file`.
+        per: score sentences (text systems), or their recordings (audio systems).
+
+    Raises:
+        UserError: a file is missing or broken; an item is predicted twice, or is not in the gold file.
+
+    Example:
+        score(root / "test.jsonl", root / "predictions/gold_hermit_predictions.jsonl", per="sentence")
+    """
+    gold: dict[str, dict[str, str]] = {}
+    for row in read_rows(gold_path, ("slurp_id", "scenario", "action", "recordings")):
+        names = [row["slurp_id"]] if per == "sentence" else [recording["file"] for recording in row["recordings"]]
+        gold |= {str(name): _levels(row) for name in names}
+    item = "slurp_id" if per == "sentence" else "file"
+    predicted: dict[str, dict[str, str]] = {}
+    for row in read_rows(predictions_path, (item, "scenario", "action")):
+        name = str(row[item])
+        if name in predicted:
+            raise UserError(f"{predictions_path}: {item} {name} is predicted twice")
+        if name not in gold:
+            raise UserError(f"{predictions_path}: {item} {name} is not in {gold_path}; is it the same split?")
+        predicted[name] = _levels(row)
+    right = {
+        level: sum(levels[level] == gold[name][level] for name, levels in predicted.items())
+        for level in ("scenario", "action", "intent")
+    }
+    return {
+        "n": len(gold),
+        "covered": len(predicted),
+        "coverage": len(predicted) / len(gold),
+        "official": {level: n / len(predicted) for level, n in right.items()},
+        "strict": {level: n / len(gold) for level, n in right.items()},
+    }
+
+
+def _levels(row: dict[str, Any]) -> dict[str, str]:
+    scenario, action = row["scenario"], row["action"]
+    return {"scenario": scenario, "action": action, "intent": f"{scenario}_{action}"}

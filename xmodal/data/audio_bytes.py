@@ -1,0 +1,53 @@
+"""Audio that is no file of its own: the bytes of one in a table or a tar."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from xmodal.data.audio import LONGEST, AudioError, as_waveform
+from xmodal.data.sources.tar_address import read_member
+from xmodal.errors import UserError
+
+
+def decode_audio(data: bytes, name: str, sample_rate: int) -> np.ndarray:
+    """The bytes of an audio file to a waveform [T] float32, mono, at `sample_rate` Hz; as `read_audio` does of a file.
+
+    Raises:
+        AudioError: no audio, over an hour of it, samples that are not finite; `name` says of what.
+    """
+    with _opened(data, name) as file:
+        if file.frames > LONGEST * file.samplerate:
+            seconds = file.frames / file.samplerate
+            raise AudioError(f"{name}: {seconds:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
+        samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate  # [T, channels]
+    try:
+        return as_waveform(samples.mean(axis=1), rate, sample_rate)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from error
+
+
+def seconds_in(data: bytes, name: str) -> float:
+    """The length that the header of an audio file's bytes gives. Raises `AudioError` where there is none."""
+    with _opened(data, name) as file:
+        return float(file.frames / file.samplerate)
+
+
+def member_bytes(root: Path | None, address: str) -> bytes:
+    """The bytes at an address in a tar. Raises `AudioError` where they cannot be read."""
+    try:
+        return read_member(root or Path(), address)
+    except (UserError, OSError) as error:
+        raise AudioError(f"{address}: cannot be read ({error})") from error
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            yield file
+    except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:
+        raise AudioError(f"{name}: cannot be decoded ({error})") from error

@@ -1,0 +1,151 @@
+"""Classification by prompts: a labelled test, classes that are known by name, and templates to say the names in.
+
+What zero-shot classification and spoken intents share: reading, class vectors, embeddings, and what a reader must know.
+Class vector: every template filled with the class name, encoded, averaged, normalised. Radford et al. 2021
+(2103.00020), section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.evaluation.memo import Memo
+from xmodal.prompts import fill
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xmodal.encoding.encoder import Encoder
+    from xmodal.evaluation.test_sets.classes import Classes
+    from xmodal.evaluation.test_sets.labelled import LabelledItems
+
+
+class Encoded(NamedTuple):
+    """Embeddings of the items that can be read, these items, their rows in the test, and the others' (row, reason)."""
+
+    z: Tensor  # [m, D] unit norm
+    test: LabelledItems  # m items
+    rows: list[int]  # [m]
+    skipped: list[tuple[int, str]]
+
+
+class PromptedClassification:
+    """A test, its classes and its templates; what scores them derives from it."""
+
+    class Spec(EvaluatorSpec):
+        """Which classes, what they are called, and in which sentences."""
+
+        prompts: str = "plain"  # a template set's name, or a YAML or .txt file
+        # label -> class name as JSON or YAML; .txt: of the labels 0, 1, ...; or imagenet, for WordNet ids; default:
+        # underscores become spaces
+        names: Path | None = None
+        cluster: str | None = None  # column whose equal values are resampled together
+        trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
+        synthetic: bool = False  # the items are synthetic (rendered images, TTS)
+        text: str = "text"  # the side of the prompts
+
+    what = "items"  # what notes call the items
+    of_synthetic = "the items are synthetic."
+
+    spec: Spec
+    modality: str
+    templates: list[str]
+    classes: Classes
+    test: LabelledItems
+
+    def __init__(self) -> None:
+        self._memo = Memo()
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The items that are files of their own."""
+        return self.test.files
+
+    @property
+    def synthetic(self) -> bool:
+        """Are the items synthetic?"""
+        return self.spec.synthetic
+
+    def content(self) -> str:
+        """A digest of items, labels, candidates and templates."""
+        from xmodal.encoding.kept import digest_of
+
+        test = self.test
+        told = [test.names.tolist(), test.labels.tolist(), test.several, test.clusters.tolist(), self.templates]
+        return digest_of(test.sources, [*told, self.classes.labels, self.classes.names, *self._further_content()])
+
+    def _further_content(self) -> Sequence[Any]:
+        """What else is under test, for `content`."""
+        return ()
+
+    def check(self) -> None:
+        """Audio headers are read, files must be there.
+
+        Raises:
+            UserError: more than `max_bad` of the items cannot be used.
+        """
+        from xmodal.data.unusable import require_usable
+        from xmodal.evaluation.test_sets.located import unusable_files
+
+        bad = unusable_files(self.files, self.test.kind)
+        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
+
+    def class_vectors(self, encoder: Encoder) -> Tensor:
+        """The classes out of their prompts, [C, D] unit norm."""
+        from xmodal.evaluation.classification.class_vectors import class_vectors
+
+        text = self.spec.text
+        prompts = [fill(self.templates, name) for name in self.classes.names]
+        return self._memo.of(encoder, text, "classes", lambda: class_vectors(encoder, text, prompts))
+
+    def encoded(self, encoder: Encoder, title: str | None) -> Encoded:
+        """The items' embeddings; `title` stands beside a progress bar.
+
+        Raises:
+            UserError: more than `max_bad` of the items cannot be read.
+        """
+        from xmodal.data.unusable import require_usable
+
+        z, rows, skipped = self._memo.of(
+            encoder,
+            self.modality,
+            "items",
+            lambda: encoder.encode_readable(self.modality, self.test.sources, progress=title),
+        )
+        bad = [(str(self.test.names[row]), reason) for row, reason in skipped]
+        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
+        return Encoded(z, self.test.part(rows), rows, skipped)
+
+    def trained(self, encoder: Encoder) -> list[str]:
+        """Classes of the test that occur in training, as far as the run's own labels tell, by label or by name."""
+        return self.classes.seen(self.test.found(), encoder.trained_labels)
+
+    def notes(
+        self, name: str, skipped: Sequence[tuple[int, str]], *encoders: Encoder, of_run: bool = True
+    ) -> list[str]:
+        """What a reader must know of the test, and of what could not be read of it (rows and reasons)."""
+        spec, notes = self.spec, []
+        if self.synthetic:
+            notes.append(f"{name}: {self.of_synthetic}")
+        if spec.trained:
+            notes.append(f"{name}: these classes occur in training: prompted classification, not zero-shot.")
+        else:
+            for encoder in encoders:
+                seen = self.trained(encoder)
+                where = f"the training of {encoder.name}" if of_run else "training"
+                shown = ", ".join(seen[:3]) + (", ..." if seen[3:] else "")
+                if seen:
+                    notes.append(
+                        f"{name}: {len(seen)} of its classes occur in {where} ({shown}): prompted classification, not "
+                        "zero-shot."
+                    )
+        notes += [f"{name}: {note}" for note in self.classes.notes]
+        if skipped:
+            notes.append(
+                f"{name}: {len(skipped)} of {len(self.test)} {self.what} could not be read and are not scored, the "
+                f"first: {skipped[0][1]}"
+            )
+        return notes

@@ -1,0 +1,122 @@
+"""MoCo: a momentum target and a queue of its embeddings as negatives (1911.05722). See docs/objectives/moco.md."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xmodal.batch import Embeddings, Loss
+from xmodal.config.schedule import Number, Scheduled
+from xmodal.config.spec import Count
+from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
+from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.queue import Queue
+
+
+class MoCo(ScaledObjective):
+    """`L = -mean_i log( exp(s q_i.k_i) / (exp(s q_i.k_i) + sum_j exp(s q_i.n_j)) )`, n the newest K targets.
+
+    On one side the query is its first view and the key k the momentum target's embedding of the second (MoCo). On two
+    sides the query is the first side and the key the second's target; where the second side never changes it is its own
+    target. `symmetric` adds the other direction, with a queue of its own, where the first side has a target too.
+
+    The queue starts empty and is filled with whole batches; entries of items equal to the anchor's are left out. While
+    it is empty the batch's other keys are the negatives.
+
+    Example:
+        objective = MoCo(queue=4096)
+        objective(Embeddings.of(image=[q, z2], target={"image": [k1, k2]}), "image").value.backward()
+        objective.after_step(embeddings)
+    """
+
+    class Spec(ScaledObjective.Spec):
+        """Settings of MoCo v1 (v2: temperature 0.2, and an MLP as the head)."""
+
+        temperature: Annotated[Number, Scheduled(gt=0)] = 0.07
+        learnable: bool = False
+        queue: Count = 65536  # items
+        symmetric: bool = False
+        takes: ClassVar[tuple[int, int]] = (1, 2)
+
+        def needs(self, *sides: str) -> Sequence[Need]:
+            """A target of the keys' side, and two views where there is one side."""
+            if len(sides) == 1:
+                return [Need("views", sides[0], 2), Need("target", sides[0])]
+            return [Need("target", side) for side in (sides if self.symmetric else sides[1:])]
+
+    spec: Spec
+
+    def __init__(self, spec: Any = None, **settings: Any) -> None:
+        super().__init__(spec, **settings)
+        self.queues = nn.ModuleDict()
+
+    def prepare(self, groups: Sequence[tuple[str, ...]], dims: Mapping[str, int]) -> None:
+        """A queue for every side that gives keys."""
+        for sides in groups:
+            for _, (key, view) in self._directions(sides):
+                self._queue((key, view), dims[key])
+
+    def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
+        """The loss; parts: `loss`, `temperature`, and `queue`, how many of its places are filled."""
+        directions = self._directions(sides)
+        found = [self._direction(embeddings, query, key, sides) for query, key in directions]
+        value = torch.stack([share for share, _ in found]).mean()
+        with torch.no_grad():
+            loss = all_sum(value.detach().reshape(1))[0] / max(len(embeddings), 1)
+            filled = float(sum(len(queue) for _, queue in found) / len(found))
+            parts = {"loss": loss, "temperature": 1 / self.logit_scale(embeddings.clock).detach().reshape(())}
+            parts["queue"] = loss.new_tensor(filled)
+        return Loss(value=value * (world_size() / max(len(embeddings), 1)), parts=parts)
+
+    @torch.no_grad()
+    def after_step(self, embeddings: Embeddings) -> None:
+        """Put the step's keys into the queues."""
+        super().after_step(embeddings)
+        for name, queue in self.queues.items():
+            side, _, view = name.rpartition("_")
+            queue.push(embeddings.target(side, int(view)), embeddings.item_ids[side])  # type: ignore[operator]
+
+    def _queue(self, key: tuple[str, int], dim: int) -> Queue:
+        name = f"{key[0]}_{key[1]}"
+        if name not in self.queues:
+            self.queues[name] = Queue(self.spec.queue, dim).to(self.log_scale.device)
+        queue = self.queues[name]
+        assert isinstance(queue, Queue)
+        return queue
+
+    def _directions(self, sides: tuple[str, ...]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+        """((query's side, view), (key's side, view)) of each direction."""
+        if len(sides) == 1:
+            return [((sides[0], 0), (sides[0], 1))] + [((sides[0], 1), (sides[0], 0))] * self.spec.symmetric
+        a, k = ((side, 0) for side in sides)
+        return [(a, k)] + [(k, a)] * self.spec.symmetric
+
+    def _direction(
+        self, embeddings: Embeddings, query: tuple[str, int], key: tuple[str, int], sides: tuple[str, ...]
+    ) -> tuple[Tensor, Queue]:
+        """The sum over own anchors, and the queue it used."""
+        q, k = embeddings.z(*query), embeddings.target(*key)
+        queue = self._queue(key, k.shape[1])
+        own = embeddings.local
+        with torch.autocast(q.device.type, enabled=False):
+            dtype = torch.promote_types(q.dtype, torch.float32)
+            q, k = q[own].to(dtype), k.detach().to(dtype)
+            scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
+            pairs = scale * (q * k[own]).sum(1)
+            if len(queue):
+                negatives, mine, theirs = queue.rows().to(dtype), embeddings.item_ids[key[0]][own], queue.ids()
+
+                def hidden(at: slice) -> Tensor:
+                    return mine[at].unsqueeze(1) == theirs
+            else:
+                negatives, same = k, embeddings.same(*sides)
+                index = torch.arange(len(k), device=k.device)[own]
+
+                def hidden(at: slice) -> Tensor:
+                    rows = index[at]
+                    return same.fill(k.new_zeros(len(rows), len(k)), rows, 1.0).bool()
+
+            others = masked_row_logsumexp(q, negatives, scale, hidden)
+            return (torch.logaddexp(pairs, others) - pairs).sum(), queue

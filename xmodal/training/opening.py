@@ -1,0 +1,67 @@
+"""Before the first step: the data are there, the run folder is open, the stores are made, the pairs are read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xmodal.config.schema import RunConfig
+from xmodal.config.terms import key_of
+from xmodal.data.dataset import PairDataset
+from xmodal.data.sampler import BucketSampler
+from xmodal.data.stream import StreamedPairs
+from xmodal.encoding.store_build import build_store
+from xmodal.errors import UserError
+from xmodal.processor import Processor
+from xmodal.runs.folder import newest_checkpoint, open_run
+from xmodal.towers.from_store import StoreTower
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was found in the run folder: the checkpoint to go on from, and what changed since."""
+
+    checkpoint: Path | None
+    changed: tuple[str, ...] = ()
+
+
+def open_everything(config: RunConfig, main: bool) -> Opened:
+    """Run folder and stores; the main process goes first, the others find both made.
+
+    Raises:
+        UserError: no data, a run folder that cannot be used, a store that cannot be made.
+    """
+    if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
+        hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
+        raise UserError(f"data.train: {config.data.train} does not exist{hint}")
+    checkpoint, changed = open_run(config) if main else (newest_checkpoint(config.output), [])
+    for side, spec in config.towers.items():
+        if isinstance(spec, StoreTower.Spec):
+            build_store(spec, config, side)
+    return Opened(checkpoint, tuple(changed))
+
+
+def read_pairs_of(
+    config: RunConfig, processors: dict[str, Processor], rank: int, world: int
+) -> tuple[PairDataset | StreamedPairs, BucketSampler | None]:
+    """The pairs, and what orders them; a stream has its own order.
+
+    Raises:
+        UserError: data that cannot be used; labels that a term needs and the data do not have.
+    """
+    modalities = {name: config.modality(name) for name in config.towers}
+    size, place = config.train.batch_size, {"rank": rank, "world": world}
+    if config.data.streaming:
+        return StreamedPairs(config.data, modalities, processors, config.seed, size, **place), None
+    dataset = PairDataset(config.data, modalities, processors, config.seed)
+    if not dataset.label_names:
+        require_no_labels(config)
+    return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
+
+
+def require_no_labels(config: RunConfig) -> None:
+    """Raise `UserError` where a term needs labels; for data without any."""
+    for name, spec in config.term_specs().items():
+        if any(need.what == "labels" for group in config.groups(spec) for need in spec.needs(*group)):
+            raise UserError(
+                f"{key_of(config, name)}: {spec.kind} needs labels, and {config.data.train} has no column `label`; "
+                "add one, or choose another objective"
+            )

@@ -1,0 +1,126 @@
+"""One update: the loss, its gradient, the optimizer's step, and what follows it.
+
+`plain` is that. `bilevel` (MetAug, 2203.05119) then solves a step of the terms' outer problems: the heads make a
+virtual step down the inner loss, `phi' = phi - lr grad L(phi)`, and the outer loss at phi' is differentiated through
+that step with respect to the terms' outer parameters. Backbones are not part of it: their features are fixed.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from xmodal.aligner.aligner import Aligner
+from xmodal.batch import Loss, PairBatch
+from xmodal.config.schema import RunConfig
+from xmodal.distributed import all_gather_rows, all_sum, world_size
+from xmodal.errors import UserError
+from xmodal.objectives.engine.second_order import twice_differentiable
+from xmodal.training.optim import learning_rate, set_learning_rate
+
+
+class Stepper:
+    """Makes the updates of a run.
+
+    Args:
+        config: the run.
+        accelerator: owns precision and processes.
+        aligner: the module itself; `model`: as the accelerator wrapped it.
+        optimizer: the optimizer itself; `prepared`: as the accelerator wrapped it.
+        last_checkpoint: says, for an error, what is left to go on from, and how.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        accelerator: Accelerator,
+        aligner: Aligner,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        prepared: torch.optim.Optimizer,
+        last_checkpoint: Callable[[], str],
+    ) -> None:
+        self.config, self.accelerator, self.last_checkpoint = config, accelerator, last_checkpoint
+        self.aligner, self.model, self.optimizer, self.prepared = aligner, model, optimizer, prepared
+        self.outer = [p for name in aligner.terms for p in aligner.term(name).outer_parameters()]
+
+    def step(self, batch: PairBatch) -> tuple[Loss, Tensor]:
+        """One update; returns the loss and the gradient's norm before clipping. `batch.clock` is set.
+
+        Raises:
+            UserError: loss or gradient is not finite; nothing of this step is saved.
+        """
+        optim = self.config.optim
+        set_learning_rate(self.optimizer, learning_rate(batch.clock.step, batch.clock.steps, optim))
+        loss: Loss = self.model(batch)
+        self._require_finite(batch, loss.value.detach(), "loss")
+        self.accelerator.backward(loss.value)
+        for parameter in self.outer:  # trained by the outer problem alone
+            parameter.grad = None
+        norm = self._clip([p for p in self.aligner.parameters() if p.grad is not None])
+        if self.config.train.precision != "fp16":  # there the scaler skips steps whose gradients overflow
+            self._require_finite(batch, norm, "gradient")
+        self.prepared.step()
+        self.prepared.zero_grad()
+        if self.config.train.step == "bilevel":
+            loss = self._outer_step(batch, loss)
+        self.aligner.after_step()
+        return loss, norm.detach()
+
+    def _clip(self, parameters: list[nn.Parameter]) -> Tensor:
+        return self.accelerator.clip_grad_norm_(parameters, self.config.optim.clip or math.inf)
+
+    def _outer_step(self, batch: PairBatch, loss: Loss) -> Loss:
+        """A step of the outer parameters; adds `outer/...` to the parts of the step's loss."""
+        outer_loss, gradients = outer_gradients(self.aligner, batch, self.outer, self.config.train.virtual_lr)
+        self._require_finite(batch, outer_loss.value.detach(), "outer loss")
+        for parameter, gradient in zip(self.outer, gradients, strict=True):
+            parameter.grad = gradient
+        self._clip(self.outer)
+        self.optimizer.step()
+        self.prepared.zero_grad()
+        return Loss(loss.value, loss.parts | {f"outer/{name}": value for name, value in outer_loss.parts.items()})
+
+    def _require_finite(self, batch: PairBatch, value: Tensor, what: str) -> None:
+        flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)
+        if float(all_gather_rows(flag, [1] * self.accelerator.num_processes).sum()) == 0:
+            return
+        shown = ", ".join(batch.names[:8]) + (f" and {len(batch.names) - 8} more" if len(batch.names) > 8 else "")
+        raise UserError(
+            f"step {batch.clock.step + 1}: {what} is not finite; the batch held {shown}; {self.last_checkpoint()}"
+        )
+
+
+def outer_gradients(
+    aligner: Aligner, batch: PairBatch, outer: list[nn.Parameter], virtual_lr: float
+) -> tuple[Loss, list[Tensor]]:
+    """The outer loss after a virtual step of the heads, and its gradient: that of the whole batch, on all processes.
+
+    Args:
+        aligner: not wrapped: nothing here goes through DDP.
+        batch: this process's pairs.
+        outer: the parameters that the outer problem trains.
+        virtual_lr: of the virtual step.
+    """
+    with torch.no_grad():
+        features = {side: aligner.features(side, batch.view(side)) for side in batch.inputs}
+    heads: dict[str, Tensor] = {
+        f"towers.{side}.head.{name}": parameter
+        for side in aligner.towers
+        for name, parameter in aligner.tower(side).head.named_parameters()
+        if parameter.requires_grad
+    }
+    with twice_differentiable():
+        inner: Loss = functional_call(aligner, heads, (batch, features))
+        slopes = torch.autograd.grad(inner.value, list(heads.values()), create_graph=True, allow_unused=True)
+        moved = {
+            name: parameter if slope is None else parameter - virtual_lr * all_sum(slope) / world_size()
+            for (name, parameter), slope in zip(heads.items(), slopes, strict=True)
+        }
+        loss: Loss = functional_call(aligner, moved, (batch, features), {"outer": True})
+        found = torch.autograd.grad(loss.value, outer, allow_unused=True)
+    whole = [torch.zeros_like(p) if g is None else g for p, g in zip(outer, found, strict=True)]
+    return loss, [all_sum(gradient) / world_size() for gradient in whole]
