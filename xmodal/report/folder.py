@@ -4,6 +4,9 @@ Input: a folder and a function that writes the new files somewhere. Output: the 
 files are made in `.report.tmp`; one rename to `.report.ready` is the moment the new report counts; after it the files
 only have to be moved into place, and whoever comes next finishes that if this process is killed meanwhile. One process
 at a time does any of it: the folder is locked.
+
+Why files and not the whole folder: a report shares its folder with what is not its own (a suite's finished tests, a
+user's files), which a swap of two folders would have to move, and could lose when killed in between.
 """
 
 import fcntl

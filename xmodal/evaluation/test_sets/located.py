@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.items import Items
-from xmodal.data.sources.tar_address import is_address as is_place
+from xmodal.data.sources.tar_address import is_address
 from xmodal.data.unusable import Bad
 
 Source = str | Path | bytes
 
 
 def located(value: str | bytes, root: Path) -> Source:
-    """An item where it is: bytes, a place under `root` (a string), or a file under it (a path)."""
+    """An item where it is: bytes, an address inside a tar under `root` (a string), or a file under it (a path)."""
     if isinstance(value, bytes):
         return value
-    return str(root / value) if is_place(value) else root / value
+    return str(root / value) if is_address(value) else root / value
 
 
 def unusable_files(files: Sequence[Path], kind: str) -> list[Bad]:
