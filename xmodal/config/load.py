@@ -1,7 +1,7 @@
 """From a YAML file and a command line to a checked `RunConfig`, and back. Imports no torch.
 
-Enters: a file, which may name one `base:` file (relative to its own folder), and overrides `a.b=value`.
-Leaves: a `RunConfig`, or one `UserError` with a line per mistake. Later wins: base, file, command line. Mappings are
+Input: a file, which may name one `base:` file (relative to its own folder), and overrides `a.b=value`.
+Output: a `RunConfig`, or one `UserError` with a line per mistake. Later wins: base, file, command line. Mappings are
 merged key by key, except that a mapping whose `kind` changes replaces the old one: the keys of one kind mean nothing
 to another.
 """

@@ -16,7 +16,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSONL file, none where there is no file; a half-written last line is left out."""
     rows = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:

@@ -38,6 +38,9 @@ def add_lora(backbone: nn.Module, spec: LoRA) -> None:
     Example:
         add_lora(backbone, LoRA(rank=4, targets=("q_proj", "v_proj")))
     """
+    import xmodal.towers.huggingface.broken_torchaudio  # noqa: F401  # first: peft imports transformers
+
+    # isort: split
     from peft import LoraConfig, inject_adapter_in_model  # seconds to import, and few towers need it
 
     attentions = [name for name, module in backbone.named_modules() if isinstance(module, nn.MultiheadAttention)]

@@ -8,8 +8,7 @@ so one process and eight compute the same gradient.
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,11 +17,10 @@ from accelerate import Accelerator, DistributedType
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from xmodal.aligner.build import build_aligner
-from xmodal.batch import Clock, PairBatch
+from xmodal.batch import PairBatch
 from xmodal.config.schema import RunConfig
 from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import all_gather_rows, main_first
@@ -32,6 +30,7 @@ from xmodal.report.report import Report, read_report
 from xmodal.runs.checkpoint import State, load_checkpoint, save_checkpoint
 from xmodal.runs.folder import newest_checkpoint
 from xmodal.runs.metrics_file import truncate_metrics
+from xmodal.training.batches import batches_from
 from xmodal.training.judging import Judge
 from xmodal.training.opening import open_everything, read_pairs_of
 from xmodal.training.optim import build_optimizer, learning_rate
@@ -123,24 +122,6 @@ class Trainer:
         if not isinstance(self.dataset, StreamedPairs):
             write_labels(self.config.output, self.dataset.label_names)
 
-    def _batches(self, start: int) -> Iterator[PairBatch]:
-        own = torch.Generator()  # drawing from the global one would tell resumed runs from whole ones
-        workers = self.config.data.workers
-        if isinstance(self.dataset, StreamedPairs):  # one worker reads ahead; more would each read the whole stream
-            stream = self.dataset.iterate_from(start)
-            loader = DataLoader(stream, batch_size=None, num_workers=min(1, workers), generator=own)
-        else:
-            assert self.sampler is not None
-            sampler = self.sampler.iterate_from(start)
-            loader = DataLoader(self.dataset, sampler=sampler, batch_size=None, num_workers=workers, generator=own)
-        batches, steps = iter(loader), self.config.train.steps
-        for step in range(start, steps):
-            try:
-                batch = next(batches)
-            except UserError as error:  # from a worker it comes wrapped in that worker's traceback
-                raise UserError(str(error).strip().splitlines()[-1].removeprefix("xmodal.errors.UserError: ")) from None
-            yield replace(batch, clock=Clock(step, steps)).to(self.accelerator.device)
-
     # ---------------------------------------------------------------------------------------------------- training
 
     def fit(self) -> Report | None:
@@ -170,7 +151,7 @@ class Trainer:
         began, start = time.perf_counter(), self.state.step
         bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
         with bar:  # closed before an error is printed
-            for batch in self._batches(start):
+            for batch in batches_from(start, self.config, self.dataset, self.sampler, self.accelerator.device):
                 self._note_skipped(batch)
                 loss, norm = self.stepper.step(batch)
                 if isinstance(self.dataset, StreamedPairs):

@@ -1,97 +1,18 @@
 """Spoken intents on vectors made by hand: class vectors are the axes, so an utterance's coordinates are its scores."""
 
 import itertools
-import json
 import math
-import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from colours import colour_encoder, save_image
+from intent_table import PLAY, TEST, WEATHER, ByTable, evaluate, spec
 
-from xmodal.encoding.encoder import Encoder, Item
-from xmodal.errors import UserError
 from xmodal.evaluation.classification.class_vectors import class_vectors
-from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
-from xmodal.files import write_json_lines
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
 from xmodal.report.report import Report
-
-PLAY, ALARM, STOP, WEATHER = torch.eye(4)
-
-# Sentence, its label, its embedding, and the embeddings of its recordings.
-# Candidates in order:            play_music  set_alarm  stop  weather
-TEST: list[tuple[str, str, tuple[float, ...], list[tuple[float, ...]]]] = [
-    ("play a tune", "play_music", (0.8, 0.6, 0, 0), [(0.8, 0.6, 0, 0), (0.6, 0.8, 0, 0)]),
-    ("wake me up", "set_alarm", (0, 1, 0, 0), [(0.6, 0.6, 0.28**0.5, 0), (0, 0.6, 0, 0.8)]),
-    ("be quiet", "stop", (0.6, 0.8, 0, 0), [(0, 0, 1, 0), (0, 0.28, 0.96, 0)]),
-    ("order pizza", "order_food", (0, 0, 1, 0), [(1, 0, 0, 0)]),  # its label is no candidate
-]
-# Example sentences: those of play_music average to (0.9, 0.3), normalised (0.949, 0.316).
-EXAMPLES = {"put on a song": "play_music", "some jazz": "play_music", "up at six": "set_alarm", "enough": "stop"}
-EXAMPLES |= {"will it rain": "weather"}
-VECTORS = {
-    "play music": PLAY, "set alarm": ALARM, "stop": STOP, "weather": WEATHER,
-    "put on a song": torch.tensor([0.8, 0.6, 0, 0]), "some jazz": PLAY, "up at six": ALARM, "enough": STOP,
-    "will it rain": WEATHER,
-}  # fmt: skip
-
-
-class ByTable(Encoder):
-    """Embeddings out of a table, by text or by file name; a file that is not in it cannot be read."""
-
-    def __init__(self, vectors: dict[str, torch.Tensor]) -> None:
-        super().__init__({}, {}, name="table")
-        self.vectors = vectors
-        self.asked: list[str] = []
-
-    def encode_readable(
-        self,
-        modality: str,
-        items: Sequence[Item],
-        sample_rate: int | None = None,
-        batch_size: int = 64,
-        progress: str | None = None,
-    ) -> tuple[torch.Tensor, list[int], list[tuple[int, str]]]:
-        names = [str(item) if modality == "text" else Path(str(item)).name for item in items]
-        self.asked += names
-        kept = [i for i, name in enumerate(names) if name in self.vectors]
-        skipped = [(i, f"{name}: unreadable") for i, name in enumerate(names) if name not in self.vectors]
-        z = torch.stack([self.vectors[names[i]] for i in kept]) if kept else torch.empty(0, 4)
-        return z, kept, skipped
-
-
-def write(path: Path, rows: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> ByTable:
-    """The encoder; beside it test.jsonl and examples.jsonl."""
-    rows, vectors = [], dict(VECTORS)
-    for text, label, z, recordings in TEST:
-        vectors[text] = torch.tensor(z, dtype=torch.float32)
-        for spoken in recordings:
-            name = f"s{len(rows) + 1}"
-            vectors[f"{name}.wav"] = torch.tensor(spoken, dtype=torch.float32)
-            rows.append({"id": name, "speech": f"wav/{name}.wav", "text": text, "label": label})
-    write(tmp_path / "test.jsonl", rows)
-    write(tmp_path / "examples.jsonl", [{"id": t, "text": t, "label": label} for t, label in EXAMPLES.items()])
-    return ByTable(vectors)
-
-
-def spec(folder: Path, **more: object) -> SpeechIntent.Spec:
-    return SpeechIntent.Spec(
-        test=folder / "test.jsonl", **{"examples": folder / "examples.jsonl", "prompts": "plain"} | more
-    )
-
-
-def evaluate(table: Encoder, folder: Path, **more: object) -> Report:
-    return SpeechIntent(spec(folder, **more)).evaluate(table, "t", brief=True)
 
 
 def test_every_number_of_a_small_matrix(table: ByTable, tmp_path: Path) -> None:
@@ -180,27 +101,6 @@ def test_every_promised_metric_has_a_value(table: ByTable, tmp_path: Path, examp
     assert evaluator.metrics() == {f"{a}_{k}{s}" for a in ("accuracy", "oracle") for k in kinds for s in suffixes}
 
 
-def test_recordings_may_be_bytes_or_lie_in_tars(tmp_path: Path) -> None:
-    """The items are read as any test's are: here pictures of colours, whose transcripts name them."""
-    rows = [("a", "red"), ("b", "blue"), ("c", "blue")]
-    pictures = [save_image(tmp_path / f"{name}.png", colour) or tmp_path / f"{name}.png" for name, colour in rows]
-    frame = pd.DataFrame({"id": ["a", "b", "c"], "label": ["red", "blue", "red"], "text": ["red one", "blue", "red"]})
-    frame.assign(image=[file.read_bytes() for file in pictures]).to_parquet(tmp_path / "bytes.parquet")
-    with tarfile.open(tmp_path / "x.tar", "w") as tar:
-        for file in pictures:
-            tar.add(file, file.name)
-    with tarfile.open(tmp_path / "x.tar") as tar:
-        inside = [f"x.tar@{member.offset_data}+{member.size}" for member in tar]
-    frame.assign(image=inside).to_parquet(tmp_path / "tar.parquet")
-    for test in ("bytes", "tar"):
-        asked = SpeechIntent.Spec(test=tmp_path / f"{test}.parquet", speech="image", prompts="plain")
-        evaluator = SpeechIntent(asked, {"image": "image", "text": "text"})
-        evaluator.check()
-        report = evaluator.evaluate(colour_encoder(), "t")
-        assert report.value("accuracy_prompt") == pytest.approx(2 / 3)
-        assert report.value("oracle_prompt") == 1
-
-
 def test_classes_of_training_are_told_as_zero_shot_tells_them(table: ByTable, tmp_path: Path) -> None:
     table.trained_labels = frozenset({"Play Music", "unknown"})
     report = evaluate(table, tmp_path)
@@ -263,69 +163,6 @@ def test_a_class_vector_is_the_normalised_mean_over_templates() -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-def test_prompts_say_the_readable_name(table: ByTable, tmp_path: Path) -> None:
-    names = tmp_path / "names.json"
-    names.write_text(json.dumps({"play_music": "some jazz", "set_alarm": "enough"}))
-    (tmp_path / "mine.yaml").write_text('- "{c}"\n- "do {c}"\n')
-    for name in ("some jazz", "enough", "stop", "weather"):
-        table.vectors[f"do {name}"] = table.vectors[name]
-    report = evaluate(table, tmp_path, names=names, prompts=str(tmp_path / "mine.yaml"))
-    assert table.asked[:8] == [f"{p}{n}" for n in ("some jazz", "enough", "stop", "weather") for p in ("", "do ")]
-    assert next(r for r in report.records if r.metric == "accuracy_prompt").context["templates"] == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "expected JSON with one readable name per label"),
-        ("{", "expected JSON with one readable name per label"),
-        ('["play music"]', "expected a JSON object of label to readable name"),
-        ('{"play_music": 7}', "expected a JSON object of label to readable name"),
-    ],
-)
-def test_a_wrong_names_file(table: ByTable, tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "names.json").write_text(content)
-    with pytest.raises(UserError, match=rf"names\.json: {message}"):
-        SpeechIntent(spec(tmp_path, names=tmp_path / "names.json"))
-
-
-@pytest.mark.parametrize("sentence", ["play a tune", "Play a tune!", "  PLAY,  a tune? "])
-def test_an_example_must_not_be_a_test_sentence(table: ByTable, tmp_path: Path, sentence: str) -> None:
-    rows = [{"id": "1", "text": "some jazz", "label": "play_music"}, {"id": "2", "text": sentence, "label": "stop"}]
-    write(tmp_path / "examples.jsonl", rows)
-    with pytest.raises(UserError, match=r"examples\.jsonl: .*tune.* \(intent stop\) is also a test sentence"):
-        SpeechIntent(spec(tmp_path))
-
-
-def test_a_test_without_labels(table: ByTable, tmp_path: Path) -> None:
-    write(tmp_path / "test.jsonl", [{"id": "1", "text": "play", "speech": "s1.wav"}])
-    with pytest.raises(UserError, match="missing column 'label'"):
-        SpeechIntent(spec(tmp_path))
-
-
-def test_unreadable_recordings_are_left_out_and_counted(table: ByTable, tmp_path: Path) -> None:
-    del table.vectors["s2.wav"], table.vectors["s7.wav"]
-    with pytest.raises(UserError, match=r"2 of 7 .* limit is 1.0%; first: s2 \(s2\.wav: unr.* raise the evaluator's"):
-        evaluate(table, tmp_path)
-    report = evaluate(table, tmp_path, max_bad=0.3)
-    assert report.value("accuracy_prompt") == pytest.approx(3 / 5)
-    assert report.value("oracle_prompt") == pytest.approx(3 / 5)  # over the same recordings
-    assert {r.n for r in report.records} == {5}
-    assert "t: 2 of 7 recordings could not be read and are not scored, the first: s2.wav: unreadable" in report.notes
-    rows = report.predictions[report.predictions["protocol"] == "accuracy_mean"]
-    assert list(rows["item"]) == ["s1", "s3", "s4", "s5", "s6"]
-    for name in [n for n in table.vectors if n.endswith(".wav")]:
-        del table.vectors[name]
-    with pytest.raises(UserError, match=r"7 of 7 items .* first: s1 \(s1\.wav: unreadable\)"):
-        evaluate(table, tmp_path, max_bad=1.0)
-
-
-def test_missing_recordings_are_found_in_the_headers(table: ByTable, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"7 of 7 items .* first: .*s1\.wav \(no such file\)"):
-        SpeechIntent(spec(tmp_path)).check()
-
-
 def test_pictures_are_png(table: ByTable, tmp_path: Path) -> None:
     report = SpeechIntent(spec(tmp_path)).evaluate(table, "t")
     kinds = ["text-text similarity", "speech-speech similarity", "speech-text similarity", "confusion (accuracy_mean)"]
@@ -339,21 +176,3 @@ def test_a_text_tower_that_moves_is_encoded_again(table: ByTable, tmp_path: Path
     moved = {k: v.roll(1) for k, v in table.vectors.items()}  # every vector turned alike: nothing may change
     after = evaluator.evaluate(ByTable(moved), "t", brief=True)
     pd.testing.assert_frame_equal(after.predictions, before.predictions)
-
-
-def test_intents_are_ranked_best_first(table: ByTable) -> None:
-    intents = ["weather", "stop", "set alarm", "play music"]
-    first, second = rank_intents(table, ["s2.wav", Path("far/s3.wav")], intents, ["{c}"])
-    assert [name for name, _ in first] == ["set alarm", "play music", "weather", "stop"]
-    assert [score for _, score in first] == pytest.approx([0.8, 0.6, 0, 0])
-    assert [name for name, _ in second] == ["set alarm", "play music", "stop", "weather"]  # a tie: as typed
-    with pytest.raises(UserError, match="no intents to choose among"):
-        rank_intents(table, ["s2.wav"], [], ["{c}"])
-    with pytest.raises(UserError, match=r"speech: nothing\.wav: unreadable"):
-        rank_intents(table, ["nothing.wav"], intents, ["{c}"])
-
-
-def test_one_intent_is_no_choice(tmp_path):
-    write_json_lines(tmp_path / "t.jsonl", [{"id": "1", "speech": "a.wav", "text": "go", "label": "go"}])
-    with pytest.raises(UserError, match=r"t\.jsonl: one intent \(go\), expected two or more"):
-        SpeechIntent(SpeechIntent.Spec(test=tmp_path / "t.jsonl"))

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 from xmodal.corpora.class_subsets import load_subset
+from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness import robustness, subsets
@@ -173,13 +174,12 @@ def test_class_subsets(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- report
 
 
-class Drawn:
+class Drawn(Encoder):
     """An encoder whose embeddings come from what is encoded: the class named in it, and noise of its own."""
 
-    name, trained_labels = "drawn", frozenset()
-
     def __init__(self, noise: float, unreadable: tuple[str, ...] = ()) -> None:
-        self.noise, self.unreadable, self.texts, self.provenance = noise, unreadable, [], {"noise": noise}
+        super().__init__({}, {}, name="drawn", provenance={"noise": noise})
+        self.noise, self.unreadable, self.texts = noise, unreadable, []
 
     def _vector(self, words: str) -> torch.Tensor:
         centre = torch.zeros(24)
@@ -188,19 +188,13 @@ class Drawn:
         noise = torch.randn(24, generator=torch.Generator().manual_seed(zlib.crc32(words.encode())))
         return normalize(centre + self.noise * noise, dim=-1)
 
-    def is_fixed(self, modality):
-        return False
-
-    def encode_readable(self, modality, items, progress=None):
+    def encode_readable(self, modality, items, sample_rate=None, batch_size=None, progress=None):
         if modality == "text":
             self.texts += items
         names = [str(item) if modality == "text" else Path(item).name for item in items]
         kept = [i for i, name in enumerate(names) if name not in self.unreadable]
         skipped = [(i, f"{name}: an empty file") for i, name in enumerate(names) if name in self.unreadable]
         return torch.stack([torch.empty(24), *(self._vector(names[i]) for i in kept)])[1:], kept, skipped
-
-    def encode(self, modality, items):
-        return self.encode_readable(modality, items)[0]
 
 
 @pytest.fixture
@@ -303,9 +297,8 @@ def test_mistakes_are_one_line(manifest, capsys, options, message):
     spec = importlib.util.spec_from_file_location("eval_robustness", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    arguments = [str(manifest.parent), "--dataset", str(manifest), "--prompts", "cifar", *options]
+    arguments = ["open_clip:ViT-B-32", "--dataset", str(manifest), "--prompts", "cifar", *options]
     assert run_script(script.main, arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
-    assert not (manifest.parent / "robustness-pets").exists()

@@ -18,7 +18,7 @@ from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
-from xmodal.towers.mel_filters import mel_filters
+from xmodal.towers.own.mel_filters import mel_filters
 from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
 
 LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio

@@ -17,7 +17,7 @@ from xmodal.corpora import CORPORA
 from xmodal.data.image import read_image
 from xmodal.errors import UserError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "data_prep" / "prepare.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "data_prep" / "prepare.py"
 
 
 @pytest.fixture

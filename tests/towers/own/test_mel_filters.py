@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from xmodal.towers.mel_filters import mel_filters
+from xmodal.towers.own.mel_filters import mel_filters
 
 
 @pytest.mark.parametrize(
