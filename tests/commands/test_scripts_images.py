@@ -153,7 +153,7 @@ def test_eval_robustness(reports: dict[Path, Report], pictures: Path, tmp_path: 
         raise AssertionError("an image was read again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xmodal.encoding.encoder.read_image", read)
+        patch.setattr("xmodal.data.reading.read_image", read)
         call("eval/robustness.py", runs[0], *options, "--k", "1", "--no-perturbations")
     report = read_report(runs[0] / f"robustness-{tmp_path.name}-photos")
     assert report.value("accuracy_all") == reports[runs[0]].value("seen/acc1")
