@@ -35,6 +35,7 @@ FREE = re.compile(
     r"output|train\.(resume|threads|log_every|save_every|eval_every|trackers)"
     r"|data\.(max_bad|workers|cache_mb|made_by)|evaluators\..*"
 )
+PASSING = ("train.resume:", "train.threads:")  # no reason to write config.yaml anew
 # ... and those that change the steps to come are allowed when the user says so, and are written down.
 LATER = re.compile(
     r"optim\.(lr|clip|betas|eps|weight_decay|warmup|final)|train\.(steps|best|chunk|precision|virtual_lr)"
@@ -73,8 +74,11 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str]]:
         )
     else:
         require_readable(folder)
-        changed = changes(folder, config_differences(load_config(folder / "config.yaml"), config), config)
+        differences = config_differences(load_config(folder / "config.yaml"), config)
+        changed = changes(folder, differences, config)
         newest = newest_checkpoint(folder)
+        if all(line.startswith(PASSING) for line in differences):
+            return newest, changed
     write_text(folder / "config.yaml", dump_config(config))
     return newest, changed
 
