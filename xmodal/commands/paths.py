@@ -1,7 +1,8 @@
 """Paths as they are typed, checked before anything slow is imported; and the configs, sweeps and suites by bare name.
 
 `configs/` of the checkout is `xmodal/configs/` of an installed package. `demo_cwcl` is `configs/demo_cwcl.yaml` in
-either, `sweeps/fsdd` (for the command sweep also `fsdd`) is `configs/sweeps/fsdd.yaml`.
+either, `coco/lit` is `configs/coco/lit.yaml`, and `sweeps/fsdd` (for the command sweep also `fsdd`) is
+`configs/sweeps/fsdd.yaml`.
 """
 
 from difflib import get_close_matches
@@ -9,13 +10,17 @@ from pathlib import Path
 
 from xmodal.errors import UserError, no_such_file
 
+BY_CORPUS = ("cc12m", "coco")  # folders of configs
 _INSTALLED = Path(__file__).resolve().parents[1] / "configs"
 CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "configs"
 
 
 def shipped(folder: str = "") -> list[str]:
     """The bare names of what is shipped: of configs, or of a folder of `configs/` (sweeps, suites)."""
-    return sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml"))
+    there = CONFIGS / folder
+    inside = [there] if folder else [there, *(there / corpus for corpus in BY_CORPUS)]
+    found = [path for place in inside for path in place.glob("*.yaml")]
+    return sorted(path.relative_to(there).with_suffix("").as_posix() for path in found)
 
 
 def find_yaml(typed: str, folder: str = "") -> Path:
@@ -42,9 +47,9 @@ def find_yaml(typed: str, folder: str = "") -> Path:
         raise UserError(f"{path}: is a folder, expected a YAML file")
     if path.suffix in (".yaml", ".yml"):
         # `configs/demo_cwcl.yaml`, as in the checkout, typed somewhere else
-        expected = str(Path("configs", folder, f"{path.stem}.yaml"))
-        hint = f"the one shipped with xmodal is called {path.stem}" if path.as_posix() == expected else None
-        raise no_such_file(path, hint if path.stem in names else None)
+        name = path.with_suffix("").as_posix().removeprefix("configs/").removeprefix(f"{folder}/")
+        called = path.as_posix().startswith("configs/") and name in names
+        raise no_such_file(path, f"the one shipped with xmodal is called {name}" if called else None)
     near = get_close_matches(bare, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(names)}"
     raise UserError(f"{typed}: no such file, and nothing of this name is shipped with xmodal; {hint}")
