@@ -29,7 +29,9 @@ Result = TypeVar("Result")
 
 
 def main_first(work: Callable[[], Result], device: torch.device) -> Result:
-    """`work` on the main process, then on the others; where it ends in a `UserError` all end, and one says why.
+    """Run `work` on the main process first, then on the others.
+
+    If it raises a `UserError` there, every process ends, and the main one alone says why.
 
     `device` is where this process's collectives run.
     """

@@ -18,7 +18,10 @@ _CHUNK = 2**20  # bytes
 
 
 def verify(corpus: str, folder: Path) -> Iterator[tuple[str, str, bool]]:
-    """Every archive of a corpus whose checksum is published: its name, "ok", "not there" or what differs; may it stay.
+    """Check every archive of a corpus whose checksum is published.
+
+    Yields:
+        Its name; "ok", "not there", or what differs; and whether it is fit for use.
 
     Raises:
         UserError: no such folder; of this corpus no checksum is known.
@@ -38,9 +41,9 @@ def verify(corpus: str, folder: Path) -> Iterator[tuple[str, str, bool]]:
 
 
 def differs(archive: Path, versions: Sequence[dict[str, Any]]) -> str | None:
-    """What of an archive is as in none of its published versions; none where it is one of them.
+    """How an archive differs from all of its published versions; None where it equals one.
 
-    Of a version with a number of bytes that is another, nothing is read; else the sha256 is compared, or the md5.
+    Skip a version whose published size is not the file's; of the others the sha256 (else the md5) is compared.
 
     Example:
         differs(Path("val2017.zip"), PUBLISHED["coco"]["val2017.zip"])

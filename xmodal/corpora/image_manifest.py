@@ -84,10 +84,10 @@ def write_manifest(
 
 
 def fingerprint(manifest: Path, folders: Iterable[Path] = (), files: Iterable[Path] = ()) -> str:
-    """What tells whether a corpus has changed since the manifest was made of it.
+    """A digest that differs once a corpus has changed since its manifest was made.
 
-    Of a folder it is the date, which changes when a file in it is added, removed or renamed, but not when one is
-    written in place; of a file its size and date; of both how the manifest names them.
+    It covers each folder's date (which changes when a file in it is added, removed or renamed, but not when one is
+    overwritten in place), each file's size and date, and the paths by which the manifest names them.
 
     Example:
         fingerprint(out / "val.parquet", [root / "val2017"], [root / "annotations" / "captions_val2017.json"])
