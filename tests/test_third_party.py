@@ -79,7 +79,9 @@ def test_it_trains_and_evaluates_from_yaml_alone(installed: Path, config: Path, 
     assert "trust_remote_code=True" in refused.stderr
 
     # the command says it in one line, and takes the option
-    told = xmodal("embed", str(tmp_path / "run"), str(tmp_path / "lines.txt"), path=installed)
+    told = xmodal(
+        "embed", str(tmp_path / "run"), str(tmp_path / "lines.txt"), "--out", str(tmp_path / "z.npy"), path=installed
+    )
     assert told.returncode == 2
     assert "--trust-remote-code" in told.stderr.splitlines()[-1]
 

@@ -51,7 +51,7 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
     except UserError as error:
         if debug:
             traceback.print_exc()
-        for line in str(error).split("\n"):
+        for line in filter(None, str(error).split("\n")):  # of several processes one alone says what is wrong
             print(f"error: {line}", file=sys.stderr)
         return 2
     except BrokenPipeError:

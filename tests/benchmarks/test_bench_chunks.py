@@ -25,7 +25,7 @@ def test_all_ways_leave_the_gradients_of_the_whole_batch(bench, size):
     """Less than a chunk, one chunk, and a ragged last one."""
     batch = bench.pairs(size)
     whole = bench.gradients("whole", 4, batch)
-    assert "objective.log_scale" in whole
+    assert "terms.objective.log_scale" in whole
     for way in ("chunk", "gradcache"):
         assert bench.largest_difference(bench.gradients(way, 4, batch), whole) < 1e-5
 

@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
-    views = "data.modalities.speech={kind: audio, training_views: 2}"
+    views = "data.modalities.speech={kind: audio, training_views: 2, augment: {noise: 0.1}}"
     config = load_config(write(RUN + f"objective: {TWO}\n"), [views, "objective.b.weight=0.5"])
     assert list(config.term_specs()) == ["a", "b"]
     assert config.groups(config.objective["a"]) == (("speech", "text"),)

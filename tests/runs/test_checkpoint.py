@@ -189,7 +189,7 @@ def test_weights_are_old_or_new_never_half(tmp_path: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fails)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match=r"a\.safetensors: cannot be written \(disk full\)"):
             save_tensors({"x": torch.ones(2)}, tmp_path / "a.safetensors")
     assert torch.equal(load_tensors(tmp_path / "a.safetensors")["x"], torch.zeros(2))
 

@@ -29,7 +29,9 @@ class Weighted(Objective):
     def __init__(self, spec=None, **settings):
         super().__init__(spec, **settings)
         self.inner = CWCL(kernel=Exp(temperature=0.5), anchor="both", temperature=0.3)
-        self.pull = nn.Parameter(torch.linspace(-1, 1, 6))
+
+    def prepare(self, groups, dims):
+        self.pull = nn.Parameter(torch.linspace(-1, 1, dims["speech"]))
 
     def forward(self, embeddings, *sides):
         loss = self.inner(embeddings, *sides)

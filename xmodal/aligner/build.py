@@ -40,7 +40,8 @@ def build_towers(
 
     groups = sorted(groups, key=len, reverse=True)  # what is compared with others first
     for group in groups:
-        build(group[-1])
+        if len(group) > 1:
+            build(group[-1])
     for *others, guide in groups:
         for side in others:
             build(side, towers[guide].dim)
@@ -49,6 +50,7 @@ def build_towers(
                     f"towers.{side}.head: embeddings of {towers[side].dim} numbers cannot be compared with "
                     f"{guide}'s {towers[guide].dim}; give it a head, with dim {towers[guide].dim} or without dim"
                 )
+        build(guide)  # of a side that is compared with no other
     return {side: towers[side] for side in specs}, processors
 
 
@@ -62,11 +64,6 @@ def build_aligner(config: RunConfig) -> tuple[Aligner, dict[str, Processor]]:
     groups = [group for spec in specs.values() for group in config.groups(spec)]
     towers, processors = build_towers(config.towers, groups)
     terms = [Term(name, OBJECTIVES.build(spec), config.groups(spec)) for name, spec in specs.items()]
-    outer = [term.name for term in terms if term.objective.outer_parameters()]
-    if config.train.step == "bilevel" and not outer:
-        raise UserError("train.step: bilevel is for a term with an outer problem, and none here has one; use plain")
-    if outer and config.train.step != "bilevel":
-        raise UserError(f"{key_of(config, outer[0])}: its outer problem is never solved; set train.step=bilevel")
     stores = {side: p.store for side, p in processors.items() if isinstance(p, StoreProcessor)}
     banks = {side: KeyBank(store.all_rows(), store.ids) for side, store in stores.items()}
     targets = {side: MomentumTarget(towers[side], spec.momentum) for side, spec in config.targets.items()}
@@ -75,4 +72,10 @@ def build_aligner(config: RunConfig) -> tuple[Aligner, dict[str, Processor]]:
         for side, spec in config.targets.items()
         if spec.predictor is not None
     }
-    return Aligner(towers, terms, config.train.chunk, targets, predictors, banks), processors
+    aligner = Aligner(towers, terms, config.train.chunk, targets, predictors, banks)
+    outer = [term.name for term in terms if term.objective.outer_parameters()]  # known once they are prepared
+    if config.train.step == "bilevel" and not outer:
+        raise UserError("train.step: bilevel is for a term with an outer problem, and none here has one; use plain")
+    if outer and config.train.step != "bilevel":
+        raise UserError(f"{key_of(config, outer[0])}: its outer problem is never solved; set train.step=bilevel")
+    return aligner, processors

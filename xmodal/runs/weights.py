@@ -84,11 +84,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         UserError: it cannot be written, such as on a full disk; nothing is left of it.
     """
-    try:
-        with written_whole(path) as beside:
-            save_file(dict(tensors), beside)
-    except SafetensorError as error:  # of the disk, but no OSError
-        raise UserError(f"{path}: cannot be written ({error}); free the disk, or choose another folder") from None
+    with written_whole(path) as beside:
+        save_file(dict(tensors), beside)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
