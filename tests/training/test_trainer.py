@@ -173,7 +173,9 @@ def test_unreadable_audio_is_skipped_counted_and_listed(tiny_config: Path, tiny_
     manifest.write_text("".join(json.dumps(r) + "\n" for r in rows))
     few, many = f"output={tmp_path / 'few'}", f"output={tmp_path / 'many'}"
     Trainer(load_config(tiny_config, [few, f"data.train={manifest}", "data.max_bad=0.1"])).fit()
-    listed = [json.loads(x)["id"] for x in (tmp_path / "few" / "skipped.jsonl").read_text().splitlines()]
+    first, *told = [json.loads(x) for x in (tmp_path / "few" / "skipped.jsonl").read_text().splitlines()]
+    assert first["tally"]["used"] + sum(each["count"] for each in first["tally"]["left_out"]) == first["tally"]["seen"]
+    listed = [row["id"] for row in told]
     assert listed == [rows[0]["id"], rows[1]["id"]]
     with pytest.raises(UserError, match=r"1 of 60 items.*empty\.wav.*data\.max_bad"):
         Trainer(load_config(tiny_config, [many, f"data.train={manifest}", "data.max_bad=0.001"]))

@@ -18,6 +18,7 @@ from torch import Tensor
 from xmodal.aligner.aligner import Aligner
 from xmodal.errors import UserError
 from xmodal.files import write_json
+from xmodal.provenance import versions
 from xmodal.runs.weights import FILE, load_tensors, load_trained_state, save_tensors, trained_state
 
 FORMAT = 2  # of checkpoints; format 1 had no number
@@ -67,7 +68,7 @@ def save_checkpoint(
         save_tensors({str(rank): g for rank, g in enumerate(generators)}, temporary / "generators.safetensors")
         if (run / "config.yaml").exists():
             shutil.copyfile(run / "config.yaml", temporary / "config.yaml")
-        write_json(temporary / "state.json", asdict(state) | {"format": FORMAT})
+        write_json(temporary / "state.json", asdict(state) | {"format": FORMAT, "versions": versions()})
     for older in folder.iterdir():
         if older != final:
             shutil.rmtree(older, ignore_errors=True)

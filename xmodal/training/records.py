@@ -53,7 +53,7 @@ def read_changes(folder: Path) -> dict[str, Any]:
 
 
 class Skipped:
-    """RUN/skipped.jsonl: every item left out, once, with the reason.
+    """RUN/skipped.jsonl: the tally of the start, where anything was left out or cut short; every item left out, once.
 
     Args:
         folder: of the run.
@@ -72,7 +72,11 @@ class Skipped:
 
     def begin(self) -> None:
         """List what was left out at the start; a resumed run has listed it, and others, before."""
-        listed = {str(row.get("id")): str(row.get("reason")) for row in read_lines(self.path)}
+        rows = read_lines(self.path)
+        listed = {str(row["id"]): str(row.get("reason")) for row in rows if "id" in row}
+        tally = self.dataset.tally
+        if not rows and (tally.left_out or tally.cut):
+            self._append({"tally": tally.as_dict()})
         self._write([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
         at_start = dict(self.dataset.skipped)
         self.later = {name: reason for name, reason in listed.items() if name not in at_start}
@@ -105,8 +109,9 @@ class Skipped:
         self.dataset.require_usable(list(self.later.items()), read)
 
     def _write(self, skipped: Sequence[Bad]) -> None:
-        if not skipped:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            for name, reason in skipped:
-                file.write(json.dumps({"id": name, "reason": reason}) + "\n")
+        self._append(*({"id": name, "reason": reason} for name, reason in skipped))
+
+    def _append(self, *rows: dict[str, Any]) -> None:
+        if rows:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

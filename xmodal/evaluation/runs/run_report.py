@@ -69,7 +69,7 @@ def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) 
     if not (run / "config.yaml").is_file():
         return []
     saved = SavedRun.of(run)
-    return [*_choices(saved, facts, tests), *_overlaps(saved, tests)]
+    return [*_choices(saved, facts, tests), *_shortened(facts), *_overlaps(saved, tests)]
 
 
 def cut_notes(encoder: Encoder) -> list[str]:
@@ -82,6 +82,19 @@ def cut_notes(encoder: Encoder) -> list[str]:
             f"{reason})."
         )
     return notes
+
+
+def _shortened(facts: Mapping[str, Any]) -> list[str]:
+    """What training left out and cut short, of what it saw."""
+    data = facts.get("data") or {}
+    left_out, cut = (sum(each["count"] for each in data.get(name) or ()) for name in ("left_out", "cut"))
+    if not left_out and not cut:
+        return []
+    reasons = [each["reason"] for name in ("left_out", "cut") for each in data[name]][:3]
+    return [
+        f"training data: {data['seen']:,} items seen, {data['used']:,} used, {left_out:,} left out, {cut:,} cut short "
+        f"({'; '.join(reasons)}{'; ...' if len(data['left_out']) + len(data['cut']) > 3 else ''})."
+    ]
 
 
 def _choices(saved: SavedRun, facts: Mapping[str, Any], tests: Mapping[str, Tested]) -> list[str]:
