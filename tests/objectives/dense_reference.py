@@ -102,6 +102,7 @@ def embeddings(
         speech=a,
         text=k,
         guide={"text": guide},
+        target={"text": k.detach()},
         ids=torch.arange(n),
         item_ids={
             "speech": torch.tensor(list(range(n)) if first is None else first, dtype=torch.int64),

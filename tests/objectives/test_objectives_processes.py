@@ -8,7 +8,7 @@ from dense_reference import embeddings, unit
 
 from xmodal.batch import Embeddings
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, InfoNCE, KeyBank, SigLIP
+from xmodal.objectives import CWCL, InfoNCE, KeyBank, MoCo, NTXent, SigLIP
 from xmodal.objectives.kernels import ONE_HOT, Affine, Exp, Perplexity, Power, TopK
 
 D, G = 5, 5
@@ -21,6 +21,8 @@ CASES = [
     (InfoNCE, {"keys": "store"}),
     (CWCL, {"keys": "store", "scope": "store"}),
     (CWCL, {"keys": "store", "anchor": "both"}),
+    (NTXent, {"learnable": True}),
+    (MoCo, {"learnable": True, "queue": 16}),
     *((SigLIP, {"kernel": kernel}) for kernel in (ONE_HOT, Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor})
@@ -52,9 +54,16 @@ def banks():
 def objective(case):
     arguments = dict(case[1])
     made = case[0](temperature=0.1, **arguments).double()
-    with torch.no_grad():
-        made.log_scale.fill_(2.3)
+    for name, parameter in made.named_parameters():
+        if name == "log_scale":
+            parameter.data.fill_(2.3)
     return made
+
+
+def gradients_of(made, w_a, w_k, train_both):
+    """Of what trains; zeros where the loss does not reach."""
+    leaves = [w_a, *made.parameters(), *([w_k] if train_both else [])]
+    return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
 
 
 def results_of_process(rank, world, path, out):
@@ -73,7 +82,8 @@ def results_of_process(rank, world, path, out):
             loss = made(
                 Embeddings.of(
                     speech=gather(a, counts),
-                    text=gather(k, counts),
+                    text=(gathered := gather(k, counts)),
+                    target={"text": gathered.detach()},
                     banks=banks(),
                     guide={"text": gather(guide[mine], counts)},
                     ids=torch.arange(N),
@@ -84,7 +94,7 @@ def results_of_process(rank, world, path, out):
                 "text",
             )
             loss.value.backward()
-            gradients = [w_a.grad, made.log_scale.grad] + ([w_k.grad] if train_both else [])
+            gradients = gradients_of(made, w_a, w_k, train_both)
             for g in gradients:  # what DDP does to parameters
                 dist.all_reduce(g)
                 g /= world
@@ -106,7 +116,7 @@ def results_of_one_process():
             made = objective(case)
             loss = made(embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS, banks()), "speech", "text")
             loss.value.backward()
-            gradients = [w_a.grad, made.log_scale.grad] + ([w_k.grad] if train_both else [])
+            gradients = gradients_of(made, w_a, w_k, train_both)
             results.append([loss.value.detach(), *gradients, a.grad, loss.parts])
     return results
 
