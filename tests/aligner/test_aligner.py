@@ -3,50 +3,22 @@
 import gc
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from plain_towers import D, Locked, N, NoHead, Plain, batch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xmodal.aligner.aligner import ONLY, Aligner, Term
 from xmodal.aligner.build import build_aligner
-from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.objectives import CWCL, InfoNCE
 from xmodal.objectives.kernels import Exp
 from xmodal.towers.heads import Linear
 from xmodal.towers.tower import Tower
-
-N, D = 11, 6
-
-
-class Plain(nn.Module):
-    """A small backbone over vectors."""
-
-    def __init__(self, size: int, norm: nn.Module | None = None) -> None:
-        super().__init__()
-        self.width = 5
-        self.layers = nn.Sequential(nn.Linear(size, 5), norm or nn.Identity(), nn.Tanh())
-
-    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.layers(inputs["x"])
-
-
-class Locked(nn.Module):
-    """The identity over vectors."""
-
-    width = D
-
-    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        return inputs["x"]
-
-
-class NoHead(nn.Identity):
-    dim = D
 
 
 def make(objective: str, chunk: int | None = None, norm: nn.Module | None = None) -> Aligner:
@@ -57,20 +29,6 @@ def make(objective: str, chunk: int | None = None, norm: nn.Module | None = None
     if objective == "affine":
         made = CWCL()
     return Aligner({"speech": speech, "text": text}, [Term(ONLY, made, (("speech", "text"),))], chunk).double()
-
-
-def batch(rows: slice = slice(None)) -> PairBatch:
-    rng = np.random.default_rng(1)
-    x, y = torch.from_numpy(rng.standard_normal((N, 7))), torch.from_numpy(rng.standard_normal((N, D)))
-    y[4] = y[2]  # two recordings of one sentence
-    ids = torch.arange(N)
-    texts = ids.clone()
-    texts[4] = texts[2]
-    return PairBatch(
-        inputs={"speech": {"x": x[rows]}, "text": {"x": y[rows]}},
-        ids=ids[rows],
-        item_ids={"speech": ids[rows], "text": texts[rows]},
-    )
 
 
 def gradients(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from test_aligner import Locked, NoHead, Plain, batch
+from plain_towers import Locked, NoHead, Plain, batch
 from torch import nn
 from torch.nn.functional import normalize
 

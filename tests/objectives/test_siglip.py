@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from dense_reference import embeddings, same_matrix, unit, weight_row
+from kernel_cases import BOTH, CASES, SPEECH_TWICE, UNIQUE
 from open_clip.loss import SigLipLoss
-from test_soft_target_losses import BOTH, CASES, SPEECH_TWICE, UNIQUE
 
 from xmodal.objectives import SigLIP
 from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum

@@ -7,47 +7,18 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from test_aligner import Locked, NoHead, Plain, batch
-from torch import nn
+from outer_objective import Weighted
+from plain_towers import Locked, NoHead, Plain, batch
 from torch.func import functional_call
 
 from xmodal.aligner.aligner import Aligner, Term
-from xmodal.batch import Clock, Loss
-from xmodal.objectives import CWCL, Objective
+from xmodal.batch import Clock
 from xmodal.objectives.engine.second_order import twice_differentiable
-from xmodal.objectives.kernels import Exp
 from xmodal.towers.heads import MLP
 from xmodal.towers.tower import Tower
 from xmodal.training.steps import outer_gradients
 
 LR = 0.7
-
-
-class Weighted(Objective):
-    """CWCL whose inner loss pulls a learned vector; the outer loss does without it."""
-
-    def __init__(self, spec=None, **settings):
-        super().__init__(spec, **settings)
-        self.inner = CWCL(kernel=Exp(temperature=0.5), anchor="both", temperature=0.3)
-
-    def prepare(self, groups, dims):
-        self.pull = nn.Parameter(torch.linspace(-1, 1, dims["speech"]))
-
-    def forward(self, embeddings, *sides):
-        loss = self.inner(embeddings, *sides)
-        own = embeddings.z(sides[0])[embeddings.local]
-        extra = (own @ self.pull.to(own)).square().sum() * (loss_scale() / len(embeddings))
-        return Loss(loss.value + extra, loss.parts)
-
-    def outer_parameters(self):
-        return [self.pull]
-
-    def outer(self, embeddings, *sides):
-        return self.inner(embeddings, *sides)
-
-
-def loss_scale():
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def make(chunk=None):

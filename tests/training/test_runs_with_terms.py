@@ -116,7 +116,7 @@ def test_one_side_alone_is_simclr(tiny_config: Path, tmp_path: Path) -> None:
 
 
 def test_an_outer_problem_is_solved_beside_the_inner_one(tiny_config: Path, tmp_path: Path) -> None:
-    common = ["objective={kind: 'test_bilevel:Weighted'}", "towers.speech.head={kind: mlp, dim: 32, hidden: 8}"]
+    common = ["objective={kind: 'outer_objective:Weighted'}", "towers.speech.head={kind: mlp, dim: 32, hidden: 8}"]
     common += ["evaluators={}", "train.trackers=[jsonl]", "train.steps=4", "train.virtual_lr=0.5"]
     with pytest.raises(UserError, match=r"outer problem is never solved; set train\.step=bilevel"):
         Trainer(load_config(tiny_config, [*common, f"output={tmp_path / 'plain'}"]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dense_reference import direction_loss, embeddings, one_hot, same_matrix, unit, weight_row
-from test_soft_target_losses import CASES
+from kernel_cases import CASES
 
 from xmodal.errors import UserError
 from xmodal.objectives import CWCL, InfoNCE, KeyBank
