@@ -57,6 +57,11 @@ class PairBatch:
 
     def view(self, side: str, view: int = 0) -> Rows:
         """The items of a side in one of their views."""
+        if view > len(self.views.get(side, ())):
+            raise UserError(
+                f"objective: it asks for view {view} of {side}, and the run makes {1 + len(self.views.get(side, ()))}; "
+                f'list Need("views", side, {view + 1}) in its Spec.needs'
+            )
         return self.views[side][view - 1] if view else self.inputs[side]
 
     def to(self, device: torch.device) -> "PairBatch":
@@ -203,6 +208,8 @@ class Embeddings:
         Rows without a label are the same as none but themselves.
         """
         if by not in self._same:
+            for name in by:
+                self._require_side(name, *([] if name == "label" else ["label"]))
             groups = [self._labels_as_ids() if name == "label" else self.item_ids[name] for name in by]
             self._same[by] = SameItems(*groups)
         return self._same[by]
@@ -211,7 +218,12 @@ class Embeddings:
         alone = -1 - torch.arange(len(self), device=self.labels.device)
         return torch.where(self.labels == NO_LABEL, alone, self.labels)
 
+    def _require_side(self, side: str, *others: str) -> None:
+        if side != "label" and side not in self.item_ids:
+            raise UserError(f"objective: no side {side!r}; expected one of {', '.join([*self.item_ids, *others])}")
+
     def _get(self, what: str, side: str, view: int) -> Tensor:
+        self._require_side(side)
         key = (what, side, view)
         if key not in self._made:
             self._made[key] = self._source(*key)

@@ -49,8 +49,10 @@ class SameItems:
             total += sign * torch.zeros_like(x).index_add_(0, group, x)[group]
         return total
 
-    def fill(self, block: Tensor, index: Tensor, value: float) -> Tensor:
+    def fill(self, block: Tensor, index: Tensor | slice, value: float) -> Tensor:
         """Write `value` where the items `index` [n] and all N items are the same: block [n, N], in place."""
+        if isinstance(index, slice):
+            index = torch.arange(len(self.count), device=block.device)[index]
         if self.unique:
             block[torch.arange(len(index), device=index.device), index] = value
             return block

@@ -57,8 +57,8 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
         (["targets={text: {}}"], "targets.text: nothing of this tower trains, so it is its own target; take it out"),
         (["targets={image: {}}"], "targets.image: not one of the towers (speech, text)"),
         (["objective={kind: 'no_such_package.losses:It'}"], "objective.kind: 'no_such_package.losses:It': "
-         "no_such_package.losses:It cannot be imported (ModuleNotFoundError: No module named 'no_such_package'); "
-         "install its package, or correct the name"),
+         "no_such_package.losses:It cannot be imported (No module named 'no_such_package': "
+         "install its package, or correct the name)"),
         (["objective={kind: 'json:JSONDecoder'}"],
          "objective.kind: 'json:JSONDecoder': json:JSONDecoder has no Spec, so its settings are not known; nest "
          "`class Spec` in it, derived from that of its base class (see CONTRIBUTING.md)"),

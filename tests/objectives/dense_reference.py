@@ -96,6 +96,7 @@ def embeddings(
     first: list[int] | None = None,
     second: list[int] | None = None,
     banks=None,
+    labels=None,
 ) -> Embeddings:
     n = len(a)
     return Embeddings.of(
@@ -109,4 +110,5 @@ def embeddings(
             "text": torch.tensor(list(range(n)) if second is None else second, dtype=torch.int64),
         },
         banks=banks,
+        labels=labels,
     )

@@ -154,7 +154,9 @@ class Aligner(nn.Module):
                 objective = self.term(name)
                 if outer and not objective.outer_parameters():
                     continue
-                loss = objective.outer(embeddings, *group) if outer else objective(embeddings, *group)
+                loss = _checked(
+                    objective.outer(embeddings, *group) if outer else objective(embeddings, *group), objective
+                )
                 weight = value_at(objective.spec.weight, batch.clock)
                 values.append(loss.value * weight if weight != 1 else loss.value)
                 totals.append(loss.parts["loss"] * weight)
@@ -175,6 +177,19 @@ class Aligner(nn.Module):
         for side, target in self.targets.items():
             assert isinstance(target, MomentumTarget)
             target.follow(self.tower(side), embeddings.clock)
+
+
+def _checked(loss: Any, objective: Objective) -> Loss:
+    """What an objective returned, its parts detached. Raises `UserError` where it is no loss."""
+    name = type(objective).__name__
+    if not isinstance(loss, Loss):
+        raise UserError(f"objective: {name}.forward returned a {type(loss).__name__}, expected a Loss(value, parts)")
+    if loss.value.ndim or "loss" not in loss.parts:
+        found = f"a value of shape {list(loss.value.shape)} and the parts {', '.join(loss.parts) or 'none'}"
+        raise UserError(f"objective: {name}.forward returned {found}; expected one number, and `loss` among the parts")
+    if torch.is_grad_enabled() and not loss.value.requires_grad:
+        raise UserError(f"objective: the value that {name}.forward returned has no gradient; was it detached?")
+    return Loss(loss.value, {part: value.detach() for part, value in loss.parts.items()})
 
 
 class _OwnRows:

@@ -149,6 +149,8 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
         return "keys must be text (put quotes around it)"
     if details["input"] is None:
         return "has no value; give one, or leave the key out for its default"
+    if kind == "tuple_type" and isinstance(details["input"], str):
+        return f"{found} must be a list, as [{details['input']}]"
     expected = EXPECTED.get(kind.split("_")[0])
     return f"{found} must be {expected}" if expected else f"{found}: {details['msg']}"
 

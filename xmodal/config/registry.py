@@ -7,6 +7,8 @@ A registry is also the type of a config's field: `Annotated[KindSpec, OBJECTIVES
 """
 
 import importlib
+import sys
+import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
@@ -109,10 +111,7 @@ class Registry:
         except Exception as error:  # a foreign module may fail in any way
             if place in self.own.values() and not isinstance(error, ImportError):
                 raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise UserError(
-                f"{kind!r}: {place} cannot be imported ({reason}); install its package, or correct the name"
-            ) from error
+            raise UserError(f"{kind!r}: {place} cannot be imported ({_why(error, module)})") from error
         return found
 
     def spec(self, kind: str) -> type[KindSpec]:
@@ -173,6 +172,20 @@ class Registry:
 def are_named(value: Any) -> bool:
     """Is this a mapping of names to specs, and not one spec?"""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Mapping | KindSpec) for v in value.values())
+
+
+def _why(error: Exception, module: str) -> str:
+    """Why a class cannot be imported, and the way out."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}: install its package, or correct the name"
+    if isinstance(error, AttributeError) and module in sys.modules and getattr(error, "obj", None) is not None:
+        there = [name for name, value in vars(sys.modules[module]).items() if isinstance(value, type)]
+        own = [name for name in there if sys.modules[module].__dict__[name].__module__ == module]
+        return f"it has no such class; there: {', '.join(own) or 'none'}"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = reason if len(reason) <= 200 else f"{reason[:200]} ..."
+    return f"its code fails, last at {where.filename} line {where.lineno}: {reason}; --debug shows all"
 
 
 class OneOrNamed:

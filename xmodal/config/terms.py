@@ -12,6 +12,7 @@ from xmodal.config.data import STANDARD_MODALITIES
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
 
+NEEDS = ("views", "target", "predicted", "labels", "store")  # what a term may ask of a run
 ONLY = "objective"  # the name of the one term of a run that names none
 RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
 
@@ -74,8 +75,12 @@ def term_problems(config: "RunConfig") -> list[str]:
             elif not unknown and not any(config.towers[side].trains for side in group if side in config.towers):
                 problems.append(f"{key}.on: nothing of the towers {', '.join(group)} trains")
     if not problems:
-        problems = [f"towers.{side}: is in no pair; name it in pairs or take it out" for side in config.towers
-                    if side not in used]  # fmt: skip
+        problems = [
+            f"towers.{side}: is in no pair and no term of the objective uses it; name it in pairs, or in a term's "
+            "`on`, or take it out"
+            for side in config.towers
+            if side not in used
+        ]
     return problems
 
 
@@ -87,6 +92,8 @@ def need_problems(config: "RunConfig") -> list[str]:
         key = key_of(config, name)
         for group in config.groups(spec):
             for need in spec.needs(*group):
+                if need.what not in NEEDS:
+                    problems.append(f"{key}: {spec.kind} needs {need.what!r}, which is none of {', '.join(NEEDS)}")
                 wanted.add((need.what, need.side))
                 problem = _unmet(config, need.what, need.side, need.amount)
                 if problem:

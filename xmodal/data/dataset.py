@@ -95,6 +95,11 @@ class PairDataset(Dataset[PairBatch]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def unlabelled(self) -> int:
+        """Pairs without a label."""
+        return len(self) if self._labels is None else int((self._labels == NO_LABEL).sum())
+
     def _digest(self) -> str:
         """A digest of pair ids, item ids and labels."""
         found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)

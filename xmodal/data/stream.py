@@ -88,6 +88,7 @@ class StreamedPairs(IterableDataset[PairBatch]):
         missing = [name for name in self.columns if name not in there]
         if missing:
             raise UserError(f"{data.train}: missing column {missing[0]!r}; found: {', '.join(there) or 'nothing'}")
+        self.has_labels = "label" in there
         self.named = {name for name in self.modalities if f"{name}_id" in there}
         self._needed = list(dict.fromkeys([*self.columns, *(f"{name}_id" for name in sorted(self.named))]))
         self.tally = Tally(str(data.train))

@@ -50,18 +50,31 @@ def read_pairs_of(
     modalities = {name: config.modality(name) for name in config.towers}
     size, place = config.train.batch_size, {"rank": rank, "world": world}
     if config.data.streaming:
-        return StreamedPairs(config.data, modalities, processors, config.seed, size, **place), None
+        stream = StreamedPairs(config.data, modalities, processors, config.seed, size, **place)
+        if not stream.has_labels:
+            require_no_labels(config)
+        return stream, None
     dataset = PairDataset(config.data, modalities, processors, config.seed)
     if not dataset.label_names:
         require_no_labels(config)
+    elif needs_labels(config) and dataset.unlabelled:
+        dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
     return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
 
 
 def require_no_labels(config: RunConfig) -> None:
     """Raise `UserError` where a term needs labels; for data without any."""
-    for name, spec in config.term_specs().items():
-        if any(need.what == "labels" for group in config.groups(spec) for need in spec.needs(*group)):
-            raise UserError(
-                f"{key_of(config, name)}: {spec.kind} needs labels, and {config.data.train} has no column `label`; "
-                "add one, or choose another objective"
-            )
+    for name in needs_labels(config):
+        raise UserError(
+            f"{key_of(config, name)}: {config.term_specs()[name].kind} needs labels, and {config.data.train} has no "
+            "column `label`; add one, or choose another objective"
+        )
+
+
+def needs_labels(config: RunConfig) -> list[str]:
+    """The terms that need labels."""
+    return [
+        name
+        for name, spec in config.term_specs().items()
+        if any(need.what == "labels" for group in config.groups(spec) for need in spec.needs(*group))
+    ]

@@ -9,6 +9,7 @@ Without a config: the demo, its data made first where they are not there, going 
 Ends by printing the evaluators' table and where the report is.
 """
 
+import os
 from collections.abc import Sequence
 
 from xmodal.commands.parsing import command_parser
@@ -38,6 +39,8 @@ def train(name: str, overrides: Sequence[str], prepare_demo: bool = False) -> No
         prepare_demo: make the demo's data first, where the config's data are the demo's own.
     """
     path = find_yaml(name)
+    # read by torch's thread pool when torch is imported: threads that wait for one another give their core away
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from xmodal.config.load import load_config
 
     config = load_config(path, overrides)
