@@ -141,7 +141,7 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train: {threads: few}", "train.threads: 'few' must be a whole number or one of auto"),
         ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or one of changed"),
         ("train: {precision: bf61}", "train.precision: 'bf61' is not one of fp32, bf16, fp16; did you mean bf16?"),
-        ("train: {trackers: jsonl}", "train.trackers: 'jsonl' must be a list, as [a, b]"),
+        ("train: {trackers: jsonl}", "train.trackers: 'jsonl' must be a list, as [jsonl]"),
         ("train: 5", "train: 5 must be a mapping of keys to values"),
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
