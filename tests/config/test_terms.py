@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from xmodal.config.load import load_config
+from xmodal.config.terms import RESERVED
 from xmodal.errors import UserError, run_script
 
 RUN = """
@@ -60,8 +61,16 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "no_such_package.losses:It cannot be imported (No module named 'no_such_package': "
          "install its package, or correct the name)"),
         (["objective={kind: 'json:JSONDecoder'}"],
-         "objective.kind: 'json:JSONDecoder': json:JSONDecoder has no Spec, so its settings are not known; nest "
-         "`class Spec` in it, derived from that of its base class (see CONTRIBUTING.md)"),
+         "objective.kind: 'json:JSONDecoder': json:JSONDecoder is no objective: it does not derive from "
+         "xmodal.objectives.objective.Objective; name another class"),
+        (["objective={kind: 'xmodal.towers.heads:Linear'}"],
+         "objective.kind: 'xmodal.towers.heads:Linear': xmodal.towers.heads:Linear is no objective: it does not derive "
+         "from xmodal.objectives.objective.Objective; name another class"),
+        (["objective={align: {kind: cwcl}, x: 3}"], "objective.x: 3 must be a mapping of keys to values"),
+        (["objective={weight: {kind: cwcl}}"],
+         "objective.weight: 'weight': expected the name of a term, such as align: letters, digits and _"),
+        (["objective={kind: cwcl, learnable: false, temperature: {schedule: warmup, to: 0.1}}"],
+         "objective.temperature: from: 0 must be greater than 0, as every value of the schedule"),
         (["objective={a: 3}"], "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco"),
         (["train.step=twice"], "train.step: 'twice' is not one of plain, bilevel"),
     ],
@@ -73,6 +82,22 @@ def test_one_mistake_is_one_line(
     assert run_script(lambda argv: load_config(path, argv), overrides) == 2
     [told] = capsys.readouterr().err.splitlines()
     assert told.split(": ", 2)[2] == line
+
+
+def test_names_that_torch_keeps_for_itself() -> None:
+    from torch import nn
+
+    assert {name for name in dir(nn.ModuleDict()) if not name.startswith("_")} <= RESERVED
+
+
+def test_later_overrides_win_whatever_their_form(write: Any) -> None:
+    path = write(RUN)
+    config = load_config(path, ["objective={a: {kind: cwcl}, b: {kind: infonce}}", "objective.a.kind=siglip"])
+    assert [spec.kind for spec in config.term_specs().values()] == ["siglip", "infonce"]
+    config = load_config(write(RUN + "objective: {a: {kind: cwcl}}\n"), ["objective.kind=infonce"])
+    assert config.objective.kind == "infonce"
+    with pytest.raises(UserError, match=r"towers\.text\.head\.kind: 'nonsense' is not one of"):
+        load_config(path, ["towers.text.head={kind: linear}", "towers.text.head.kind=nonsense"])
 
 
 def test_two_terms_of_one_name_are_told(write: Any) -> None:

@@ -23,7 +23,7 @@ def test_equals_lightly_with_a_memory_bank_in_value_and_gradient():
     objective = MoCo(queue=K, temperature=0.2)
     held = unit(K, D, 9).float()
     objective.prepare([("image",)], {"image": D})
-    objective.queues["image_1"].push(held, torch.arange(1000, 1000 + K))
+    objective.queues["image_1"].push(held, torch.arange(1000, 1000 + K)[:, None])
     theirs = NTXentLoss(temperature=0.2, memory_bank_size=(K, D))
     theirs.memory_bank.bank = held.T.contiguous() if theirs.memory_bank.bank.shape[0] == D else held.clone()
     x, k = unit(N, D, 1).float().requires_grad_(), unit(N, D, 2).float()
@@ -40,12 +40,14 @@ def test_two_sides_take_the_second_sides_target_and_leave_equal_items_out():
     objective = MoCo(queue=K, temperature=0.5).double()
     q, k, held = unit(N, D, 1, True), unit(N, D, 2), unit(5, D, 3)
     objective.prepare([("speech", "text")], {"speech": D, "text": D})
-    objective.queues["text_0"].double().push(held, torch.tensor([100, 2, 101, 2, 4]))
+    # ids of the speech and of the text; an anchor's own speech, or text, is no negative of it
+    ids = torch.tensor([[100, 100], [101, 2], [3, 101], [102, 2], [4, 4]])
+    objective.queues["text_0"].double().push(held, ids)
     e = Embeddings.of(speech=q, text=k, target={"text": k})
     got = objective(e, "speech", "text")
     total = 0.0
     for i in range(N):
-        negatives = [held[j] for j, item in enumerate([100, 2, 101, 2, 4]) if item != i]
+        negatives = [held[j] for j in range(5) if i not in ids[j].tolist()]
         logits = torch.stack([q[i] @ k[i], *(q[i] @ n for n in negatives)]) / 0.5
         total = total + logits.logsumexp(0) - logits[0]
     torch.testing.assert_close(got.value, total / N, rtol=1e-6, atol=1e-6)
@@ -74,9 +76,9 @@ def test_the_queue_holds_the_newest_rows_in_order(sizes):
     queue, rows, ids = Queue(K, D), [], []
     for number, size in enumerate(sizes):
         new = unit(size, D, number).float()
-        queue.push(new, torch.arange(size) + 100 * number)
+        queue.push(new, (torch.arange(size) + 100 * number)[:, None])
         rows, ids = [*rows, *new], [*ids, *(torch.arange(size) + 100 * number).tolist()]
-        assert queue.ids().tolist() == ids[-K:]
+        assert queue.ids()[:, 0].tolist() == ids[-K:]
         torch.testing.assert_close(queue.rows(), torch.stack(rows[-K:]))
     again = Queue(K, D)
     again.load_state_dict(queue.state_dict())

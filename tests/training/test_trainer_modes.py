@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 import xmodal
+from xmodal.aligner.build import build_aligner
+from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
 from xmodal.training.trainer import Trainer
 
@@ -38,6 +40,24 @@ def test_bf16_trains_and_keeps_fp32_weights(tiny_config: Path, tmp_path: Path) -
     assert {v.dtype for v in weights(tmp_path / "run").values()} == {torch.float32}
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+
+
+def test_towers_run_in_half_precision_and_what_leaves_them_is_fp32(tiny_config: Path) -> None:
+    aligner, _ = build_aligner(load_config(tiny_config))
+    tower, seen = aligner.tower("speech"), []
+    tower.head.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+    [modality] = [torch.randn(3, 30, 20)]
+    batch = PairBatch(
+        inputs={"speech": {"features": modality, "lengths": torch.tensor([30, 20, 30])}},
+        ids=torch.arange(3),
+        item_ids={"speech": torch.arange(3), "text": torch.arange(3)},
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = aligner.embeddings(batch)
+        with torch.autocast("cpu", enabled=False):  # as objectives run
+            found = [embeddings.z("speech"), embeddings.raw("speech"), embeddings.features("speech")]
+    assert seen == [torch.bfloat16]
+    assert {each.dtype for each in found} == {torch.float32}
 
 
 def test_an_unlocked_text_tower_comes_back(tiny_config: Path, tmp_path: Path) -> None:

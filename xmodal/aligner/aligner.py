@@ -111,6 +111,9 @@ class Aligner(nn.Module):
         """
         counts = row_counts(batch.ids)
         own = _OwnRows(self, batch, features or {})
+        # towers run as the caller said, whatever is set where an objective first asks for them
+        kind = batch.ids.device.type
+        precision = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
         def source(what: str, side: str, view: int) -> Tensor:
             tower = self.tower(side)
@@ -120,7 +123,9 @@ class Aligner(nn.Module):
                 what = "z"  # a side that never changes is its own target
             if what == "guide" and tower.guides:
                 what = "z"  # locked and without a head: the embedding is the guide
-            rows = own.get(what, side, view)
+            with torch.autocast(*precision):
+                rows = own.get(what, side, view)
+            rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # halves do not leave the towers
             fixed = what in ("guide", "target") or (tower.guides if what in ("z", "raw") else False)
             fixed = fixed or (what == "features" and tower.locked)
             return (all_gather_rows if fixed else gather)(rows, counts)

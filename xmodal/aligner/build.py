@@ -26,7 +26,7 @@ def build_towers(
 
     Args:
         specs: side -> tower.
-        groups: sides that are compared with each other; in each the last one, the guide, is built first.
+        groups: sides that are compared with each other.
 
     Raises:
         UserError: embeddings of unequal width in one group; whatever a tower raises.
@@ -40,17 +40,19 @@ def build_towers(
 
     groups = sorted(groups, key=len, reverse=True)  # what is compared with others first
     for group in groups:
-        if len(group) > 1:
-            build(group[-1])
-    for *others, guide in groups:
-        for side in others:
+        if len(group) > 1:  # first the side whose width is given, the last one if none is
+            given = [side for side in group if getattr(specs[side].head, "dim", None) or not specs[side].head.trains]
+            build((given or group)[-1])
+    for group in groups:
+        guide = next((side for side in reversed(group) if side in towers), group[-1])
+        build(guide)
+        for side in group:
             build(side, towers[guide].dim)
             if towers[side].dim != towers[guide].dim:
                 raise UserError(
                     f"towers.{side}.head: embeddings of {towers[side].dim} numbers cannot be compared with "
                     f"{guide}'s {towers[guide].dim}; give it a head, with dim {towers[guide].dim} or without dim"
                 )
-        build(guide)  # of a side that is compared with no other
     return {side: towers[side] for side in specs}, processors
 
 

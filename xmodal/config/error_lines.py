@@ -159,7 +159,7 @@ def _nearest_key(place: _Place) -> str:
     *path, key = place.keys
     if place.owner is None:
         return ""
-    allowed = list(place.owner.model_fields)
+    allowed = [field.alias or name for name, field in place.owner.model_fields.items()]
     top = getattr(place.root, "model_fields", {})
     sections = {"": list(top)}
     for name, known in top.items():

@@ -12,6 +12,7 @@ OBJECTIVES = Registry(
         "moco": "xmodal.objectives.moco:MoCo",
     },
     "xmodal.objectives",
+    "xmodal.objectives.objective:Objective",
 )
 
 KERNELS = Registry(
@@ -27,6 +28,7 @@ KERNELS = Registry(
         "perplexity": "xmodal.objectives.kernels:Perplexity",
     },
     "xmodal.kernels",
+    "xmodal.objectives.kernels:Kernel",
 )
 
 HEADS = Registry(

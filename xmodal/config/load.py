@@ -144,9 +144,12 @@ def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
             settings.append((key.split("."), read_yaml(text)))
         except yaml.YAMLError as error:
             mistakes.append(f"{COMMAND_LINE}: {key}: {text!r} is not YAML: {yaml_problem(error)}")
-    # Kinds first, outer before inner: a new kind empties its mapping, which must not undo another override.
-    kinds = sorted((s for s in settings if s[0][-1] == "kind"), key=lambda s: len(s[0]))
-    for keys, value in [*kinds, *(s for s in settings if s[0][-1] != "kind")]:
+    # What replaces a whole mapping comes first, outer before inner, since it must not undo another override: mappings,
+    # and kinds, which empty theirs. Of two for one mapping the later wins.
+    replacing = [(keys, value) for keys, value in settings if keys[-1] == "kind" or isinstance(value, dict)]
+    replacing.sort(key=lambda setting: len(setting[0]) - (setting[0][-1] == "kind"))
+    others = [setting for setting in settings if setting not in replacing]
+    for keys, value in [*replacing, *others]:
         mistakes += _set(tree, keys, value)
     return mistakes
 
@@ -160,8 +163,8 @@ def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
             return [f"{COMMAND_LINE}: {'.'.join(keys)}: {outer} is a {name_of(inner)}; set all of it, {outer}=..."]
         tree[key] = dict(inner or {})
         tree = tree[key]
-    if keys[-1] == "kind" and "kind" in tree and tree["kind"] != value:
-        tree.clear()
+    if keys[-1] == "kind" and (tree.get("kind", value) != value or _are_terms(tree)):
+        tree.clear()  # the keys of another kind, or the terms that one objective takes the place of
     tree[keys[-1]] = value
     return []
 

@@ -37,6 +37,7 @@ class Registry:
         what: what they are called in errors (objective, kernel, ...).
         own: name -> `module:attribute`, xmodal's own.
         group: the entry-point group through which other packages add theirs.
+        base: `module:Class` that every one derives from.
 
     Example:
         OBJECTIVES = Registry("objective", {"cwcl": "xmodal.objectives.cwcl:CWCL"}, "xmodal.objectives")
@@ -44,8 +45,8 @@ class Registry:
         OBJECTIVES.find("my_package.losses:MyLoss")   # someone else's
     """
 
-    def __init__(self, what: str, own: Mapping[str, str], group: str) -> None:
-        self.what, self.own, self.group = what, dict(own), group
+    def __init__(self, what: str, own: Mapping[str, str], group: str, base: str | None = None) -> None:
+        self.what, self.own, self.group, self.base = what, dict(own), group, base
         for name, place in own.items():
             _NAMES.setdefault(place, name)
 
@@ -103,16 +104,13 @@ class Registry:
             UserError: no such kind, or its code cannot be imported.
         """
         place = self.place(kind)
-        module, _, attribute = place.partition(":")
+        module = place.partition(":")[0]
         try:
-            found: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except Exception as error:  # a foreign module may fail in any way
+            return _imported(place)
+        except (Exception, SystemExit) as error:  # a foreign module may fail in any way
             if place in self.own.values() and not isinstance(error, ImportError):
                 raise
             raise UserError(f"{kind!r}: {place} cannot be imported ({_why(error, module)})") from error
-        return found
 
     def spec(self, kind: str) -> type[KindSpec]:
         """The spec of a kind: the class nested in it, or the class itself where it is nothing but settings.
@@ -121,6 +119,13 @@ class Registry:
             UserError: as `find`; or a class without a spec.
         """
         found = self.find(kind)
+        if self.base is not None:
+            base = _imported(self.base)
+            if not (isinstance(found, type) and issubclass(found, base)):
+                raise UserError(
+                    f"{kind!r}: {self.place(kind)} is no {self.what}: it does not derive from {base.__module__}."
+                    f"{base.__qualname__}; name another class"
+                )
         spec = found if isinstance(found, type) and issubclass(found, KindSpec) else getattr(found, "Spec", None)
         if not (isinstance(spec, type) and issubclass(spec, KindSpec)):
             raise UserError(
@@ -131,7 +136,16 @@ class Registry:
 
     def build(self, spec: KindSpec, *arguments: Any, **options: Any) -> Any:
         """An object of the class that `spec` configures: `Class(spec, ...)`."""
-        return self.find(spec.kind)(spec, *arguments, **options)
+        made = self.find(spec.kind)
+        try:
+            return made(spec, *arguments, **options)
+        except UserError:
+            raise
+        except Exception as error:  # foreign code may fail in any way
+            if self.is_own(spec.kind):
+                raise
+            reason = _why(error, self.place(spec.kind).partition(":")[0])
+            raise UserError(f"{self.what} {spec.kind!r}: cannot be made: {reason}") from error
 
     # ------------------------------------------------------------------------------------- as the type of a field
 
@@ -169,12 +183,23 @@ class Registry:
             return None
 
 
+def _imported(place: str) -> Any:
+    """What `module:attribute` names."""
+    module, _, attribute = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
 def are_named(value: Any) -> bool:
     """Is this a mapping of names to specs, and not one spec?"""
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Mapping | KindSpec) for v in value.values())
+    if not isinstance(value, Mapping) or isinstance(value.get("kind"), str):
+        return False
+    return any(isinstance(each, Mapping | KindSpec) for each in value.values())
 
 
-def _why(error: Exception, module: str) -> str:
+def _why(error: BaseException, module: str) -> str:
     """Why a class cannot be imported, and the way out."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install its package, or correct the name"

@@ -97,9 +97,7 @@ class Scheduled:
         if isinstance(value, Schedule):
             for name, end in (("from", value.start), ("to", value.to)):
                 for limit, _, holds, words in self.limits.values():
-                    # a warm-up may start at 0 wherever it leads
-                    free = name == "from" and value.schedule == "warmup"
-                    if limit is not None and end is not None and not free and not holds(end):
+                    if limit is not None and end is not None and not holds(end):
                         message = f"{name}: {end:g} must be {words} {limit:g}, as every value of the schedule"
                         raise PydanticCustomError("out_of_range", "{message}", {"message": message})
             return value

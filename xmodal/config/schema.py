@@ -116,6 +116,8 @@ class RunConfig(Spec):
                     f"towers.{name}: not a standard modality ({', '.join(STANDARD_MODALITIES)}): "
                     f"say what it is in data.modalities.{name}"
                 )
+        twice = [pair for at, pair in enumerate(self.pairs) if pair in self.pairs[:at]]
+        problems += [f"pairs: {list(pair)} is named twice; name it once" for pair in twice]
         for pair in self.pairs:
             unknown = [name for name in pair if name not in self.towers]
             problems += [f"pairs: {name!r} is not one of the towers ({', '.join(self.towers)})" for name in unknown]

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 NEEDS = ("views", "target", "predicted", "labels", "store")  # what a term may ask of a run
 ONLY = "objective"  # the name of the one term of a run that names none
-RESERVED = ("clear", "items", "keys", "pop", "train", "training", "type", "update", "values")  # of torch's ModuleDict
+_MODULE_DICT = """
+    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
+    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
+    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+"""
+RESERVED = frozenset(_MODULE_DICT.split())  # what torch's ModuleDict is asked for by name; a test compares them
+SETTINGS = ("kernel", "kind", "on", "temperature", "weight")  # of an objective: such a term would pass for one
 
 
 def default_pairs(towers: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
@@ -54,8 +64,12 @@ def term_problems(config: "RunConfig") -> list[str]:
     used: set[str] = set()
     for name, spec in config.term_specs().items():
         key = key_of(config, name)
-        if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED:
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name in RESERVED or name in SETTINGS:
             problems.append(f"{key}: {name!r}: expected the name of a term, such as align: letters, digits and _")
+        if name == ONLY and len(config.term_specs()) > 1:
+            problems.append(
+                f"{key}: {name!r} is what the one term of a run is called; give each of several another name"
+            )
         unknown = [side for side in spec.on or () if side not in config.towers]
         problems += [f"{key}.on: {side!r} is not one of the towers ({', '.join(config.towers)})" for side in unknown]
         if spec.on is not None and len(set(spec.on)) < len(spec.on):

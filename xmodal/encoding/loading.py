@@ -93,10 +93,15 @@ def _require_own(folder: Path, found: dict[str, Any], trust_remote_code: bool) -
         while parts:
             registry, part = parts.pop()
             kind = part.get("kind")
-            if isinstance(kind, str) and not registry.is_own(kind) and not trust_remote_code:
+            try:
+                place = registry.place(kind) if isinstance(kind, str) and not registry.is_own(kind) else None
+            except UserError:  # a name that some package added where it was trained
+                place = str(kind)
+                trust_remote_code = False
+            if place is not None and not trust_remote_code:
                 raise UserError(
-                    f"{folder}: its {side} tower needs code from outside xmodal ({registry.place(kind)}); where you "
-                    "trust it, install its package and load with trust_remote_code=True (--trust-remote-code)"
+                    f"{folder}: its {side} tower needs code from outside xmodal ({place}); where you trust it, install "
+                    "its package and load with trust_remote_code=True (--trust-remote-code)"
                 )
             below = {"head": HEADS, "tower": TOWERS}
             parts += [(below[name], value) for name, value in part.items() if name in below and isinstance(value, dict)]

@@ -51,12 +51,16 @@ class MoCo(ScaledObjective):
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__(spec, **settings)
         self.queues = nn.ModuleDict()
+        self._sides: dict[str, tuple[str, ...]] = {}  # queue -> the sides whose ids its entries carry
 
     def prepare(self, groups: Sequence[tuple[str, ...]], dims: Mapping[str, int]) -> None:
         """A queue for every side that gives keys."""
         for sides in groups:
-            for _, (key, view) in self._directions(sides):
-                self._queue((key, view), dims[key])
+            for _, key in self._directions(sides):
+                name = f"{key[0]}_{key[1]}"
+                self._sides[name] = tuple(dict.fromkeys([*self._sides.get(name, ()), *sides]))
+        for name in self._sides:
+            self.queues[name] = self._made(name, dims[name.rpartition("_")[0]])
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, `temperature`, and `queue`, how many of its places are filled."""
@@ -76,15 +80,20 @@ class MoCo(ScaledObjective):
         super().after_step(embeddings)
         for name, queue in self.queues.items():
             side, _, view = name.rpartition("_")
-            queue.push(embeddings.target(side, int(view)), embeddings.item_ids[side])  # type: ignore[operator]
+            queue.push(embeddings.target(side, int(view)), _ids(embeddings, self._sides[name]))  # type: ignore[operator]
 
-    def _queue(self, key: tuple[str, int], dim: int) -> Queue:
+    def _made(self, name: str, dim: int) -> Queue:
+        return Queue(self.spec.queue, dim, len(self._sides[name])).to(self.log_scale.device)
+
+    def _queue(self, key: tuple[str, int], sides: tuple[str, ...], dim: int) -> tuple[Queue, tuple[str, ...]]:
+        """The queue of a side's view, and the sides whose ids it holds; made here where nothing was prepared."""
         name = f"{key[0]}_{key[1]}"
         if name not in self.queues:
-            self.queues[name] = Queue(self.spec.queue, dim).to(self.log_scale.device)
+            self._sides[name] = sides
+            self.queues[name] = self._made(name, dim)
         queue = self.queues[name]
         assert isinstance(queue, Queue)
-        return queue
+        return queue, self._sides[name]
 
     def _directions(self, sides: tuple[str, ...]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
         """((query's side, view), (key's side, view)) of each direction."""
@@ -98,7 +107,7 @@ class MoCo(ScaledObjective):
     ) -> tuple[Tensor, Queue]:
         """The sum over own anchors, and the queue it used."""
         q, k = embeddings.z(*query), embeddings.target(*key)
-        queue = self._queue(key, k.shape[1])
+        queue, known = self._queue(key, sides, k.shape[1])
         own = embeddings.local
         with torch.autocast(q.device.type, enabled=False):
             dtype = torch.promote_types(q.dtype, torch.float32)
@@ -106,10 +115,10 @@ class MoCo(ScaledObjective):
             scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
             pairs = scale * (q * k[own]).sum(1)
             if len(queue):
-                negatives, mine, theirs = queue.rows().to(dtype), embeddings.item_ids[key[0]][own], queue.ids()
+                negatives, mine, theirs = queue.rows().to(dtype), _ids(embeddings, known)[own], queue.ids()
 
                 def hidden(at: slice) -> Tensor:
-                    return mine[at].unsqueeze(1) == theirs
+                    return (mine[at].unsqueeze(1) == theirs).any(-1)
             else:
                 negatives, same = k, embeddings.same(*sides)
                 index = torch.arange(len(k), device=k.device)[own]
@@ -120,3 +129,8 @@ class MoCo(ScaledObjective):
 
             others = masked_row_logsumexp(q, negatives, scale, hidden)
             return (torch.logaddexp(pairs, others) - pairs).sum(), queue
+
+
+def _ids(embeddings: Embeddings, sides: tuple[str, ...]) -> Tensor:
+    """[N, sides]: the ids of each pair's items."""
+    return torch.stack([embeddings.item_ids[side] for side in sides], dim=1)

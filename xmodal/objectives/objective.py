@@ -88,7 +88,7 @@ class ScaledObjective(Objective):
 
         temperature: Annotated[Number, Scheduled(gt=0)] = 0.07  # where it starts; or its schedule
         learnable: bool = True  # train log_scale, a parameter [1]; false with a schedule
-        max_scale: Positive = 100.0  # the scale is clamped to this after every update (CLIP: 100)
+        max_scale: Positive = 100.0  # the scale is at most this (CLIP: 100); a learned one is clamped after updates
 
         @model_validator(mode="after")
         def _scale(self) -> Self:
@@ -96,9 +96,9 @@ class ScaledObjective(Objective):
             if followed and self.learnable:
                 raise ValueError("temperature: it cannot both be learned and follow a schedule; set learnable: false")
             ends = [value_at(self.temperature, Clock(at, 2)) for at in (0, 1)]
-            if not followed and 1 / min(ends) > self.max_scale * (1 + 1e-6):
+            if 1 / min(ends) > self.max_scale * (1 + 1e-6):
                 raise ValueError(
-                    f"temperature: {min(ends):g} starts the scale outside (0, {self.max_scale:g}]; "
+                    f"temperature: {min(ends):g} puts the scale outside (0, {self.max_scale:g}]; "
                     f"use a temperature of at least {1 / self.max_scale:g}, or raise max_scale"
                 )
             return self
@@ -111,8 +111,8 @@ class ScaledObjective(Objective):
         self.log_scale = nn.Parameter(torch.tensor([-math.log(start)]), requires_grad=self.spec.learnable)
 
     def logit_scale(self, clock: Clock) -> Tensor:
-        """The scale [1], with gradient where it is learned."""
-        if isinstance(self.spec.temperature, Schedule):
+        """The scale [1], with gradient where it is learned; else what the spec says, at this moment."""
+        if not self.spec.learnable:
             return self.log_scale.new_tensor([1 / value_at(self.spec.temperature, clock)])
         return self.log_scale.exp()
 

@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 
 class Queue(nn.Module):
-    """A ring of the newest `size` rows; a batch that wraps around its end loses nothing but the oldest.
+    """A ring of the newest `size` rows, each with the ids of its item in `sides` sides.
+
+    A batch that wraps around its end loses nothing but the oldest.
 
     It is a part of a module's state, so checkpoints hold it. Pushing gathered rows keeps it the same on all processes.
 
     Example:
-        queue = Queue(4096, 384)
-        queue.push(z, item_ids)
+        queue = Queue(4096, 384, sides=1)
+        queue.push(z, item_ids[:, None])
         queue.rows(), queue.ids()   # oldest first
     """
 
@@ -22,10 +24,10 @@ class Queue(nn.Module):
     names: Tensor
     state: Tensor
 
-    def __init__(self, size: int, dim: int) -> None:
+    def __init__(self, size: int, dim: int, sides: int = 1) -> None:
         super().__init__()
         self.register_buffer("held", torch.zeros(size, dim))
-        self.register_buffer("names", torch.zeros(size, dtype=torch.int64))
+        self.register_buffer("names", torch.zeros(size, sides, dtype=torch.int64))
         self.register_buffer("state", torch.zeros(2, dtype=torch.int64))  # where the next row goes, rows held
 
     def __len__(self) -> int:
@@ -36,12 +38,12 @@ class Queue(nn.Module):
         return self.held[self._order()]
 
     def ids(self) -> Tensor:
-        """[len] int64, of the rows' items."""
+        """[len, sides] int64, of the rows' items."""
         return self.names[self._order()]
 
     @torch.no_grad()
     def push(self, rows: Tensor, ids: Tensor) -> None:
-        """Put rows [n, D] with their items' ids [n] in, in order, over the oldest."""
+        """Put rows [n, D] with their items' ids [n, sides] in, in order, over the oldest."""
         size = len(self.held)
         rows, ids = rows[-size:], ids[-size:]
         at = (int(self.state[0]) + torch.arange(len(rows), device=self.held.device)) % size

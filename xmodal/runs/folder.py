@@ -43,12 +43,13 @@ LATER = re.compile(
 )
 
 
-def open_run(config: RunConfig) -> tuple[Path | None, list[str]]:
+def open_run(config: RunConfig) -> tuple[Path | None, list[str], bool]:
     """Prepare the run folder.
 
     Returns:
-        The newest checkpoint where the run goes on, None where it starts; and what changed since it stopped, a line
-        `key: old -> new` each, of keys that change the steps to come.
+        The newest checkpoint where the run goes on, None where it starts; what changed since it stopped, a line
+        `key: old -> new` each, of keys that change the steps to come; and whether config.yaml is to be written anew,
+        once all that can go wrong before the first step has gone right.
 
     Raises:
         UserError: the folder holds something else, a run that was not asked to resume, or a run of another config.
@@ -59,6 +60,8 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str]]:
         raise UserError(f"output: {folder} is a file; choose another folder")
     there = [p for p in folder.iterdir() if p.suffix != ".tmp"] if folder.exists() else []
     newest = None
+    if is_run(folder):
+        read_run(folder)  # of a newer format: its weights may be where this xmodal does not look
     if not there or (is_run(folder) and not has_weights(folder)):  # nothing was trained yet: start (over)
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder / "towers", ignore_errors=True)
@@ -73,14 +76,17 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str]]:
             "or choose another folder with output=..."
         )
     else:
-        require_readable(folder)
         differences = config_differences(load_config(folder / "config.yaml"), config)
         changed = changes(folder, differences, config)
         newest = newest_checkpoint(folder)
-        if all(line.startswith(PASSING) for line in differences):
-            return newest, changed
+        return newest, changed, not all(line.startswith(PASSING) for line in differences)
     write_text(folder / "config.yaml", dump_config(config))
-    return newest, changed
+    return newest, changed, False
+
+
+def write_config(config: RunConfig) -> None:
+    """Write the config of a run that goes on with other settings."""
+    write_text(config.output / "config.yaml", dump_config(config))
 
 
 def changes(folder: Path, differences: Sequence[str], config: RunConfig) -> list[str]:
@@ -90,8 +96,11 @@ def changes(folder: Path, differences: Sequence[str], config: RunConfig) -> list
         UserError: one that cannot be, with a line each; or one that was not asked for.
     """
     keyed = [(line, line.partition(":")[0]) for line in differences]
-    refused = [line for line, key in keyed if not FREE.fullmatch(key) and not LATER.fullmatch(key)]
-    later = [line for line, key in keyed if LATER.fullmatch(key)]
+    judge = f"evaluators.{(config.train.best or '').partition('/')[0]}."  # its numbers are compared over time
+    later = [
+        line for line, key in keyed if (LATER.fullmatch(key) or key.startswith(judge)) and not _learned(key, config)
+    ]
+    refused = [line for line, key in keyed if line not in later and not FREE.fullmatch(key)]
     lines = [f"{folder}: cannot resume with another config: {line}" for line in refused]
     if config.train.resume != "changed":
         lines += [
@@ -101,6 +110,16 @@ def changes(folder: Path, differences: Sequence[str], config: RunConfig) -> list
     if lines:
         raise UserError("\n".join(lines))
     return later
+
+
+def _learned(key: str, config: RunConfig) -> bool:
+    """Is it the temperature of a term that learns it? What is set is where it starts, and it has started."""
+    found = re.fullmatch(r"objective\.(?:(\w+)\.)?temperature(\..*)?", key)
+    if found is None or found[1] == "kernel":
+        return False
+    terms = config.term_specs()
+    spec = terms.get(found[1]) if found[1] else next(iter(terms.values()))
+    return bool(getattr(spec, "learnable", False))
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -119,17 +138,14 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("towers"), dict):
         raise UserError(f"{path}: not the config of a run (no towers); give the folder named by `output`")
     number = found.get("format", 1)
-    if not isinstance(number, int) or number > FORMAT:
+    if not isinstance(number, int) or number < 1:
+        raise UserError(f"{path}: format {number!r}: expected a whole number, 1 to {FORMAT}; restore the file")
+    if number > FORMAT:
         raise UserError(
             f"{folder}: a run of format {number}, and this xmodal reads up to {FORMAT}; update it: "
             "pip install --upgrade xmodal"
         )
     return found
-
-
-def require_readable(folder: Path) -> None:
-    """Raise `UserError` where a run is of a newer format than this xmodal reads."""
-    read_run(folder)
 
 
 def is_run(folder: Path) -> bool:

@@ -42,6 +42,8 @@ def load_trained_state(aligner: Aligner, state: Mapping[str, Tensor], where: str
     """
     own = trained_state(aligner) if whole else kept_state(aligner)
     state = {_renamed(name): value for name, value in state.items()}
+    if not whole:  # a checkpoint's, of a run that ended before it kept its weights
+        state = {name: value for name, value in state.items() if name in own or name not in trained_state(aligner)}
     require_equal_shapes(own, state, where)
     aligner.load_state_dict(dict(state), strict=False)
 

@@ -40,5 +40,6 @@ def batches_from(
         try:
             batch = next(batches)
         except UserError as error:  # from a worker it comes wrapped in that worker's traceback
-            raise UserError(str(error).strip().split("\n")[-1].removeprefix("xmodal.errors.UserError: ")) from None
+            text = str(error).strip()
+            raise UserError(text.rpartition("xmodal.errors.UserError: ")[2] if workers else text) from None
         yield replace(batch, clock=Clock(step, steps)).to(device)

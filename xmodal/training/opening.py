@@ -21,6 +21,7 @@ class Opened:
 
     checkpoint: Path | None
     changed: tuple[str, ...] = ()
+    write_config: bool = False  # is config.yaml to be written anew?
 
 
 def open_everything(config: RunConfig, main: bool) -> Opened:
@@ -32,11 +33,11 @@ def open_everything(config: RunConfig, main: bool) -> Opened:
     if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
         hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
         raise UserError(f"data.train: {config.data.train} does not exist{hint}")
-    checkpoint, changed = open_run(config) if main else (newest_checkpoint(config.output), [])
+    checkpoint, changed, anew = open_run(config) if main else (newest_checkpoint(config.output), [], False)
     for side, spec in config.towers.items():
         if isinstance(spec, StoreTower.Spec):
             build_store(spec, config, side)
-    return Opened(checkpoint, tuple(changed))
+    return Opened(checkpoint, tuple(changed), anew)
 
 
 def read_pairs_of(

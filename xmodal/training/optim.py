@@ -60,18 +60,29 @@ def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]
 def _hold_still(module: nn.Module, frozen: set[str]) -> None:
     """Keep every module, all of whose parameters a rule froze, in evaluation mode for ever; say which."""
     held: list[str] = []
+    modules = dict(module.named_modules())
     for name, each in module.named_modules():
         own = {f"{name}.{inner}" if name else inner for inner, _ in each.named_parameters()}
         if own and own <= frozen and not any(name.startswith(f"{above}.") for above in held):
             held.append(name)
-            # on the object, as a bound method: a deep copy (a momentum target) is bound to the copy
-            each.train = types.MethodType(_stay_in_evaluation_mode, each)  # type: ignore[method-assign]
-            each.eval()
+            _hold(each)
+            # and its copy in a momentum target: targets.SIDE.copied.NAME, or of a head alone what follows `head.`
+            _, _, rest = name.partition("towers.")
+            side, _, inner = rest.partition(".")
+            for copied in (inner, inner.removeprefix("head.") if inner.startswith("head.") else inner):
+                twin = modules.get(f"targets.{side}.copied.{copied}") if rest else None
+                if twin is not None:
+                    _hold(twin)
     if rank() == 0:
         log.warning(
             "optim.rules: lr_scale 0 freezes %d parameters; in evaluation mode from now on: %s",
             len(frozen), listed(held) if held else "no module, since none is frozen whole",
         )  # fmt: skip
+
+
+def _hold(module: nn.Module) -> None:
+    module.train = types.MethodType(_stay_in_evaluation_mode, module)  # type: ignore[method-assign]
+    module.eval()
 
 
 def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 from xmodal.aligner.aligner import Aligner
 from xmodal.config.schema import RunConfig
 from xmodal.data.dataset import PairDataset
-from xmodal.data.stream import StreamedPairs
+from xmodal.data.stream import LEFT_OUT, StreamedPairs
 from xmodal.data.unusable import Bad
 from xmodal.encoding.loading import LABELS
 from xmodal.files import write_json
@@ -71,24 +71,43 @@ class Skipped:
         return len(self.dataset.skipped) + len(self.later)
 
     def begin(self) -> None:
-        """List what was left out at the start; a resumed run has listed it, and others, before."""
+        """List what was left out at the start; a resumed run has listed it, and others, before.
+
+        Every process reads the list, for all must know when too many are unusable; the main one writes.
+        """
         rows = read_lines(self.path)
         listed = {str(row["id"]): str(row.get("reason")) for row in rows if "id" in row}
         tally = self.dataset.tally
-        if not rows and (tally.left_out or tally.cut):
+        if self.main and not rows and (tally.left_out or tally.cut):
             self._append({"tally": tally.as_dict()})
-        self._write([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
+        if self.main:
+            self._write([(name, reason) for name, reason in self.dataset.skipped if name not in listed])
         at_start = dict(self.dataset.skipped)
         self.later = {name: reason for name, reason in listed.items() if name not in at_start}
+        self._count(list(self.later.items()))
 
     def say(self, print_line: Callable[[str], None]) -> None:
         """Tell at the start what was seen, used, left out and cut short."""
-        for line in self.dataset.tally.lines():
+        if isinstance(self.dataset, StreamedPairs):
+            print_line(f"{self.dataset.tally.source}: streamed; what is left out is counted as it is met")
+        for line in self.dataset.tally.lines()[1 if isinstance(self.dataset, StreamedPairs) else 0 :]:
             print_line(line)
 
-    def facts(self) -> dict[str, Any]:
-        """The same at the end, for reports."""
-        return self.dataset.tally.as_dict()
+    def facts(self, read: int) -> dict[str, Any]:
+        """The same at the end, for reports; `read` items were in the batches, which is what a stream can say."""
+        tally = self.dataset.tally
+        if isinstance(self.dataset, StreamedPairs):
+            tally.used = read - sum(not reason.startswith(LEFT_OUT) for reason in self.later.values())
+            tally.notes.append("streamed: items are counted over all epochs, one that is left out once")
+        return tally.as_dict()
+
+    def _count(self, lost: Sequence[Bad]) -> None:
+        """Tell the tally of items that were to be used."""
+        if isinstance(self.dataset, PairDataset):
+            self.dataset.tally.lose(lost)
+        else:
+            for name, reason in lost:
+                self.dataset.tally.leave_out(name, reason)
 
     def new(self, skipped: Sequence[Bad]) -> list[Bad]:
         """Those that were not known to fail."""
@@ -102,8 +121,7 @@ class Skipped:
         """
         fresh = self.new(list(dict(skipped).items()))
         self.later.update(fresh)
-        if isinstance(self.dataset, PairDataset):
-            self.dataset.tally.lose(fresh)
+        self._count(fresh)
         if self.main:
             self._write(fresh)
         self.dataset.require_usable(list(self.later.items()), read)
@@ -114,4 +132,4 @@ class Skipped:
     def _append(self, *rows: dict[str, Any]) -> None:
         if rows:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+                file.write("".join(json.dumps(row) + "\n" for row in rows))

@@ -31,6 +31,7 @@ class Stepper:
         aligner: the module itself; `model`: as the accelerator wrapped it.
         optimizer: the optimizer itself; `prepared`: as the accelerator wrapped it.
         last_checkpoint: says, for an error, what is left to go on from, and how.
+        first: the step it begins with, after which every parameter that trains must have a gradient.
     """
 
     def __init__(
@@ -42,13 +43,15 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         prepared: torch.optim.Optimizer,
         last_checkpoint: Callable[[], str],
+        first: int = 0,
     ) -> None:
         self.config, self.accelerator, self.last_checkpoint = config, accelerator, last_checkpoint
         self.aligner, self.model, self.optimizer, self.prepared = aligner, model, optimizer, prepared
+        self.first = first
         self.outer = [p for name in aligner.terms for p in aligner.term(name).outer_parameters()]
 
-    def step(self, batch: PairBatch) -> tuple[Loss, Tensor]:
-        """One update; returns the loss and the gradient's norm before clipping. `batch.clock` is set.
+    def step(self, batch: PairBatch) -> dict[str, Tensor]:
+        """One update; returns the loss's parts and the gradient's norm before clipping. `batch.clock` is set.
 
         Raises:
             UserError: loss or gradient is not finite; nothing of this step is saved.
@@ -58,6 +61,8 @@ class Stepper:
         loss: Loss = self.model(batch)
         self._require_finite(batch, loss.value.detach(), "loss")
         self.accelerator.backward(loss.value)
+        if batch.clock.step == self.first:
+            self._require_gradients()
         for parameter in self.outer:  # trained by the outer problem alone
             parameter.grad = None
         norm = self._clip([p for p in self.aligner.parameters() if p.grad is not None])
@@ -65,24 +70,37 @@ class Stepper:
             self._require_finite(batch, norm, "gradient")
         self.prepared.step()
         self.prepared.zero_grad()
+        parts = dict(loss.parts)  # alone: the value holds the graph
+        del loss
         if self.config.train.step == "bilevel":
-            loss = self._outer_step(batch, loss)
+            parts |= self._outer_step(batch)
         self.aligner.after_step()
-        return loss, norm.detach()
+        return {**parts, "gradient_norm": norm.detach()}
+
+    def _require_gradients(self) -> None:
+        """Raise `UserError` where a tower that trains is reached by no term; DDP would fail at the second step."""
+        for side in self.aligner.towers:
+            trained = [p for p in self.aligner.tower(side).parameters() if p.requires_grad]
+            if trained and all(p.grad is None for p in trained):
+                raise UserError(
+                    f"towers.{side}: it trains, but no term of the objective gives it a gradient; lock it, or name a "
+                    "term that trains it (of moco: symmetric: true)"
+                )
 
     def _clip(self, parameters: list[nn.Parameter]) -> Tensor:
         return self.accelerator.clip_grad_norm_(parameters, self.config.optim.clip or math.inf)
 
-    def _outer_step(self, batch: PairBatch, loss: Loss) -> Loss:
-        """A step of the outer parameters; adds `outer/...` to the parts of the step's loss."""
-        outer_loss, gradients = outer_gradients(self.aligner, batch, self.outer, self.config.train.virtual_lr)
+    def _outer_step(self, batch: PairBatch) -> dict[str, Tensor]:
+        """A step of the outer parameters; its loss's parts as `outer/...`."""
+        with self.accelerator.autocast():
+            outer_loss, gradients = outer_gradients(self.aligner, batch, self.outer, self.config.train.virtual_lr)
         self._require_finite(batch, outer_loss.value.detach(), "outer loss")
         for parameter, gradient in zip(self.outer, gradients, strict=True):
             parameter.grad = gradient
-        self._clip(self.outer)
+        torch.nn.utils.clip_grad_norm_(self.outer, self.config.optim.clip or math.inf)  # never scaled
         self.optimizer.step()
         self.prepared.zero_grad()
-        return Loss(loss.value, loss.parts | {f"outer/{name}": value for name, value in outer_loss.parts.items()})
+        return {f"outer/{name}": value for name, value in outer_loss.parts.items()}
 
     def _require_finite(self, batch: PairBatch, value: Tensor, what: str) -> None:
         flag = torch.tensor([float(not math.isfinite(float(value)))], device=value.device)

@@ -21,6 +21,7 @@ from xmodal.report.report import Report
 from xmodal.towers.from_store import StoreTower
 from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
+from xmodal.training.threads import usable_cores
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 
@@ -32,7 +33,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
         UserError: a wrong override (found before anything trains), or a run that failed, with its log.
     """
     planned = plan(sweep)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, usable_cores() // jobs)
     configs = _configs(sweep, planned, threads)
     _check_metrics(sweep, configs[0])
     for config in configs:  # stores first: two runs must not make the same one at once
@@ -52,7 +53,7 @@ def _train_all(sweep: Sweep, planned: list[Planned], jobs: int, threads: int) ->
         log = run.folder.with_name(run.folder.name + ".log")
         command = [sys.executable, str(TRAIN), str(sweep.config), *_overrides(run, threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        with log.open("w") as file:
+        with log.open("a") as file:
             code = subprocess.run(
                 command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
             ).returncode

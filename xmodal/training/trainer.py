@@ -28,7 +28,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.report.report import Report, read_report
 from xmodal.runs.checkpoint import State, load_checkpoint, save_checkpoint
-from xmodal.runs.folder import newest_checkpoint
+from xmodal.runs.folder import newest_checkpoint, write_config
 from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.training.batches import batches_from
 from xmodal.training.judging import Judge
@@ -79,10 +79,10 @@ class Trainer:
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.aligner, alike)  # type: ignore[no-untyped-call]
         self.model, prepared = self.accelerator.prepare(self.aligner, self.optimizer)
         self.state, generator = self._go_on()
-        self.stepper = Stepper(
-            config, self.accelerator, self.aligner, self.model, self.optimizer, prepared, self._last_checkpoint
-        )
+        modules = self.aligner, self.model, self.optimizer, prepared
+        self.stepper = Stepper(config, self.accelerator, *modules, self._last_checkpoint, self.state.step)
         self.skipped = Skipped(config.output, self.dataset, self.main)
+        self.skipped.begin()
         if self.main:
             self._write_once()
             labels = [] if isinstance(self.dataset, StreamedPairs) else self.dataset.label_names
@@ -107,18 +107,23 @@ class Trainer:
                     f"data.train: {config.data.train} has changed since {config.output} began with it; put the data "
                     "back, or start a new run with output=..."
                 )
+            if config.train.steps < state.step:
+                raise UserError(
+                    f"train.steps: {config.train.steps}, but {config.output} has done {state.step}; give at least that"
+                )
             if self.accelerator.scaler is not None and state.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state.scaler)
-            if any(line.startswith("train.best:") for line in self.opened.changed):
-                state.best = state.best_step = None  # the weights kept were the best by another metric
+            if any(line.startswith(("train.best:", "evaluators.")) for line in self.opened.changed):
+                state.best = state.best_step = None  # the weights kept were the best by another metric, or test
         state.data = began_with
         return state, generator
 
     def _write_once(self) -> None:
         """What does not change during training."""
         write_towers(self.config, self.aligner, self.processors)
+        if self.opened.write_config:
+            write_config(self.config)
         write_changes(self.config.output, self.state.step, self.opened.changed)
-        self.skipped.begin()
         if not isinstance(self.dataset, StreamedPairs):
             write_labels(self.config.output, self.dataset.label_names)
 
@@ -143,6 +148,8 @@ class Trainer:
             (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
             truncate_metrics(self.config.output, self.state.step, evaluated=not self._evaluation_is_missing())
             self.skipped.say(tqdm.write)
+            if self.state.step:
+                tqdm.write(f"{self.config.output}: going on from step {self.state.step}")
         start_trackers(self.accelerator, self.config)
         self.model.train()
         if self._evaluation_is_missing():  # the run was killed after this step was saved, and before it was judged
@@ -153,10 +160,7 @@ class Trainer:
         with bar:  # closed before an error is printed
             for batch in batches_from(start, self.config, self.dataset, self.sampler, self.accelerator.device):
                 self._note_skipped(batch)
-                loss, norm = self.stepper.step(batch)
-                if isinstance(self.dataset, StreamedPairs):
-                    self.dataset.tally.add_batch(len(batch), batch.skipped)
-                recent.append({**loss.parts, "gradient_norm": norm})
+                recent.append(self.stepper.step(batch))
                 self.state.step = batch.clock.step + 1
                 bar.update()
                 last = self.state.step == spec.steps
@@ -257,10 +261,12 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _finished(self) -> bool:
-        return not self.config.evaluators or (self.config.output / "report" / "report.json").exists()
+        return (self.config.output / "report" / "report.json").exists()
 
     def _finish(self) -> Report | None:
         """Evaluate the kept weights with pictures and write the report."""
+        if self.main and self.config.train.best is None:
+            self.judge.keep()  # a kill may have come between the last checkpoint and this
         report = self.judge.finish(self._facts()) if self.main else None
         self.accelerator.wait_for_everyone()
         return report
@@ -275,7 +281,7 @@ class Trainer:
             "device": str(self.accelerator.device),
             "threads": self.state.threads,
             "skipped_items": self.skipped.count,
-            "data": self.skipped.facts(),
+            "data": self.skipped.facts(self.state.step * self.config.train.batch_size),
             **read_changes(self.config.output),
         }
 

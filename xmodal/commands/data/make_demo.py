@@ -2,7 +2,8 @@
 
     xmodal make-demo data/demo
 
-A complete folder is left alone; a half-made one is completed. What is held out: see xmodal/synthesis/demo.py.
+A complete folder is left alone; a half-made one is completed. Held out are six intents, and templates and
+voices of the others.
 """
 
 from pathlib import Path

@@ -2,7 +2,7 @@
 
     xmodal verify imagenet downloads/imagenet
 
-Prints a line for each archive whose checksum is published (`xmodal/corpora/checksums.yaml` says by whom): ok, differs,
+Prints a line for each archive whose checksum is published (by the corpus' authors or a host of it): ok, differs,
 or not there. Exit code 2 where one differs.
 """
 

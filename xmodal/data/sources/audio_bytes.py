@@ -41,7 +41,7 @@ def member_bytes(root: Path | None, address: str) -> bytes:
     try:
         return read_member(root or Path(), address)
     except (UserError, OSError) as error:
-        raise AudioError(f"{address}: cannot be read ({error})") from error
+        raise AudioError(f"{address}: cannot be read ({getattr(error, 'error_string', error)})") from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from xmodal.config.data import MODALITY_OF_KIND, STANDARD_MODALITIES
 from xmodal.config.error_lines import error_lines
 from xmodal.config.evaluator_spec import EvaluatorSpec
-from xmodal.config.kinds import EVALUATORS
+from xmodal.config.kinds import EVALUATORS, TEMPLATE_SETS
 from xmodal.errors import UserError
 from xmodal.runs.folder import read_run
 
@@ -90,13 +90,13 @@ def evaluator_specs(folder: Path, trust_remote_code: bool = False) -> dict[str, 
         kind = given.get("kind") if isinstance(given, dict) else None
         if not isinstance(kind, str):
             continue
-        if not trust_remote_code and not EVALUATORS.is_own(kind):
+        if not trust_remote_code and not is_own(given):
             log.warning(
                 "%s: evaluators.%s: %s is code from outside xmodal, and is left out; if you trust it, give "
                 "--trust-remote-code",
                 folder / "config.yaml",
                 name,
-                kind,
+                kind if not EVALUATORS.is_own(kind) else given.get("prompts"),
             )
             continue
         spec = EVALUATORS.spec(kind)
@@ -106,3 +106,11 @@ def evaluator_specs(folder: Path, trust_remote_code: bool = False) -> dict[str, 
             where = f"{folder / 'config.yaml'}: evaluators.{name}"
             raise UserError("\n".join(error_lines(error, given, lambda _, w=where: w, spec))) from None  # type: ignore[misc]
     return found
+
+
+def is_own(given: Mapping[str, Any]) -> bool:
+    """Are an evaluator's class and its templates xmodal's own, or files? Nothing is imported."""
+    prompts = str(given.get("prompts") or "")
+    named = not Path(prompts).suffix and len(Path(prompts).parts) < 2  # else a file
+    shipped = not prompts or not named or prompts in TEMPLATE_SETS.own
+    return EVALUATORS.is_own(given["kind"]) and shipped
