@@ -57,7 +57,7 @@ MORE_MISTAKES = [
     ("data_prep/prepare.py", ["fsd", "{here}", "{here}/out"], "slurp, yfcc15m; did you mean fsdd?"),
     ("data_prep/embed_frozen.py", ["cifar10_cvcl"], "cifar10_cvcl: no such file, and nothing of this name is shipped"),
     ("xmodal/train.py", ["demo_cwlc"], "shipped with xmodal; did you mean demo_cwcl?"),
-    ("xmodal/train.py", ["elsewhere"], "shipped with xmodal; shipped are cifar10_cl, "),
+    ("xmodal/train.py", ["elsewhere"], "shipped with xmodal; shipped are cc12m/clip_scratch, "),
     ("xmodal/train.py", ["configs/demo_cwcl.yaml"], "no such file; the one shipped with xmodal is called demo_cwcl"),
     ("xmodal/train.py", ["."], ".: is a folder, expected a YAML file"),
     ("eval/zero_shot.py", ["open_clip:", "--dataset", "{here}"], "model 'open_clip:': expected open_clip:NAME"),
