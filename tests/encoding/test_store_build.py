@@ -13,10 +13,11 @@ from embedding_texts import by_hand, some_texts
 from safetensors.torch import load_file, save_file
 
 from xmodal.config import dump_config
-from xmodal.config.data import AudioModality
+from xmodal.config.data import AudioModality, TextModality
 from xmodal.config.schema import RunConfig
 from xmodal.config.tower import TowerSpec
 from xmodal.data.audio import read_audio
+from xmodal.data.dataset import PairDataset
 from xmodal.encoding.embedding import BATCH_SIZE
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError, run_script
@@ -299,3 +300,15 @@ def test_lengths_hold_for_what_is_stored_too(speech_config: RunConfig) -> None:
     assert store.ids.tolist() == [content_id("1.wav")]
     with pytest.raises(UserError, match="preprocessing"):  # another store than one of all lengths
         make(speech_config, "speech")
+
+
+def test_what_the_tower_cut_is_told_of_its_store_too(tiny_bert: Path, tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "text": "play the music " * length} for i, length in enumerate((1, 50, 60))]
+    write_rows(tmp_path / "train.jsonl", rows)
+    config = config_for(tmp_path, TransformersTower.Spec(name=str(tiny_bert)))
+    store = make(config)
+    assert [each["count"] for each in store.info["cut"]] == [2]
+    spec = config.towers["text"]
+    _, processor = build_tower(spec)
+    dataset = PairDataset(config.data, {"text": TextModality()}, {"text": processor}, seed=0)
+    assert sum(counted.count for counted in dataset.tally.cut.values()) == 2

@@ -16,7 +16,7 @@ from torch import Tensor
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
 from xmodal.data.items import Items
 from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of
-from xmodal.data.tally import Tally
+from xmodal.data.tally import Counted, Tally
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import view_id
@@ -103,6 +103,8 @@ class SideReader:
                 lengths += found[self.items.first]
         store = getattr(self.processor, "store", None)
         if store is not None:
+            for each in store.info.get("cut", ()):  # told when the store was made, from all of its items
+                tally.cut[each["reason"]] = Counted(each["count"], [(name, why) for name, why in each["examples"]])
             known = store.contains(np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids]))
             for row in range(len(self.items)) if not known.all() else ():
                 if not known[self.items.of(row)].all():

@@ -82,7 +82,7 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
             if not remake:
                 raise
     reader = ItemReader(processor, root_of(path), **_pixels(kind))
-    lengths, unusable = _lengths(content, reader, kind, modality)
+    lengths, unusable, cut = _lengths(content, reader, kind, modality)
     _require_usable(config, content, unusable)
     order = longest_first(lengths)
     plan = hashlib.sha256(content.ids[order].tobytes() + str(BATCH_SIZE).encode()).hexdigest()
@@ -113,7 +113,7 @@ def build_store(spec: StoreTower.Spec, config: RunConfig, modality: str, *, rema
             _require_usable(config, content, unusable)
             writer.write(positions, rows)
             bar.update(len(positions))
-    return writer.finish(versions_of([spec.tower]))
+    return writer.finish(versions_of([spec.tower]), cut)
 
 
 def _require_usable(config: RunConfig, content: _Content, unusable: dict[int, str]) -> None:
@@ -179,10 +179,10 @@ def _describe_lengths(spec: ModalitySpec) -> dict[str, Any]:
 
 def _lengths(
     content: _Content, reader: ItemReader, spec: ModalitySpec, modality: str
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Length of each item [n], and what audio headers show to be unusable, by position; says what the tower cuts."""
+) -> tuple[np.ndarray, dict[int, str], list[dict[str, Any]]]:
+    """Length of each item [n]; what audio headers show to be unusable, by position; what the tower cuts."""
     if isinstance(spec, ImageModality):
-        return np.zeros(len(content.ids)), {}
+        return np.zeros(len(content.ids)), {}, []
     values = content.values()
     lengths, bad = lengths_of(spec, values, reader.root)
     tally = Tally()
@@ -190,4 +190,4 @@ def _lengths(
     for counted in tally.cut.values():
         name, reason = counted.examples[0]
         log.warning("%s: %d of %d items are cut short, as %r: %s", modality, counted.count, len(values), name, reason)
-    return lengths, bad if isinstance(spec, AudioModality) else {}
+    return lengths, bad if isinstance(spec, AudioModality) else {}, tally.as_dict()["cut"]

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +106,17 @@ class StoreWriter:
         write_json(self.folder / "progress.json", {"begun": self._begun, "batches": self.done})
         self._saved = time.monotonic()
 
-    def finish(self, made: Mapping[str, str]) -> EmbeddingStore:
+    def finish(self, made: Mapping[str, str], cut: Sequence[Mapping[str, Any]] = ()) -> EmbeddingStore:
         """Write store.json, with the versions in `made`; the folder is a store from here on.
+
+        `cut`: reasons, counts and examples of items of which the tower did not see all (`Tally.as_dict`).
 
         Rows of NaN, items that could not be read, are left out.
         """
         self._rows.flush()
         rows, width = self._drop_nan(), self.shape[1]
         info = {"version": VERSION, **self.fingerprint, "rows": rows, "width": width, "made": dict(made)}
+        info |= {"cut": [dict(each) for each in cut]} if cut else {}
         write_json(self.folder / "store.json", info)
         (self.folder / "progress.json").unlink(missing_ok=True)
         return EmbeddingStore.open(self.folder)
