@@ -39,7 +39,8 @@ def train(name: str, overrides: Sequence[str], prepare_demo: bool = False) -> No
         prepare_demo: make the demo's data first, where the config's data are the demo's own.
     """
     path = find_yaml(name)
-    # read by torch's thread pool when torch is imported: threads that wait for one another give their core away
+    # Read by torch's thread pool when torch is imported: threads that wait for one another give their core away. The
+    # demo on two cores, alone: 5.7 steps/s in place of 6.7; beside other work 25 steps took 21 s in place of 76.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from xmodal.config.load import load_config
 
