@@ -46,7 +46,7 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
         (["objective={items: {kind: cwcl}}"], "objective.items: 'items': expected the name of a term, such as align: "
          "letters, digits and _"),
         ([f"objective={TWO}"], "objective.b: nt_xent needs 2 views of each item of speech, found 1; "
-         "set data.modalities.speech.training_views=2"),
+         "set data.modalities.speech={kind: audio, training_views: 2, augment: {noise: 0.1}}"),
         (["objective={kind: moco}", "towers.text.mode=unlocked"], "objective: moco needs a momentum target of text; "
          "set targets.text={momentum: 0.996}"),
         (["objective={kind: cwcl, temperature: {schedule: linear, from: 0.1, to: 0}, learnable: false}"],
@@ -101,6 +101,14 @@ def test_later_overrides_win_whatever_their_form(write: Any) -> None:
     assert config.objective.kind == "infonce"
     with pytest.raises(UserError, match=r"towers\.text\.head\.kind: 'nonsense' is not one of"):
         load_config(path, ["towers.text.head={kind: linear}", "towers.text.head.kind=nonsense"])
+
+
+def test_the_advice_on_views_works(write: Any) -> None:
+    path = write(RUN)
+    with pytest.raises(UserError) as error:
+        load_config(path, [f"objective={TWO}"])
+    advice = str(error.value).rpartition("; set ")[2]
+    assert load_config(path, [f"objective={TWO}", advice]).modality("speech").training_views == 2
 
 
 def test_two_terms_of_one_name_are_told(write: Any) -> None:

@@ -133,10 +133,11 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
         known = side in config.data.modalities or side in STANDARD_MODALITIES
         given = getattr(config.modality(side), "training_views", 1) if known else 1
         if given < amount:
-            return (
-                f"needs {amount} views of each item of {side}, found {given}; "
-                f"set data.modalities.{side}.training_views={amount}"
-            )
+            kind = config.modality(side).kind if known else "image"
+            augment = {"audio": ", augment: {noise: 0.1}", "image": ", augment: {flip: 0.5}"}.get(kind, "")
+            whole = f"={{kind: {kind}, training_views: {amount}{augment}}}"  # as a first start: views must differ
+            way_out = f".training_views={amount}" if side in config.data.modalities else whole
+            return f"needs {amount} views of each item of {side}, found {given}; set data.modalities.{side}{way_out}"
     if what == "target" and side not in config.targets and tower is not None and tower.trains:
         return f"needs a momentum target of {side}; set targets.{side}={{momentum: 0.996}}"
     if what == "predicted" and (side not in config.targets or config.targets[side].predictor is None):
