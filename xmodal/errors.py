@@ -68,7 +68,7 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
-        print("interrupted; what was finished is kept", file=sys.stderr)
+        print("interrupted; what was saved before is kept", file=sys.stderr)
         return 130
     return 0
 

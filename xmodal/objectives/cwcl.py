@@ -38,9 +38,8 @@ class CWCL(SoftmaxObjective):
             return self
 
         def needs(self, *sides: str) -> Sequence[Need]:
-            """Keys or targets over a store ask for one."""
-            asking = [name for name in ("keys", "scope") if getattr(self, name) == "store"]
-            return [Need("store", sides[1], setting=name) for name in asking]
+            """Targets over a store ask for one, as keys do."""
+            return [*super().needs(*sides), *([Need("store", sides[1], setting="scope")] * (self.scope == "store"))]
 
     spec: Spec
 
