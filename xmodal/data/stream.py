@@ -44,7 +44,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
 
     `label_names`: of a `label` column of class numbers the classes, and a batch's labels are indices into them. Of any
     other the labels there will be are not known: a batch has the 63 lower bits of `content_id`, equal labels having
-    equal numbers everywhere. -1 is none. `tally` is told by whoever takes the batches: `tally.add_batch`.
+    equal numbers everywhere. -1 is none. What a batch lists in
+    `skipped` is told to `tally` by whoever takes the batches, each item once (`tally.leave_out`).
 
     Raises:
         UserError: neither hub:NAME nor a folder of tars or parquet files, a tower read from a store, a column that is

@@ -69,12 +69,6 @@ class Tally:
             self.used -= 1
             self.leave_out(name, reason)
 
-    def add_batch(self, size: int, skipped: Iterable[Bad]) -> None:
-        """A stream's batch: so many items used, and what was left out since the last one."""
-        self.used += size
-        for name, reason in skipped:
-            self.leave_out(name, reason)
-
     def cut_short(self, name: str, reason: str) -> None:
         """One item of which its tower does not see all."""
         self.cut.setdefault(_kind(name, reason), Counted()).add(name, reason)
