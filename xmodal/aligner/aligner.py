@@ -99,7 +99,7 @@ class Aligner(nn.Module):
         if self.chunk is None or size <= self.chunk:
             return tower.features(rows)
         chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
-        trained = [p for p in tower.backbone.parameters() if p.requires_grad]
+        trained = tower.feature_parameters()
         if trained and torch.is_grad_enabled():
             return features_in_chunks(tower.features, chunks, trained)
         return torch.cat([tower.features(chunk) for chunk in chunks])
@@ -127,7 +127,7 @@ class Aligner(nn.Module):
                 rows = own.get(what, side, view)
             rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # halves do not leave the towers
             fixed = what in ("guide", "target") or (tower.guides if what in ("z", "raw") else False)
-            fixed = fixed or (what == "features" and tower.locked)
+            fixed = fixed or (what == "features" and tower.features_stay)
             return (all_gather_rows if fixed else gather)(rows, counts)
 
         return Embeddings(
@@ -247,8 +247,8 @@ class _OwnRows:
         size, chunk = len(next(iter(rows.values()))), self.aligner.chunk
         if size == 0:
             return _like(tower, rows).new_zeros((0, tower.dim))
-        features = self.features(side, view) if tower.locked else torch.empty(size, 0)
-        cuts = range(0, size, size if chunk is None or tower.locked else chunk)
+        features = self.features(side, view) if tower.features_stay else torch.empty(size, 0)
+        cuts = range(0, size, size if chunk is None or tower.features_stay else chunk)
         step = cuts.step
         return torch.cat([target({k: v[i : i + step] for k, v in rows.items()}, features[i : i + step]) for i in cuts])
 

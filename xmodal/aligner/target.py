@@ -30,7 +30,7 @@ class MomentumTarget(nn.Module):
     def __init__(self, tower: Tower, momentum: Number) -> None:
         super().__init__()
         self.momentum = momentum
-        self.whole = not tower.locked
+        self.whole = not tower.features_stay
         self.copied: nn.Module = copy.deepcopy(tower if self.whole else tower.head)
         self.requires_grad_(False)
 

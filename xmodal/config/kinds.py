@@ -37,6 +37,8 @@ HEADS = Registry(
         "identity": "xmodal.towers.heads:Identity",
         "linear": "xmodal.towers.heads:Linear",
         "mlp": "xmodal.towers.heads:MLP",
+        "attention": "xmodal.towers.sequence_heads:Attention",
+        "transformer": "xmodal.towers.sequence_heads:Transformer",
     },
     "xmodal.heads",
 )

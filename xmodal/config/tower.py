@@ -24,6 +24,7 @@ class HeadSpec(KindSpec):
     """What every head's spec shares."""
 
     trains: ClassVar[bool] = True  # has it parameters?
+    over_sequence: ClassVar[bool] = False  # does it pool the backbone's sequence itself?
 
 
 AnyHead = Annotated[HeadSpec, HEADS]

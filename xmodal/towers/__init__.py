@@ -32,7 +32,15 @@ def build_tower(spec: TowerSpec, out_dim: int | None = None) -> tuple[Tower, Pro
     lora = getattr(spec, "lora", None)
     if lora is not None:
         add_lora(backbone, lora)
-    head = build_head(spec.head, int(backbone.width), out_dim)  # type: ignore[arg-type]
+    width = backbone.width
+    if spec.head.over_sequence:
+        if not hasattr(backbone, "sequence"):
+            raise UserError(
+                f"tower {spec.kind!r}: head {spec.head.kind!r} works over a sequence, and this backbone gives one "
+                "vector an item; choose head linear or mlp, or another tower"
+            )
+        width = getattr(backbone, "step_width", width)
+    head = build_head(spec.head, int(width), out_dim)  # type: ignore[arg-type]
     return Tower(backbone, head, spec.is_locked, adapted=lora is not None), processor
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from xmodal.errors import UserError
 from xmodal.files import written_whole
+from xmodal.towers.frames import Frames, all_of
 from xmodal.towers.from_timm import TimmTower
 from xmodal.towers.hub import hub_file
 from xmodal.towers.image_processor import PixelProcessor
@@ -46,10 +47,24 @@ class TimmBackbone(nn.Module):
         self.model = model
         self.data = data
         self.width = int(getattr(model, "head_hidden_size", None) or model.num_features)
+        self.step_width = int(model.num_features)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`pixels` [B, 3, H, W] -> [B, G]."""
         return self.model(inputs["pixels"])
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`pixels` [B, 3, H, W] -> the patches, or the places of the last feature map row by row."""
+        found = self.model.forward_features(inputs["pixels"])
+        if found.ndim == 4:
+            last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+            return all_of(found.flatten(1, 2) if last else found.flatten(2).transpose(1, 2))
+        return all_of(found[:, int(getattr(self.model, "num_prefix_tokens", 0)) :])
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the sequence leaves unused."""
+        named = [getattr(self.model, name, None) for name in ("attn_pool", "fc_norm", "head_drop", "head", "classifier")]
+        return [module for module in named if isinstance(module, nn.Module)]
 
 
 def load(spec: TimmTower.Spec) -> tuple[TimmBackbone, PixelProcessor]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xmodal.towers.frames import Frames
 from xmodal.towers.lora import set_training, update_names
+from xmodal.towers.sequence_heads import SequenceHead
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Tower(nn.Module):
     """Backbone, head, unit norm: z = h / |h| with h = head(backbone(x)).
 
     Args:
-        backbone: module with `.width` (G) and forward(inputs: dict[str, Tensor]) -> [B, G].
-        head: module with `.dim` (D), [B, G] -> [B, D] (see `heads.py`).
+        backbone: module with `.width` (G) and forward(inputs: dict[str, Tensor]) -> [B, G]. One that can also give
+            what it pools has `sequence(inputs) -> Frames`, and `step_width` where that is not G.
+        head: module with `.dim` (D), [B, G] -> [B, D] (see `heads.py`); or a `SequenceHead`, which pools the
+            backbone's sequence itself: features are then what it pooled.
         locked: the backbone never changes: no gradient, and evaluation mode for ever (requires_grad=False alone
             would leave dropout and BatchNorm running). The head still trains.
         adapted: low-rank updates inside the backbone train (see `lora.py`) and the rest of it stays, in evaluation
@@ -48,13 +52,16 @@ class Tower(nn.Module):
         self.adapted = adapted
         if locked:
             backbone.requires_grad_(False)
+        if isinstance(head, SequenceHead):
+            for module in getattr(backbone, "pooling_modules", list)():  # unused, and DDP waits for every gradient
+                module.requires_grad_(False)
         self._updates = frozenset(f"backbone.{name}" for name in update_names(backbone)) if adapted else frozenset()
         self.train()
 
     @property
     def width(self) -> int:
-        """G, the backbone's features."""
-        return self.backbone.width  # type: ignore[return-value]
+        """G, the features: the backbone's, or what a head over its sequence pools."""
+        return self.head.width if isinstance(self.head, SequenceHead) else self.backbone.width  # type: ignore[return-value]
 
     @property
     def dim(self) -> int:
@@ -68,6 +75,16 @@ class Tower(nn.Module):
         Then z and guide are the same rows: they are gathered once, without gradient, and evaluation may keep them.
         """
         return self.locked and not any(True for _ in self.head.parameters())
+
+    @property
+    def features_stay(self) -> bool:
+        """Do the features never change: a locked backbone that pools by itself?"""
+        return self.locked and not isinstance(self.head, SequenceHead)
+
+    def feature_parameters(self) -> list[nn.Parameter]:
+        """What trains in making the features."""
+        pooling = self.head.pooling_parameters() if isinstance(self.head, SequenceHead) else []
+        return [parameter for parameter in [*self.backbone.parameters(), *pooling] if parameter.requires_grad]
 
     def train(self, mode: bool = True) -> Self:
         """Training or evaluation mode; a locked backbone, and one with updates, stays in evaluation mode."""
@@ -83,9 +100,16 @@ class Tower(nn.Module):
         return name.startswith("backbone.") and (self.locked or (self.adapted and name not in self._updates))
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The backbone's pooled features as they come [B, G]; without gradient when locked."""
+        """Pooled features as they come [B, G]; the backbone has no gradient when locked."""
+        if isinstance(self.head, SequenceHead):
+            return self.head.pool(self.sequence(inputs))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.locked):
             return self.backbone(inputs)
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """What the backbone gives before it pools; without gradient when locked."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.locked):
+            return self.backbone.sequence(inputs)  # type: ignore[operator]
 
     def project(self, features: Tensor) -> TowerOutput:
         """From features [B, G], live or out of a store, to the output."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from xmodal.errors import UserError
+from xmodal.towers.frames import Frames
 from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.model import build_model, read_tokenizer
 from xmodal.towers.huggingface.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
@@ -41,7 +42,8 @@ class TextBackbone(nn.Module):
         self.sentence = sentence
         self.skip = skip
         self.dense = nn.ModuleList(dense)
-        self.width = dense[-1].linear.out_features if dense else model.config.hidden_size
+        self.step_width = int(model.config.hidden_size)
+        self.width = dense[-1].linear.out_features if dense else self.step_width
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`input_ids` and `attention_mask` [B, T], padded on the right -> [B, G]."""
@@ -51,6 +53,16 @@ class TextBackbone(nn.Module):
         for module in self.dense:
             features = module(features)
         return features
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`input_ids` and `attention_mask` [B, T], padded on the right -> the last hidden states of the tokens."""
+        mask = inputs["attention_mask"]
+        hidden = self.model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
+        return Frames(hidden, mask.sum(1))
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the tokens leaves unused."""
+        return list(self.dense)
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: Pooling, skip: int = 0) -> Tensor:

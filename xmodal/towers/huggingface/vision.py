@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xmodal.errors import UserError
+from xmodal.towers.frames import Frames, all_of
 from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
 from xmodal.towers.huggingface.model import build_model
@@ -101,6 +102,16 @@ class VisionBackbone(nn.Module):
             return output.pooler_output
         hidden = output.last_hidden_state
         return hidden[:, 0] if self.pooling == "cls" else hidden[:, self.prefix :].mean(1)
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`pixels` [B, 3, H, W] -> the patches, without class token and registers."""
+        return all_of(self.model(pixel_values=inputs["pixels"]).last_hidden_state[:, self.prefix :])
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the patches leaves unused."""
+        inner = getattr(self.model, "vision_model", self.model)
+        named = [getattr(inner, name, None) for name in ("pooler", "head", "post_layernorm")]
+        return [module for module in named if isinstance(module, nn.Module)] if self.pooling == "pooler" else []
 
 
 class VisualSideBackbone(nn.Module):

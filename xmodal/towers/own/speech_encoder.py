@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from xmodal.config.spec import Count, Positive, Share
 from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
+from xmodal.towers.frames import Frames
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
 from xmodal.towers.own.mel_filters import mel_filters
@@ -150,6 +151,11 @@ class SpeechEncoder(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`features` [B, T, F] and `lengths` [B] frames -> [B, G]."""
+        frames = self.sequence(inputs)
+        return self.pool(frames.values, frames.mask()[:, None, None])
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`features` [B, T, F] and `lengths` [B] frames -> what is pooled, a step for as many frames as are strided."""
         lengths = inputs["lengths"]
         x = inputs["features"].transpose(1, 2)
         x = x * valid_steps(lengths, x.shape[2])[:, None].to(x.dtype)
@@ -162,7 +168,11 @@ class SpeechEncoder(nn.Module):
         mask = valid_steps(lengths, x.shape[1])[:, None, None]
         for block in self.blocks:
             x = block(x, mask)
-        return self.pool(self.leave(x), mask)
+        return Frames(self.leave(x), lengths)
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the sequence leaves unused."""
+        return [self.pool]
 
 
 class SpeechEncoderTower(OwnTower):
