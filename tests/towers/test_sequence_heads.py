@@ -15,7 +15,7 @@ from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import PairBatch
 from xmodal.errors import UserError
 from xmodal.objectives import InfoNCE
-from xmodal.towers import build_tower
+from xmodal.towers import OwnTower, build_tower
 from xmodal.towers.frames import Frames, padded
 from xmodal.towers.from_timm import TimmTower
 from xmodal.towers.from_transformers import TransformersTower
@@ -162,7 +162,7 @@ def test_the_patches_and_tokens_of_libraries_models(tiny_bert: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", [SpeechEncoderTower, TextEncoderTower, ImageEncoderTower])
-def test_our_own_encoders_give_what_they_pool(kind: type) -> None:
+def test_our_own_encoders_give_what_they_pool(kind: type[OwnTower]) -> None:
     tower, processor = build_tower(kind.Spec(head=Attention.Spec(dim=4)))
     item = {
         "audio": np.random.default_rng(0).standard_normal(12_000).astype(np.float32),
