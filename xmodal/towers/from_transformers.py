@@ -62,6 +62,16 @@ class TransformersTower(TowerKind):
                 raise ValueError("sha256 is that of weights, and mode scratch reads none; take one of them out")
             return self
 
+        def require_fit(self, speech: bool) -> None:
+            """Raise `UserError` for a key that says nothing of such a model."""
+            if isinstance(self.window, float) and not speech:
+                raise UserError(f"tower {self.name!r}: window is in seconds of speech; leave it out")
+            if self.side is not None and self.layers != "last":
+                raise UserError(
+                    f"tower {self.name!r}: side {self.side}: its features are the dual encoder's own, of its last "
+                    "layer; leave layers out"
+                )
+
         @property
         def told_layers(self) -> dict[str, Any]:
             """What a description of the features says of `layers`; nothing of the last."""
@@ -93,6 +103,7 @@ class TransformersTower(TowerKind):
             require_digest(source, "model.bin", spec.sha256)
             return load_ctranslate2(spec, source)
         config = read_config(source)
+        spec.require_fit(config.model_type in SPEECH)
         require_digest(source, "model.safetensors", spec.sha256)
         if spec.side == "text":
             return load_text_side(spec, source, config)

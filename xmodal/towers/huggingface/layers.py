@@ -15,6 +15,8 @@ from xmodal.errors import UserError
 Layers = Literal["last"] | int | tuple[int, ...]
 
 PLACES = ("layers", "encoder.layers", "encoder.layer", "layer", "transformer.layer")  # of the blocks, family by family
+# the normalisation after the last block, family by family
+FINAL = ("layer_norm", "layernorm", "norm", "final_norm", "final_layer_norm", "post_layernorm")
 
 
 def blocks_of(model: nn.Module, name: str) -> list[nn.Module]:
@@ -36,6 +38,17 @@ def blocks_of(model: nn.Module, name: str) -> list[nn.Module]:
         if isinstance(found, nn.ModuleList):
             return list(found)
     raise UserError(f"tower {name!r}: layers: the blocks of a {type(model).__name__} are not known here; leave it out")
+
+
+def layer_states(layers: Layers, model: nn.Module, name: str) -> "LayerStates":
+    """The chosen layers of an encoder; of the last alone, whatever the encoder is.
+
+    Raises:
+        UserError: a layer that it has not, or blocks that are not known here.
+    """
+    inner = getattr(model, "vision_model", model)
+    final = [getattr(inner, place) for place in FINAL if hasattr(inner, place)]
+    return LayerStates(layers, [] if layers == "last" else blocks_of(model, name), name, final)
 
 
 class LayerStates:
@@ -64,9 +77,9 @@ class LayerStates:
                 module.requires_grad_(False)
 
     @property
-    def last(self) -> bool:
-        """Is the last layer among them?"""
-        return len(self.blocks) in self.wanted
+    def told(self) -> str:
+        """What a fingerprint must tell of them; nothing of the last alone."""
+        return "" if self.wanted == (len(self.blocks),) else f" layers={self.wanted}"
 
     def of(self, run: Callable[[], Tensor]) -> Tensor:
         """Call `run`, which passes through the blocks and gives the last layer."""

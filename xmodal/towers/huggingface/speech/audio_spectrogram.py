@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from xmodal.towers.frames import Frames
 from xmodal.towers.from_transformers import TransformersTower
-from xmodal.towers.huggingface.layers import LayerStates, blocks_of
+from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.speech.spectrogram import ASTProcessor, Hearing, hearing_of
 from xmodal.towers.huggingface.text import pool
 
@@ -99,6 +99,6 @@ def load_ast(
     window, hop = round(rate * 0.025), round(rate * 0.01)  # Kaldi's
     patch, stride = config.patch_size, config.time_stride
     hearing = hearing_of(spec, config.max_length, patch, stride, patch, rate / hop)
-    states = LayerStates(spec.layers, blocks_of(model, spec.name), spec.name, [model.layernorm])
+    states = layer_states(spec.layers, model, spec.name)
     processor = ASTProcessor(extractor, pooling, window, hop, config.max_length, hearing, spec.told_layers)
     return ASTBackbone(model, pooling, hearing, states), processor

@@ -72,7 +72,7 @@ class WhisperBackbone(nn.Module):
 
     def _blocks(self, x: Tensor, mask: Any) -> Tensor:
         """All blocks that are needed, and the final normalisation."""
-        for block in self.model.layers[: max(self.states.wanted)]:
+        for block in self.model.layers[: max(1, *self.states.wanted)]:
             found = block(x, mask)
             x = found if isinstance(found, Tensor) else found[0]
         last: Tensor = self.model.layer_norm(x)
