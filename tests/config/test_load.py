@@ -127,6 +127,7 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("format: 1", "format: 1 must be 2"),
         ("train: {setps: 5}", "train.setps: unknown key; did you mean train.steps?"),
         ("sead: 5", "sead: unknown key; did you mean seed?"),
         ("train: {lr: 1}", "train.lr: unknown key; did you mean optim.lr?"),
@@ -138,8 +139,8 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train: {batch_size: 1}", "train.batch_size: 1 must be at least 2"),
         ("train: {steps: many}", "train.steps: 'many' must be a whole number"),
         ("train: {steps: 1.5}", "train.steps: 1.5 must be a whole number"),
-        ("train: {threads: few}", "train.threads: 'few' must be a whole number or one of auto"),
-        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or one of changed"),
+        ("train: {threads: few}", "train.threads: 'few' must be a whole number or auto"),
+        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or changed"),
         ("train: {precision: bf61}", "train.precision: 'bf61' is not one of fp32, bf16, fp16; did you mean bf16?"),
         ("train: {trackers: jsonl}", "train.trackers: 'jsonl' must be a list, as [jsonl]"),
         ("train: 5", "train: 5 must be a mapping of keys to values"),
