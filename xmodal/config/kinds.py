@@ -10,6 +10,7 @@ OBJECTIVES = Registry(
         "siglip": "xmodal.objectives.siglip:SigLIP",
         "nt_xent": "xmodal.objectives.nt_xent:NTXent",
         "moco": "xmodal.objectives.moco:MoCo",
+        "supcon": "xmodal.objectives.supcon:SupCon",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",
