@@ -37,16 +37,19 @@ def watched(config: Path, *overrides: str) -> tuple[Trainer, list[dict[str, torc
     def note(*_: object) -> None:
         states.append({name: value.clone() for name, value in backbone.state_dict().items()})
 
-    backbone.register_forward_hook(lambda *_: modes.append({m.training for m in backbone.modules()}))
+    backbone.model.register_forward_hook(lambda *_: modes.append({m.training for m in backbone.modules()}))
     trainer.aligner.register_forward_pre_hook(note)
     trainer.fit()
     note()
     return trainer, states, modes
 
 
-@pytest.mark.parametrize("chunk", ["null", "4"])
-def test_nothing_moves_before_it_and_all_of_it_after(tiny_config: Path, chunk: str) -> None:
-    trainer, states, modes = watched(tiny_config, f"train.chunk={chunk}")
+OVER_TOKENS = "{kind: transformer, stack: 1, width: 16, layers: 1, heads: 2, feed_forward: 16}"
+
+
+@pytest.mark.parametrize(("chunk", "head"), [("null", "{kind: linear}"), ("4", "{kind: linear}"), ("4", OVER_TOKENS)])
+def test_nothing_moves_before_it_and_all_of_it_after(tiny_config: Path, chunk: str, head: str) -> None:
+    trainer, states, modes = watched(tiny_config, f"train.chunk={chunk}", f"towers.text.head={head}")
     assert len(states) == 9
     for step, state in enumerate(states):
         moved = [name for name, value in state.items() if not torch.equal(value, states[0][name])]
