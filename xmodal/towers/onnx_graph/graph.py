@@ -81,8 +81,8 @@ class Graph:
                 f"{path}: onnxruntime {onnxruntime.__version__} cannot load this graph ({_reason(error)}); export it "
                 "with standard operators, or update onnxruntime"
             ) from error
-        self.inputs = [Value(found.name, found.type, tuple(found.shape)) for found in self.session.get_inputs()]
-        self.outputs = [Value(found.name, found.type, tuple(found.shape)) for found in self.session.get_outputs()]
+        self.inputs = [Value(found.name, found.type, tuple(found.shape or ())) for found in self.session.get_inputs()]
+        self.outputs = [Value(found.name, found.type, tuple(found.shape or ())) for found in self.session.get_outputs()]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Graph":
         return self  # it never changes
