@@ -146,7 +146,7 @@ def test_data_beside_the_graph(tmp_path: Path) -> None:
 
 def test_a_copy_of_the_tower_shares_the_graph(tmp_path: Path) -> None:
     """As a momentum target makes one."""
-    head = {"kind": "transformer", "stack": 2, "width": 8, "layers": 1, "feed_forward": 8, "heads": 2}
+    head = {"kind": "transformer", "stack": 2, "hidden": 8, "layers": 1, "feed_forward": 8, "heads": 2}
     tower, processor = build_tower(spec(waves(tmp_path / "a.onnx"), head=head), out_dim=5)
     inputs = batch(processor, spoken())
     copied = copy.deepcopy(tower.eval())

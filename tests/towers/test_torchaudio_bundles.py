@@ -54,15 +54,16 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return Tiny(weights, model, bundle._normalize_waveform)
 
 
-@pytest.mark.parametrize("layers", [(), (1,), (2, 1)])
-def test_frames_are_torchaudio_s(tiny: Tiny, layers: tuple[int, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", ["last", 1, (2, 1)])
+def test_frames_are_torchaudio_s(tiny: Tiny, layers: str | int | tuple[int, ...], tmp_path: Path) -> None:
+    numbers = {"last": (3,), 1: (1,)}.get(layers, layers)
     spec = TorchaudioTower.Spec(bundle="TINY", weights=tiny.weights, layers=layers)
     tower, processor = build_tower(spec)
-    assert (tower.locked, tower.width, processor.sample_rate) == (True, 12 * max(1, len(layers)), 16000)
+    assert (tower.locked, tower.width, processor.sample_rate) == (True, 12 * len(numbers), 16000)
     found = tower.sequence(batch(processor, spoken()))
     for wave, frames in zip(spoken(), found.each(), strict=True):
         each = tiny.layers(wave)
-        want = torch.cat([each[layer - 1] for layer in layers or (3,)], dim=-1)
+        want = torch.cat([each[layer - 1] for layer in numbers], dim=-1)
         torch.testing.assert_close(frames, want, rtol=1e-4, atol=1e-5)
     pooled = torch.stack([frames.mean(0) for frames in found.each()])
     torch.testing.assert_close(features(tower, processor, spoken()), pooled, rtol=1e-4, atol=1e-5)
@@ -73,7 +74,7 @@ def test_frames_are_torchaudio_s(tiny: Tiny, layers: tuple[int, ...], tmp_path: 
 
 def test_all_that_trains_has_a_gradient(tiny: Tiny, tmp_path: Path) -> None:
     """DDP waits for every parameter; layers above the highest one asked for, and what follows them, are not there."""
-    for layers in ((), (2,)):
+    for layers in ("last", 2):
         spec = TorchaudioTower.Spec(bundle="TINY", weights=tiny.weights, layers=layers, mode="unlocked")
         tower, processor = build_tower(spec)
         torch.manual_seed(0)

@@ -1,7 +1,6 @@
 """Learning rate by depth: against BEiT's own formula, on the backbones of four libraries, and beside rules."""
 
 import logging
-from pathlib import Path
 
 import open_clip
 import pytest
@@ -162,7 +161,7 @@ def test_a_whole_rate_asks_for_nothing(caplog: pytest.LogCaptureFixture) -> None
     assert not caplog.text
 
 
-def test_updates_inside_a_backbone_have_its_rates(tmp_path: Path) -> None:
+def test_updates_inside_a_backbone_have_its_rates() -> None:
     from xmodal.towers.lora import LoRA, add_lora
 
     torch.manual_seed(0)
@@ -172,3 +171,13 @@ def test_updates_inside_a_backbone_have_its_rates(tmp_path: Path) -> None:
     groups = parameter_groups(nn.ModuleDict({"towers": nn.ModuleDict({"speech": tower})}), OptimSpec(layer_decay=0.5))
     found = {name: group["lr_scale"] for group in groups for name in group["names"] if "lora" in name}
     assert {int(name.split("blocks.")[1][0]): share for name, share in found.items()} == {0: 0.25, 1: 0.5}
+
+
+def test_blocks_above_a_chosen_layer_do_not_count() -> None:
+    backbone = SpeechEncoder(8, 16, 3, 2, 16, 5, (2,), 0.0)
+    backbone.blocks[2].requires_grad_(False)
+    groups = parameter_groups(model(speech=backbone), OptimSpec(layer_decay=0.5))
+    found = {name: group["lr_scale"] for group in groups for name in group["names"]}
+    shares = {int(name.split("blocks.")[1][0]): share for name, share in found.items() if "blocks." in name}
+    assert shares == {0: 0.25, 1: 0.5}
+    assert found["towers.speech.backbone.enter.weight"] == 0.125

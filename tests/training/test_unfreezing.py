@@ -44,7 +44,7 @@ def watched(config: Path, *overrides: str) -> tuple[Trainer, list[dict[str, torc
     return trainer, states, modes
 
 
-OVER_TOKENS = "{kind: transformer, stack: 1, width: 16, layers: 1, heads: 2, feed_forward: 16}"
+OVER_TOKENS = "{kind: transformer, stack: 1, hidden: 16, layers: 1, heads: 2, feed_forward: 16}"
 
 
 @pytest.mark.parametrize(("chunk", "head"), [("null", "{kind: linear}"), ("4", "{kind: linear}"), ("4", OVER_TOKENS)])

@@ -70,7 +70,7 @@ def rates_by_depth(module: nn.Module, decay: float, ruled: set[str]) -> tuple[di
         own = {inner: name for inner, name in names.items() if name in trains}
         if not own:
             continue
-        shares = depth_scales(list(names), decay)
+        shares = depth_scales(_used(names, module), decay)
         if shares is None:
             raise UserError(
                 f"optim.layer_decay: {decay:g}, but the names of the {side} backbone's parameters number no blocks, as "
@@ -84,6 +84,16 @@ def rates_by_depth(module: nn.Module, decay: float, ruled: set[str]) -> tuple[di
             f"optim.layer_decay: {decay:g}, but no backbone trains (but for what optim.rules name); leave it out"
         )
     return scales, lines
+
+
+def _used(names: dict[str, str], module: nn.Module) -> list[str]:
+    """A backbone's parameters without the blocks above the highest that trains: a chosen layer leaves them unused."""
+    trains = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    inner = list(names)
+    highest = max((at for at, name in enumerate(inner) if BLOCK.search(name) and names[name] in trains), default=None)
+    if highest is None:
+        return inner
+    return [name for at, name in enumerate(inner) if at <= highest or not BLOCK.search(name)]
 
 
 def _shown(shares: list[float]) -> str:

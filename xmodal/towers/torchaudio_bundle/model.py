@@ -79,7 +79,7 @@ def load(spec: TorchaudioTower.Spec) -> tuple[BundleBackbone, WaveProcessor]:
     # a dropped layer has no gradient, which DDP refuses; `aux` classifies letters
     model: Any = build(**{**bundle._params, "encoder_layer_drop": 0.0, "aux_num_out": None})
     most = len(model.encoder.transformer.layers)
-    layers = spec.layers or (most,)
+    layers = (most,) if spec.layers == "last" else (spec.layers,) if isinstance(spec.layers, int) else spec.layers
     if max(layers) > most or len(set(layers)) < len(layers):
         raise UserError(f"tower {spec.bundle!r}: layers {list(layers)}: expected different ones of 1 to {most}")
     if spec.mode != "scratch" and (spec.weights is None or not spec.weights.expanduser().is_dir()):
