@@ -104,8 +104,8 @@ def model(**backbones: nn.Module) -> nn.Module:
     return nn.ModuleDict({"towers": towers, "terms": nn.ModuleDict({"objective": nn.Linear(1, 1)})})
 
 
-def speech() -> SpeechEncoder:
-    return SpeechEncoder(8, 16, 2, 2, 16, 5, (2,), 0.0)
+def speech(layers: int = 2) -> SpeechEncoder:
+    return SpeechEncoder(mels=8, width=16, layers=layers, heads=2, feed_forward=16, strides=(2,), dropout=0.0)
 
 
 def test_groups_log_and_rules(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,7 +174,7 @@ def test_updates_inside_a_backbone_have_its_rates() -> None:
 
 
 def test_blocks_above_a_chosen_layer_do_not_count() -> None:
-    backbone = SpeechEncoder(8, 16, 3, 2, 16, 5, (2,), 0.0)
+    backbone = speech(layers=3)
     backbone.blocks[2].requires_grad_(False)
     groups = parameter_groups(model(speech=backbone), OptimSpec(layer_decay=0.5))
     found = {name: group["lr_scale"] for group in groups for name in group["names"]}
