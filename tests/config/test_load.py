@@ -19,7 +19,7 @@ from xmodal.objectives.kernels import Power
 from xmodal.towers.from_store import StoreTower
 from xmodal.towers.from_transformers import TransformersTower
 
-TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, store"
+TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store"
 RUN = """\
 output: runs/a
 data: {train: data/train.jsonl}
@@ -200,7 +200,7 @@ def test_every_mistake_at_once_each_with_its_source(write: Any) -> None:
         f"{path}: train.steps: 0 must be at least 1",
         f"{path}: train.setps: unknown key; did you mean train.steps?",
         f"{base}: optim.leaning_rate: unknown key; known here: lr, betas, eps, weight_decay, warmup, final, clip, "
-        "rules",
+        "layer_decay, rules",
     }
 
 

@@ -78,6 +78,8 @@ TOWERS = Registry(
         "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
         "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
         "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "onnx": "xmodal.towers.onnx_graph.kind:OnnxTower",
+        "torchaudio": "xmodal.towers.torchaudio_bundle.kind:TorchaudioTower",
         "store": "xmodal.towers.from_store:StoreTower",
     },
     "xmodal.towers",
