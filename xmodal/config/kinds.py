@@ -81,6 +81,7 @@ TOWERS = Registry(
         "onnx": "xmodal.towers.onnx_graph.kind:OnnxTower",
         "torchaudio": "xmodal.towers.torchaudio_bundle.kind:TorchaudioTower",
         "store": "xmodal.towers.from_store:StoreTower",
+        "run": "xmodal.towers.from_run:RunTower",
     },
     "xmodal.towers",
 )
