@@ -81,12 +81,8 @@ class ItemReader:
 
     def _audio(self, item: Any) -> np.ndarray:
         rate = rate_of(self.processor)
-        if isinstance(item, bytes):
-            return decode_audio(item, f"{len(item)} bytes", rate)
-        if isinstance(item, str | Path):
-            if member_of(str(item)):
-                return decode_audio(member_bytes(self.root, str(item)), str(item), rate)
-            return read_audio(Path(self.root or "", item), rate)
+        if isinstance(item, str | Path | bytes):
+            return waveform(item, rate, self.root)
         if self.sample_rate is None:
             raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
         return as_waveform(np.asarray(item), self.sample_rate, rate)
@@ -106,6 +102,19 @@ class ItemReader:
                 f"array of {pixels.dtype} {list(pixels.shape)}, expected uint8 [H, W, 3] (or [H, W], grey)"
             )
         return Image.fromarray(pixels).convert("RGB")
+
+
+def waveform(item: str | Path | bytes, rate: int, root: Path | None = None) -> np.ndarray:
+    """A recording [T], float32 mono at `rate` Hz: a path or an address in a tar under `root`, or a file's bytes.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    if isinstance(item, bytes):
+        return decode_audio(item, f"{len(item)} bytes", rate)
+    if member_of(str(item)):
+        return decode_audio(member_bytes(root, str(item)), str(item), rate)
+    return read_audio(Path(root or "", item), rate)
 
 
 def augmented(

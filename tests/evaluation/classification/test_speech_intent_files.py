@@ -10,7 +10,8 @@ from colours import colour_encoder, save_image
 from intent_table import ByTable, evaluate, spec, write
 
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.typed_intents import rank_intents
 from xmodal.files import write_json_lines
 
 
