@@ -177,7 +177,8 @@ class LabelSets(PromptedClassification):
         from xmodal.evaluation.classification.class_vectors import class_vectors
         from xmodal.evaluation.label_sets.set_scores import moved
 
-        text, found = self.spec.text, dict[str, dict[str, Tensor]]()
+        text = self.spec.text
+        found: dict[str, dict[str, Tensor]] = {}
         said = {s: [fill(self.templates, self.names[v]) for v in values] for s, values in self.spec.labels.items()}
         for kind, sets in {"prompt": said, "mean": self.phrases}.items():
             for name, groups in sets.items():
