@@ -26,6 +26,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--test", type=Path, help="manifest with speech, text and label")
     parser.add_argument("--examples", type=Path, help="manifest of text and label: sentences behind the class means")
+    parser.add_argument("--label", help="column of the intents, in both (default: label)")
+    parser.add_argument("--cluster", help="column resampled together (default: speaker where there is one; sentence)")
     parser.add_argument("--names", type=Path, help="JSON: label -> readable name")
     parser.add_argument("--prompts", help="template set or YAML file, in place of the run's (default: speech_intent)")
     parser.add_argument("--synthetic", action="store_true", help="the speech of --test is TTS")
@@ -47,11 +49,12 @@ def main(argv: list[str]) -> None:
     typed = {"intent": tuple(options.intent)} if options.intent else label_sets(options.labels)
     for_test = (
         options.examples, options.names, options.synthetic or None, options.trained or None, options.max_bad,
-        options.dev,
+        options.dev, options.label, options.cluster,
     )  # fmt: skip
     if options.test is None and any(value is not None for value in for_test):
         raise UserError(
-            "--examples, --names, --synthetic, --trained, --dev and --max-bad go with --test: the run has its own"
+            "--examples, --label, --cluster, --names, --synthetic, --trained, --dev and --max-bad go with --test: the "
+            "run has its own"
         )
     if bool(options.audio) != bool(typed):
         raise UserError("--audio and --intent go together (or --labels): what was said, and what it may mean")
@@ -89,7 +92,7 @@ def main(argv: list[str]) -> None:
     label = f"-{Path(options.prompts).stem}" if options.prompts else ""
     if options.test:
         chosen = {"test": options.test, "examples": options.examples, "names": options.names, **prompts}
-        chosen |= {"max_bad": options.max_bad, "dev": options.dev}
+        chosen |= {name: getattr(options, name) for name in ("max_bad", "dev", "label", "cluster")}
         spec = spec_of_options(SpeechIntent.Spec, **chosen, synthetic=options.synthetic, trained=options.trained)
         called = name_of(options.test)
         mine, name = {called: spec}, f"speech_intent-{called}{label}"

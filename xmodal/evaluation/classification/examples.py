@@ -10,18 +10,18 @@ from xmodal.prompts import bare_words
 Examples = Mapping[str, Sequence[str]]  # label -> sentences
 
 
-def read_examples(path: Path) -> dict[str, list[str]]:
-    """Label -> sentences, of a manifest of `text` and `label` (no id needed).
+def read_examples(path: Path, label: str = "label") -> dict[str, list[str]]:
+    """Label -> sentences, of a manifest of `text` and a column of labels (no id needed).
 
     Raises:
         UserError: what `read_manifest` raises; an empty sentence.
     """
-    rows = read_manifest(path, ("text", "label"), ids=False)
+    rows = read_manifest(path, ("text", label), ids=False)
     examples: dict[str, list[str]] = {}
-    for number, (text, label) in enumerate(zip(rows["text"], rows["label"], strict=True), start=1):
+    for number, (text, intent) in enumerate(zip(rows["text"], rows[label], strict=True), start=1):
         if not text.strip():
-            raise UserError(f"{path}: row {number}: an empty example of {label!r}; fill or remove it")
-        examples.setdefault(label, []).append(text)
+            raise UserError(f"{path}: row {number}: an empty example of {intent!r}; fill or remove it")
+        examples.setdefault(intent, []).append(text)
     return examples
 
 

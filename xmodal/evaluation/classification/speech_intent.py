@@ -46,6 +46,7 @@ class SpeechIntent(PromptedClassification):
 
         prompts: str = "speech_intent"
         examples: Path | None = None  # manifest of text and label (no id needed): the sentences behind class means
+        label: str = "label"  # column of the intents, in the test and in the examples
         speech: str = "speech"  # the side under test; the test has its column, a column of the text side, and label
         # a Whisper, or a file of transcripts (.jsonl: id, text), whose texts are scored beside the recordings
         cascade: str | None = None
@@ -71,7 +72,7 @@ class SpeechIntent(PromptedClassification):
         whole = self._read(spec.test, kinds)
         labelled = [at for at, label in enumerate(whole.labels) if label is not None]
         self.test = whole if spec.dev is None else whole.part(labelled)
-        self.examples = read_examples(spec.examples) if spec.examples else {}
+        self.examples = read_examples(spec.examples, spec.label) if spec.examples else {}
         labels = in_order(set(self.examples) or self.test.found())
         if len(labels) < 2:
             raise UserError(
@@ -97,10 +98,10 @@ class SpeechIntent(PromptedClassification):
         kinds = {spec.speech: "audio"} | dict(kinds or {})
         texts, nulls = [spec.text], spec.dev is not None
         found = read_labelled(
-            path, spec.speech, spec.cluster, kinds, label="label", further=texts, nulls=nulls, speakers=True
+            path, spec.speech, spec.cluster, kinds, label=spec.label, further=texts, nulls=nulls, speakers=True
         )
         if found.several is not None:
-            raise UserError(f"{path}: column 'label' holds lists; an utterance has one intent")
+            raise UserError(f"{path}: column {spec.label!r} holds lists; an utterance has one intent")
         clusters = found.clusters if found.clustered_by else found.further[spec.text]
         return dataclasses.replace(found, clusters=clusters.astype(str).astype(object))
 
