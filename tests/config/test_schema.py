@@ -97,7 +97,7 @@ def test_modality_is_the_standard_one_unless_said() -> None:
     [
         (
             {"towers": {"image": {**STORED, "views": 2}, "speech": SPEECH}},
-            "towers.image.views: views are augmented images",
+            "towers.image.views: all would be the same: set data.modalities.image.augment",
         ),
         (
             {

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
+from xmodal.distributed import main_first, rank
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
@@ -24,19 +27,24 @@ class Opened:
     write_config: bool = False  # is config.yaml to be written anew?
 
 
-def open_everything(config: RunConfig, main: bool) -> Opened:
-    """Run folder and stores; the main process goes first, the others find both made.
+def open_everything(config: RunConfig, device: torch.device) -> Opened:
+    """The run folder, by the main process; and the stores, which all processes make together.
 
     Raises:
         UserError: no data, a run folder that cannot be used, a store that cannot be made.
     """
+    opened = main_first(lambda: _open_folder(config), device)
+    for side, spec in config.towers.items():
+        if isinstance(spec, StoreTower.Spec):
+            build_store(spec, config, side, device=device)
+    return opened
+
+
+def _open_folder(config: RunConfig) -> Opened:
     if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
         hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
         raise UserError(f"data.train: {config.data.train} does not exist{hint}")
-    checkpoint, changed, anew = open_run(config) if main else (newest_checkpoint(config.output), [], False)
-    for side, spec in config.towers.items():
-        if isinstance(spec, StoreTower.Spec):
-            build_store(spec, config, side)
+    checkpoint, changed, anew = open_run(config) if rank() == 0 else (newest_checkpoint(config.output), [], False)
     return Opened(checkpoint, tuple(changed), anew)
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from xmodal.config.spec import Count, Positive, Share
 from xmodal.config.tower import AnyHead
+from xmodal.towers.frames import Frames, all_of
 from xmodal.towers.heads import Linear
 from xmodal.towers.image_processor import PixelProcessor
 from xmodal.towers.kind import OwnTower
@@ -48,10 +49,18 @@ class ImageEncoder(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`pixels` [B, 3, H, W] -> [B, G]."""
-        x = self.stem(inputs["pixels"].contiguous(memory_format=torch.channels_last))
+        x = self._map(inputs)
+        return self.dropout(x.mean((2, 3)) + x.amax((2, 3)))
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`pixels` [B, 3, H, W] -> the places of the last feature map, row by row."""
+        return all_of(self._map(inputs).flatten(2).transpose(1, 2))
+
+    def _map(self, inputs: dict[str, Tensor]) -> Tensor:
+        x: Tensor = self.stem(inputs["pixels"].contiguous(memory_format=torch.channels_last))
         for stage in self.stages:
             x = stage(x)
-        return self.dropout(x.mean((2, 3)) + x.amax((2, 3)))
+        return x
 
 
 class Convolution(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xmodal.config.spec import Count, Share
 from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
+from xmodal.towers.frames import Frames
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
 from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
@@ -85,12 +86,21 @@ class TextEncoder(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`tokens` [B, T] and `lengths` [B] -> [B, G]."""
+        frames = self.sequence(inputs)
+        return self.pool(frames.values, frames.mask()[:, None, None])
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`tokens` [B, T] and `lengths` [B] -> what is pooled, a step for each token."""
         tokens = inputs["tokens"]
         x = self.dropout(self.embed(tokens) + sinusoids(tokens.shape[1], self.width, tokens.device))
         mask = valid_steps(inputs["lengths"], tokens.shape[1])[:, None, None]
         for block in self.blocks:
             x = block(x, mask)
-        return self.pool(self.leave(x), mask)
+        return Frames(self.leave(x), inputs["lengths"])
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the sequence leaves unused."""
+        return [self.pool]
 
 
 class TextEncoderTower(OwnTower):
