@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 import torch
 
-from xmodal.data.reading import waveform
+from xmodal.data.sources.audio_bytes import waveform
 from xmodal.encoding.encoder import Encoder, Item
 
 RATE = 16_000

@@ -29,9 +29,9 @@ from xmodal.config.data import (
     WaveformAugment,
 )  # fmt: skip
 from xmodal.data import image_views, views, waveform_views
-from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
+from xmodal.data.audio import AudioError, as_waveform, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.sources.audio_bytes import decode_audio, member_bytes, seconds_in
+from xmodal.data.sources.audio_bytes import member_bytes, seconds_in, waveform
 from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.errors import UserError
@@ -115,19 +115,6 @@ class ItemReader:
                 f"array of {pixels.dtype} {list(pixels.shape)}, expected uint8 [H, W, 3] (or [H, W], grey)"
             )
         return Image.fromarray(pixels).convert("RGB")
-
-
-def waveform(item: str | Path | bytes, rate: int, root: Path | None = None) -> np.ndarray:
-    """A recording [T], float32 mono at `rate` Hz: a path or an address in a tar under `root`, or a file's bytes.
-
-    Raises:
-        AudioError: it cannot be read.
-    """
-    if isinstance(item, bytes):
-        return decode_audio(item, f"{len(item)} bytes", rate)
-    if member_of(str(item)):
-        return decode_audio(member_bytes(root, str(item)), str(item), rate)
-    return read_audio(Path(root or "", item), rate)
 
 
 def augmented(

@@ -71,6 +71,17 @@ def test_an_example_must_not_be_a_test_sentence(table: ByTable, tmp_path: Path, 
         SpeechIntent(spec(tmp_path))
 
 
+def test_labels_may_have_another_column(table: ByTable, tmp_path: Path) -> None:
+    """As STOP's domains beside its intents: in the test and in the examples."""
+    before = evaluate(table, tmp_path).predictions
+    for name in ("test.jsonl", "examples.jsonl"):
+        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        write(tmp_path / name, [row | {"domain": row["label"], "label": "x"} for row in rows])
+    pd.testing.assert_frame_equal(evaluate(table, tmp_path, label="domain").predictions, before)
+    with pytest.raises(UserError, match=r"examples\.jsonl: one intent \(x\)"):
+        evaluate(table, tmp_path)
+
+
 def test_a_test_without_labels(table: ByTable, tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"id": "1", "text": "play", "speech": "s1.wav"}])
     with pytest.raises(UserError, match="missing column 'label'"):

@@ -60,6 +60,14 @@ class Cascade:
         if self.written is None and test.kind != "audio":
             raise UserError(f"{test.path}: cascade: {name} transcribes audio, the items are {test.kind}; leave it out")
 
+    def check(self) -> None:
+        """Raise `UserError` where the recogniser is a folder, or in a package, that is not there."""
+        if self.written is None:
+            from xmodal.towers.from_transformers import TransformersTower
+            from xmodal.towers.huggingface.source import locate
+
+            locate(TransformersTower.Spec(name=self.name))
+
     def content(self) -> list[Any]:
         """What is under test of it."""
         return [self.name, None if self.written is None else self.written.texts]
@@ -109,7 +117,7 @@ class Cascade:
         import numpy as np
         import torch
 
-        from xmodal.data.reading import waveform
+        from xmodal.data.sources.audio_bytes import waveform
         from xmodal.evaluation.cascade.transcripts import RATE
         from xmodal.evaluation.statistics.metrics import median_interval
         from xmodal.report.record import Record

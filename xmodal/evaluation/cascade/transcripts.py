@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from xmodal.data.reading import waveform
+from xmodal.data.sources.audio_bytes import waveform
 from xmodal.errors import UserError
 from xmodal.evaluation.cascade.kept_transcripts import KeptTranscripts, Transcript
 from xmodal.files import read_json_lines
 
 RATE = 16_000  # Hz, of what a recogniser takes
 TIMED = 32  # recordings, evenly spread, that are transcribed one by one with a clock beside them
-PART = 256  # recordings: what a killed evaluation has transcribed is there for the next
+PART = 64  # recordings: what a killed evaluation has transcribed is there for the next
 
 
 class Transcribes(Protocol):

@@ -47,7 +47,7 @@ def cascade_report(
     sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
     scores = 100.0 * (heard.z @ vectors.T).numpy()
     hits = sheet.score("cascade_acc1", scores, labels, context | {"input": "transcripts"}, heard.answered)
-    sheet.difference("acc1_minus_cascade", speech, hits, context)
+    sheet.difference("speech_minus_cascade", speech, hits, context)
     rows = {"speech": "acc1", "cascade": "cascade_acc1"}
     true = true_texts(test, text)
     if true is not None:

@@ -86,7 +86,7 @@ class PromptedClassification:
         """Audio headers are read, files must be there.
 
         Raises:
-            UserError: more than `max_bad` of the items cannot be used.
+            UserError: more than `max_bad` of the items cannot be used; a recogniser that is not there.
         """
         from xmodal.data.unusable import require_usable
         from xmodal.evaluation.test_sets.located import unusable_files
@@ -94,6 +94,8 @@ class PromptedClassification:
         for items in (self.test, *self._beside()):
             bad = unusable_files(items.files, items.kind)
             require_usable(items.path, len(items), bad, self.spec.max_bad, "the evaluator's max_bad")
+        if self.cascade is not None:
+            self.cascade.check()
 
     def _beside(self) -> Sequence[LabelledItems]:
         """Items that are encoded besides those of the test."""

@@ -31,7 +31,7 @@ class ZeroShot(PromptedClassification):
     Metrics: acc1, acc5 (no value below 5 classes), mean_per_class_recall; for several labels per item
     mean_average_precision and precision@1 (see `multilabel.py`).
 
-    With `cascade` also cascade_acc1 and acc1_minus_cascade, with true texts beside it oracle_acc1 and error rates; with
+    With `cascade` also cascade_acc1 and speech_minus_cascade, with true texts oracle_acc1 and error rates; with
     `dev` what `open_set` measures. Sounds of a column `speaker` are resampled by it, unless `cluster` says otherwise.
 
     Args:

@@ -165,7 +165,8 @@ class Keywords(PromptedClassification):
         import numpy as np
 
         from xmodal.config.data import AudioModality
-        from xmodal.data.reading import lengths_of, waveform
+        from xmodal.data.reading import lengths_of
+        from xmodal.data.sources.audio_bytes import waveform
         from xmodal.evaluation.keywords.silence import level_spread
         from xmodal.evaluation.keywords.spotting import Clips
 
