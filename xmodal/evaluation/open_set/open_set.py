@@ -99,7 +99,9 @@ class OpenSet:
             report.records += records
             frames.append(outcomes)
             rows += [(r.metric, r.value, r.low, r.high, r.n, r.chance, threshold) for r in records]
-            picture = None if brief else rejection_picture(f"none of these{suffix}", answers, threshold)
+            picture = (
+                None if brief else rejection_picture(f"none of these{suffix.replace('_', ' ')}", answers, threshold)
+            )
             if picture is not None:
                 report.figures[f"{name}: none of these{suffix.replace('_', ' ')}"] = picture
         report.predictions = pd.concat(frames, ignore_index=True)
