@@ -29,9 +29,9 @@ from xmodal.config.data import (
     WaveformAugment,
 )  # fmt: skip
 from xmodal.data import image_views, views, waveform_views
-from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
+from xmodal.data.audio import AudioError, as_waveform, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.sources.audio_bytes import decode_audio, member_bytes, seconds_in
+from xmodal.data.sources.audio_bytes import member_bytes, seconds_in, waveform
 from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.errors import UserError
@@ -94,12 +94,8 @@ class ItemReader:
 
     def _audio(self, item: Any) -> np.ndarray:
         rate = rate_of(self.processor)
-        if isinstance(item, bytes):
-            return decode_audio(item, f"{len(item)} bytes", rate)
-        if isinstance(item, str | Path):
-            if member_of(str(item)):
-                return decode_audio(member_bytes(self.root, str(item)), str(item), rate)
-            return read_audio(Path(self.root or "", item), rate)
+        if isinstance(item, str | Path | bytes):
+            return waveform(item, rate, self.root)
         if self.sample_rate is None:
             raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
         return as_waveform(np.asarray(item), self.sample_rate, rate)

@@ -4,8 +4,6 @@ Input: an encoder, a training and a test set. Output: a `Report`. The protocols:
 Axes: n items, D embedding.
 """
 
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xmodal.data.sources.tar_address import file_of
-from xmodal.data.sources.tar_address import is_address as is_place
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
@@ -28,6 +24,7 @@ from xmodal.evaluation.probes.probe import ClassScores, few_shot, knn_probe, lin
 from xmodal.evaluation.runs.run_report import Tested, cut_notes, run_notes
 from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
+from xmodal.evaluation.test_sets.located import one_name
 from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report
 
@@ -186,20 +183,8 @@ def _notes(
             notes.append(
                 f"{read.path}: {len(read) - len(used)} of {len(read)} items could not be read and are left out."
             )
-    known = {_one_name(source) for source in train.sources}
-    both = sum(_one_name(source) in known for source in test.sources)
+    known = {one_name(source) for source in train.sources}
+    both = sum(one_name(source) in known for source in test.sources)
     if both:
         notes.append(f"{name}: {both} of {len(test)} test items are also training items of the probe.")
     return notes
-
-
-def _one_name(source: str | Path | bytes) -> str | bytes:
-    """Texts and bytes are what they hold; a file, and the archive a place lies in, has many names and one real path."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).digest()  # all of a training set's bytes would be too much to hold
-    if isinstance(source, Path):
-        return os.path.realpath(source)
-    if isinstance(source, str) and is_place(source):
-        archive = file_of(source)
-        return os.path.realpath(archive) + source.removeprefix(archive)
-    return source
