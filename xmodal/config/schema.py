@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import STANDARD_MODALITIES, AudioModality, DataSpec, ImageModality, ModalitySpec, TextModality
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
@@ -58,10 +58,14 @@ class TargetSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """Length, batch and bookkeeping. `batch_size` counts pairs over ALL processes: a run means the same on any."""
+    """Length, batch and bookkeeping. Batches are counted over ALL processes: a run means the same on any.
+
+    A batch holds `batch_size` pairs; or, where `batch_seconds` is set, those of so many seconds of audio at most.
+    """
 
     steps: Count = 1000
-    batch_size: int = Field(64, ge=2)
+    batch_size: int | None = Field(64, ge=2)  # pairs; null beside batch_seconds
+    batch_seconds: Positive | None = None
     chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
@@ -75,6 +79,23 @@ class TrainSpec(Spec):
     # go on from the run folder's last checkpoint, if there is one; changed: also with another lr, clip, ...
     resume: bool | Literal["changed"] = False
     trackers: tuple[Literal["jsonl", "tensorboard"], ...] = ("jsonl", "tensorboard")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_measure(cls, values: Any) -> Any:
+        by_seconds = isinstance(values, dict) and values.get("batch_seconds") is not None
+        return {"batch_size": None, **values} if by_seconds else values
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        if self.batch_size is not None and self.batch_seconds is not None:
+            raise ValueError(
+                f"batch_size {self.batch_size} and batch_seconds {self.batch_seconds:g} both say what a batch is; "
+                "set one of them to null"
+            )
+        if self.batch_size is None and self.batch_seconds is None:
+            raise ValueError("a batch has no size: set batch_size (pairs) or batch_seconds (of audio)")
+        return self
 
 
 class RunConfig(Spec):
@@ -128,7 +149,7 @@ class RunConfig(Spec):
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
         problems += term_problems(self) or need_problems(self)
-        problems += self._view_problems() + self._evaluator_problems()
+        problems += self._view_problems() + self._evaluator_problems() + self._batch_problems()
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -138,6 +159,21 @@ class RunConfig(Spec):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _batch_problems(self) -> list[str]:
+        """Batches by seconds where no seconds are known before the items are read."""
+        if self.train.batch_seconds is None:
+            return []
+        way_out = "set train.batch_size instead"
+        if self.data.streaming:
+            return [f"train.batch_seconds: items of a stream have no known length before they are read; {way_out}"]
+        known = [name for name in self.towers if name in self.data.modalities or name in STANDARD_MODALITIES]
+        heard = [name for name in known if isinstance(self.modality(name), AudioModality)]
+        if not heard:
+            return [f"train.batch_seconds: none of the towers ({', '.join(self.towers)}) takes audio; {way_out}"]
+        if all(self.towers[name].is_stored for name in heard):
+            return [f"train.batch_seconds: towers.{heard[0]} is read from a store, so no audio is looked at; {way_out}"]
+        return []
 
     def _evaluator_problems(self) -> list[str]:
         """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""

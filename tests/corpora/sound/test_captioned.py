@@ -93,5 +93,5 @@ def test_clotho(tmp_path: Path, place: str) -> None:
 
 def test_clotho_without_recordings(tmp_path: Path) -> None:
     (tmp_path / "clotho_captions_validation.csv").write_text("file_name,caption_1\na.wav,b\n")
-    with pytest.raises(UserError, match=r"no folder validation or clotho_audio_files/validation .*7z unpacked; ROOT is"):
+    with pytest.raises(UserError, match=r"no folder validation or clotho_audio_files/validation .*7z unpacked; ROOT"):
         prepare_clotho(tmp_path, tmp_path / "out")
