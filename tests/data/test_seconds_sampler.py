@@ -87,7 +87,7 @@ def test_items_that_are_too_long_are_told() -> None:
     assert [sorted(batch.tolist()) for batch in source.epoch(0)] == [[0, 4, 5]]
     assert source.summary() == (
         "train.batch_seconds=2: 1 batches in the first epoch, 3 to 3 pairs each, median 3; "
-        "1 pairs are left out of it: no other fits into a batch beside them"
+        "1 pairs are left out of it, being alone in a batch"
     )
 
 

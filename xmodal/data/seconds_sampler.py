@@ -23,7 +23,7 @@ class SecondsSampler:
     An epoch: shuffle; sort by length inside chunks of `buckets` batches' worth of seconds; fill each batch until the
     next item would not fit, what is left of a chunk going into the next; shuffle the batches. A pair that would be
     alone in its batch, with nothing to be told apart from, goes where there is room for it, else the shortest pair of
-    the largest batch joins it. So every item occurs once in an epoch, but for those that no other fits beside, and
+    the largest batch joins it. So every item occurs once in an epoch, but for those that stay alone, and
     those longer than `seconds` (`too_long`). `buckets` 0 does not sort. Process `rank` of `world` gets its share of
     each batch, by position, which may be none.
 
@@ -103,7 +103,7 @@ class SecondsSampler:
             f"train.batch_seconds={self.seconds:g}: {len(sizes)} batches in the first epoch, "
             f"{sizes.min()} to {sizes.max()} pairs each, median {int(np.median(sizes))}"
         )
-        return line + (f"; {alone} pairs are left out of it: no other fits into a batch beside them" if alone else "")
+        return line + (f"; {alone} pairs are left out of it, being alone in a batch" if alone else "")
 
     def _sizes_of(self, epoch: int) -> np.ndarray:
         while len(self._sizes) <= epoch:

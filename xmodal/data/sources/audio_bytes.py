@@ -52,4 +52,5 @@ def _opened(data: bytes, name: str) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             yield file
     except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:
-        raise AudioError(f"{name}: cannot be decoded ({error})") from error
+        reason = error.error_string.strip().rstrip(".") if isinstance(error, soundfile.LibsndfileError) else error
+        raise AudioError(f"{name}: cannot be decoded ({reason})") from error
