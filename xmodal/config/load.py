@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from xmodal.config.earlier import fill_in
 from xmodal.config.error_lines import error_lines
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.schema import RunConfig
@@ -24,13 +25,14 @@ COMMAND_LINE = "command line"
 Tree = dict[str, Any]
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: str | Path, overrides: Sequence[str] = (), saved: bool = False) -> RunConfig:
     """Read a run's config.
 
     Args:
         path: the YAML file. A key `base: base/x.yaml` in it names a file whose keys it inherits; a base has no base.
         overrides: `a.b=value`, the value written as YAML. A mapping given as value replaces what was there. A new
             `kind` drops the keys of the old kind, whatever the order of the overrides.
+        saved: a run wrote it, into its folder: keys that it lacks mean what they meant then (see `fill_in`).
 
     Raises:
         UserError: the file is missing, empty or no YAML; or the config is wrong: every mistake on a line of its own,
@@ -43,6 +45,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     own = read_mapping(path)
     base_path, base = _read_base(path, own)
     merged = _merge(base, own)
+    if saved or "format" in own:
+        fill_in(merged)
     mistakes = _apply(merged, overrides)
 
     def source(keys: Sequence[str]) -> str:

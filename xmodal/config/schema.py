@@ -15,9 +15,10 @@ from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
-from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
+from xmodal.config.spec import Beta, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
-from xmodal.config.tower import AnyTower
+from xmodal.config.tower import AnyTower, TowerSpec
+from xmodal.config.train_spec import TrainSpec
 
 
 class Rule(Spec):
@@ -47,6 +48,7 @@ class OptimSpec(Spec):
     warmup: Share = 0.06  # share of the steps
     final: Share = 0.02  # share of lr left at the end
     clip: float = Field(1.0, ge=0)  # largest gradient norm; 0 is off
+    layer_decay: float = Field(1.0, gt=0, le=1)  # a backbone's rate, once more for each block nearer the input
     rules: tuple[Rule, ...] = ()
 
 
@@ -55,47 +57,6 @@ class TargetSpec(Spec):
 
     momentum: Annotated[Number, Scheduled(ge=0, le=1)] = 0.996  # m, or its schedule; 0 copies the tower
     predictor: Annotated[KindSpec, HEADS] | None = None  # a head from D to D, on the tower's output
-
-
-class TrainSpec(Spec):
-    """Length, batch and bookkeeping. Batches are counted over ALL processes: a run means the same on any.
-
-    A batch holds `batch_size` pairs; or, where `batch_seconds` is set, those of so many seconds of audio at most.
-    """
-
-    steps: Count = 1000
-    batch_size: int | None = Field(64, ge=2)  # pairs; null beside batch_seconds
-    batch_seconds: Positive | None = None
-    chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
-    # bilevel: after each update, one of the terms' outer problems through a virtual step of the heads (MetAug)
-    step: Literal["plain", "bilevel"] = "plain"
-    virtual_lr: Positive = 1e-3  # of the virtual step
-    log_every: Count = 20  # steps
-    eval_every: int = Field(0, ge=0)  # steps; 0: only at the end
-    save_every: int = Field(200, ge=0)  # steps; 0: only at the end
-    best: str | None = None  # EVALUATOR/METRIC that picks the weights kept; default: the last weights
-    # go on from the run folder's last checkpoint, if there is one; changed: also with another lr, clip, ...
-    resume: bool | Literal["changed"] = False
-    trackers: tuple[Literal["jsonl", "tensorboard"], ...] = ("jsonl", "tensorboard")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_measure(cls, values: Any) -> Any:
-        by_seconds = isinstance(values, dict) and values.get("batch_seconds") is not None
-        return {"batch_size": None, **values} if by_seconds else values
-
-    @model_validator(mode="after")
-    def _measured(self) -> Self:
-        if self.batch_size is not None and self.batch_seconds is not None:
-            raise ValueError(
-                f"batch_size {self.batch_size} and batch_seconds {self.batch_seconds:g} both say what a batch is; "
-                "set one of them to null"
-            )
-        if self.batch_size is None and self.batch_seconds is None:
-            raise ValueError("a batch has no size: set batch_size (pairs) or batch_seconds (of audio)")
-        return self
 
 
 class RunConfig(Spec):
@@ -150,6 +111,13 @@ class RunConfig(Spec):
                 )
         problems += term_problems(self) or need_problems(self)
         problems += self._view_problems() + self._evaluator_problems() + self._batch_problems()
+        for name, tower in self.towers.items():
+            rests = getattr(tower, "unfreeze_after", 0)
+            if rests >= self.train.steps:
+                problems.append(
+                    f"towers.{name}.unfreeze_after: {rests} steps, and train.steps is {self.train.steps}: its backbone "
+                    "would never train; lower it, or set mode: locked"
+                )
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -199,15 +167,7 @@ class RunConfig(Spec):
                 )
             if not tower.is_stored or (name not in self.data.modalities and name not in STANDARD_MODALITIES):
                 continue
-            spec = self.modality(name)
-            augmented = not isinstance(spec, TextModality) and spec.augment != type(spec.augment)()
-            if augmented and tower.views_stored == 1:
-                problems.append(
-                    f"data.modalities.{name}.augment: towers.{name} is read from a store and sees no augmentation; "
-                    f"leave it out, or (images) set towers.{name}.views"
-                )
-            if tower.views_stored > 1 and not (augmented and isinstance(spec, ImageModality)):
-                problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
+            problems += _stored_view_problems(name, tower, self.modality(name))
         return problems
 
     def modality(self, name: str) -> ModalitySpec:
@@ -225,3 +185,26 @@ class RunConfig(Spec):
     def groups(self, term: Any) -> tuple[tuple[str, ...], ...]:
         """The sides of each call of a term: those it names, else every pair."""
         return (term.on,) if term.on is not None else self.tower_pairs()
+
+
+def _stored_view_problems(name: str, tower: TowerSpec, spec: ModalitySpec) -> list[str]:
+    """Augmentation that a tower read from a store would not see, and views of it that would all be the same."""
+    if isinstance(spec, TextModality):
+        several = tower.views_stored > 1
+        return [f"towers.{name}.views: views are augmented images or recordings, and {name} is text"] * several
+    part = "augment" if isinstance(spec, ImageModality) else "waveform"
+    active = getattr(spec, part).is_active
+    problems = []
+    if active and tower.views_stored == 1:
+        problems.append(
+            f"data.modalities.{name}.{part}: towers.{name} is read from a store and sees no augmentation of its items; "
+            f"leave it out, or set towers.{name}.views"
+        )
+    if tower.views_stored > 1 and not active:
+        problems.append(f"towers.{name}.views: all would be the same: set data.modalities.{name}.{part}")
+    if isinstance(spec, AudioModality) and spec.augment.is_active and not tower.holds_sequences:
+        problems.append(
+            f"data.modalities.{name}.augment: towers.{name} is read from a store of vectors and sees no augmentation; "
+            "leave it out, or choose a head over sequences"
+        )
+    return problems

@@ -39,6 +39,9 @@ def no_head() -> HeadSpec:
 class TowerSpec(KindSpec):
     """What every tower's spec shares: a head, and what the rest of xmodal asks of a tower before it is built."""
 
+    # kind of modality -> what a key meant in runs written before there was such a key, where that is not its default
+    earlier: ClassVar[dict[str, dict[str, Any]]] = {}
+
     head: AnyHead = Field(default_factory=no_head)
 
     @property
@@ -60,6 +63,11 @@ class TowerSpec(KindSpec):
     def is_stored(self) -> bool:
         """Are its features read from a store?"""
         return self.live is not self
+
+    @property
+    def holds_sequences(self) -> bool:
+        """Does its store hold a sequence for each item, rather than a vector?"""
+        return False
 
     @property
     def views_stored(self) -> int:

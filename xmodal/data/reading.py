@@ -19,8 +19,16 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import AudioModality, ImageAugment, ImageModality, ModalitySpec, SpeechAugment, TextModality
-from xmodal.data import image_views, views
+from xmodal.config.data import (
+    AudioModality,
+    ImageAugment,
+    ImageModality,
+    ModalitySpec,
+    SpeechAugment,
+    TextModality,
+    WaveformAugment,
+)  # fmt: skip
+from xmodal.data import image_views, views, waveform_views
 from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.sources.audio_bytes import decode_audio, member_bytes, seconds_in
@@ -74,9 +82,14 @@ class ItemReader:
             raise UserError(f"expected texts, found {type(item).__name__}")
         return item
 
-    def view(self, item: Any, augment: ImageAugment | SpeechAugment, rng: np.random.Generator) -> np.ndarray:
+    def view(
+        self, item: Any, augment: ImageAugment | SpeechAugment | WaveformAugment, rng: np.random.Generator
+    ) -> np.ndarray:
         """The features of one augmented view of one item; raises as `decode` does."""
         decoded = self.decode(item)
+        if isinstance(augment, WaveformAugment):
+            voiced = waveform_views.augment(decoded, augment, rate_of(self.processor), rng)
+            return self.processor.features(voiced)
         return augmented(self.processor, augment, rng, lambda: decoded, lambda: self.processor.features(decoded))
 
     def _audio(self, item: Any) -> np.ndarray:
@@ -131,8 +144,13 @@ def augmented(
 
 def is_augmented(spec: ModalitySpec) -> bool:
     """Does training see changed views of this modality's items?"""
+    return changes_items(spec) or (isinstance(spec, AudioModality) and spec.augment.is_active)
+
+
+def changes_items(spec: ModalitySpec) -> bool:
+    """Are the items themselves changed in training, rather than their features alone?"""
     if isinstance(spec, AudioModality):
-        return spec.augment.is_active
+        return spec.waveform.is_active
     return isinstance(spec, ImageModality) and spec.augment.is_active
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from xmodal.config.earlier import fill_in
 from xmodal.config.load import config_differences, dump_config, load_config
 from xmodal.config.schema import RunConfig
 from xmodal.config.yaml_text import read_yaml
@@ -38,7 +39,7 @@ FREE = re.compile(
 PASSING = ("train.resume:", "train.threads:")  # no reason to write config.yaml anew
 # ... and those that change the steps to come are allowed when the user says so, and are written down.
 LATER = re.compile(
-    r"optim\.(lr|clip|betas|eps|weight_decay|warmup|final)|train\.(steps|best|chunk|precision|virtual_lr)"
+    r"optim\.(lr|clip|betas|eps|weight_decay|layer_decay|warmup|final)|train\.(steps|best|chunk|precision|virtual_lr)"
     r"|objective\.(.*\.)?(weight|temperature)(\..*)?|targets\.\w+\.momentum(\..*)?"
 )
 
@@ -76,7 +77,7 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str], bool]:
             "or choose another folder with output=..."
         )
     else:
-        differences = config_differences(load_config(folder / "config.yaml"), config)
+        differences = config_differences(load_config(folder / "config.yaml", saved=True), config)
         changed = changes(folder, differences, config)
         newest = newest_checkpoint(folder)
         return newest, changed, not all(line.startswith(PASSING) for line in differences)
@@ -123,7 +124,7 @@ def _learned(key: str, config: RunConfig) -> bool:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The config of a run folder as plain values, of whatever format.
+    """The config of a run folder as plain values, of whatever format; keys since then have the meaning of that time.
 
     Raises:
         UserError: no run folder, or one of a newer xmodal.
@@ -145,6 +146,7 @@ def read_run(folder: Path) -> dict[str, Any]:
             f"{folder}: a run of format {number}, and this xmodal reads up to {FORMAT}; update it: "
             "pip install --upgrade xmodal"
         )
+    fill_in(found)
     return found
 
 

@@ -74,7 +74,7 @@ def test_waveform_training_reaches_every_parameter_and_takes_short_audio(tmp_pat
 
 
 def test_whisper_encoder(tmp_path):
-    spec = TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"))
+    spec = TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"), window="cut")
     tower, processor = build_tower(spec)
     assert not any("decoder" in name for name, _ in tower.named_parameters())
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path / "whisper")
@@ -106,7 +106,7 @@ def test_audio_spectrogram_transformer(tmp_path, pooling):
     model.save_pretrained(tmp_path / "ast")
     extractor = transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=64)
     extractor.save_pretrained(tmp_path / "ast")
-    spec = TransformersTower.Spec(name=str(tmp_path / "ast"), pooling=pooling)
+    spec = TransformersTower.Spec(name=str(tmp_path / "ast"), pooling=pooling, window="cut")
     tower, processor = build_tower(spec)
     rng = np.random.default_rng(0)
     waves = [rng.standard_normal(n).astype(np.float32) for n in (4000, 400, 30000, 8000)]

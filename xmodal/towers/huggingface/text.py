@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from xmodal.errors import UserError
 from xmodal.towers.frames import Frames
 from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.model import build_model, read_tokenizer
 from xmodal.towers.huggingface.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
 from xmodal.towers.huggingface.source import Source
@@ -31,10 +32,17 @@ class TextBackbone(nn.Module):
         dense: modules after the pooling.
         sentence: it came from a sentence-transformers folder, and is saved as one.
         skip: tokens at the start of every text that the pooling leaves out: a prompt's.
+        states: the layers that are wanted; default: the last.
     """
 
     def __init__(
-        self, model: Any, pooling: Pooling, dense: Sequence[Dense] = (), sentence: bool = False, skip: int = 0
+        self,
+        model: Any,
+        pooling: Pooling,
+        dense: Sequence[Dense] = (),
+        sentence: bool = False,
+        skip: int = 0,
+        states: LayerStates | None = None,
     ):
         super().__init__()
         self.model = model
@@ -42,23 +50,28 @@ class TextBackbone(nn.Module):
         self.sentence = sentence
         self.skip = skip
         self.dense = nn.ModuleList(dense)
-        self.step_width = int(model.config.hidden_size)
+        self.states = states or layer_states("last", model, "")
+        self.step_width = len(self.states.wanted) * int(model.config.hidden_size)
         self.width = dense[-1].linear.out_features if dense else self.step_width
+
+    def extra_repr(self) -> str:
+        """What the fingerprint must tell besides the weights."""
+        return self.states.told
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`input_ids` and `attention_mask` [B, T], padded on the right -> [B, G]."""
-        mask = inputs["attention_mask"]
-        hidden = self.model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        features = pool(hidden, mask, self.pooling, self.skip)
+        features = pool(self._hidden(inputs), inputs["attention_mask"], self.pooling, self.skip)
         for module in self.dense:
             features = module(features)
         return features
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
-        """`input_ids` and `attention_mask` [B, T], padded on the right -> the last hidden states of the tokens."""
-        mask = inputs["attention_mask"]
-        hidden = self.model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        return Frames(hidden, mask.sum(1))
+        """`input_ids` and `attention_mask` [B, T], padded on the right -> the hidden states of the tokens."""
+        return Frames(self._hidden(inputs), inputs["attention_mask"].sum(1))
+
+    def _hidden(self, inputs: dict[str, Tensor]) -> Tensor:
+        given = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        return self.states.of(lambda: self.model(**given).last_hidden_state)
 
     def pooling_modules(self) -> list[nn.Module]:
         """What a head over the tokens leaves unused."""
@@ -105,9 +118,12 @@ def load_text(
     max_length = choose_length(spec, settings, tokenizer.model_max_length, position_limit(model))
     dense = [read_dense(source.inside(""), folder) for folder in (settings.dense if settings else ())]
     lower = settings.lower if settings else False
+    if dense and spec.told_layers:
+        raise UserError(f"tower {spec.name!r}: layers: its dense modules take the last layer; leave layers out")
     prompt, pools_prompt = (settings.prompt, settings.pools_prompt) if settings else ("", True)
     processor = TextProcessor(tokenizer, max_length, lower, pooling, prompt, pools_prompt)
-    backbone = TextBackbone(model, pooling, dense, settings is not None, processor.prompt_tokens)
+    states = layer_states(spec.layers, model, spec.name)
+    backbone = TextBackbone(model, pooling, dense, settings is not None, processor.prompt_tokens, states)
     return backbone, processor
 
 

@@ -16,6 +16,7 @@ from xmodal.errors import UserError
 from xmodal.towers.frames import Frames, all_of
 from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
+from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.image_processor import PixelProcessor
@@ -78,17 +79,19 @@ class VisionBackbone(nn.Module):
     Args:
         model: a model of `VISION`.
         pooling: `pooler`, the model's own pooled output; `cls`, the first token; `mean`, over the patches.
+        states: the layers that are wanted; default: the last. `pooler` knows no other.
     """
 
     def extra_repr(self) -> str:
         """What the fingerprint must tell besides the weights."""
-        return f"pooling={self.pooling}"
+        return f"pooling={self.pooling}{self.states.told}"
 
-    def __init__(self, model: Any, pooling: ImagePooling):
+    def __init__(self, model: Any, pooling: ImagePooling, states: LayerStates | None = None):
         super().__init__()
         self.model = model
         self.pooling = pooling
-        self.width = int(model.config.hidden_size)
+        self.states = states or layer_states("last", model, "")
+        self.width = len(self.states.wanted) * int(model.config.hidden_size)
         siglip = model.config.model_type.startswith("siglip")
         self.prefix = 0 if siglip else 1 + int(getattr(model.config, "num_register_tokens", 0) or 0)
         for name, parameter in model.named_parameters():
@@ -97,15 +100,17 @@ class VisionBackbone(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`pixels` [B, 3, H, W] -> [B, G]."""
-        output = self.model(pixel_values=inputs["pixels"])
         if self.pooling == "pooler":
-            return output.pooler_output
-        hidden = output.last_hidden_state
+            return self.model(pixel_values=inputs["pixels"]).pooler_output
+        hidden = self._hidden(inputs)
         return hidden[:, 0] if self.pooling == "cls" else hidden[:, self.prefix :].mean(1)
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
         """`pixels` [B, 3, H, W] -> the patches, without class token and registers."""
-        return all_of(self.model(pixel_values=inputs["pixels"]).last_hidden_state[:, self.prefix :])
+        return all_of(self._hidden(inputs)[:, self.prefix :])
+
+    def _hidden(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self.states.of(lambda: self.model(pixel_values=inputs["pixels"]).last_hidden_state)
 
     def pooling_modules(self) -> list[nn.Module]:
         """What a head over the patches leaves unused."""
@@ -154,11 +159,12 @@ def load_vision(
     allowed = ("auto", "mean") if config.model_type.startswith("siglip") else ("auto", "cls", "mean")
     if spec.pooling not in allowed:
         raise UserError(f"tower {spec.name!r}: pooling {spec.pooling!r}: this image model has {', '.join(allowed)}")
-    pooling: ImagePooling = "mean" if spec.pooling == "mean" else "pooler" if pooled else "cls"
+    mean = spec.pooling == "mean" or (bool(spec.told_layers) and config.model_type.startswith("siglip"))
+    pooling: ImagePooling = "mean" if mean else "pooler" if pooled and not spec.told_layers else "cls"
     model = build_model(transformers.AutoModel, source, config, spec.mode)
     if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
         model.pooler = None  # unused, often not in the file: it would be a random part of the fingerprint
-    return VisionBackbone(model, pooling), processor
+    return VisionBackbone(model, pooling, layer_states(spec.layers, model, spec.name)), processor
 
 
 def read_processor(spec: TransformersTower.Spec, source: Source) -> TransformersImageProcessor:
