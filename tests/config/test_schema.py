@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xmodal.config import data, schema
+from xmodal.config import data, schema, train_spec
 from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
@@ -17,7 +17,7 @@ from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 
-MODULES = (data, schema)
+MODULES = (data, schema, train_spec)
 SPECS = [
     s
     for m in MODULES
@@ -28,6 +28,7 @@ SPECS += [registry.spec(kind) for registry in (HEADS, TOWERS) for kind in regist
 TEXT = TransformersTower.Spec(name="bert")
 SPEECH = SpeechEncoderTower.Spec()
 STORE = StoreTower.Spec(path=Path("s"), tower=TEXT)
+IMAGE = {"kind": "image_encoder"}
 STORED = {"kind": "store", "path": "s", "tower": {"kind": "timm", "name": "x", "mode": "locked"}}
 
 
@@ -191,3 +192,27 @@ def test_names_of_towers(name: str) -> None:
 def test_options_of_timm_that_break_a_tower(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TimmTower.Spec(name="resnet18", options=options)
+
+
+@pytest.mark.parametrize(
+    ("train", "towers", "data", "line"),
+    [
+        ({"batch_size": 8, "batch_seconds": 60}, {"speech": SPEECH}, {}, "batch_size 8 and batch_seconds 60 both say"),
+        ({"batch_size": None}, {"speech": SPEECH}, {}, "a batch has no size: set batch_size"),
+        ({"batch_seconds": 0}, {"speech": SPEECH}, {}, "greater than 0"),
+        ({"batch_seconds": 60}, {"speech": SPEECH}, {"streaming": True}, "items of a stream have no known length"),
+        ({"batch_seconds": 60}, {"image": IMAGE}, {}, r"none of the towers \(image, text\) takes audio"),
+        ({"batch_seconds": 60}, {"speech": STORED, "image": IMAGE}, {}, r"towers\.speech is read from a store, so no"),
+    ],
+)
+def test_what_a_batch_is(train: dict[str, Any], towers: dict[str, Any], data: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        run(
+            {**towers, "text": TEXT}, data={"train": "t.jsonl", **data}, train=train, pairs=[(list(towers)[-1], "text")]
+        )
+
+
+def test_batches_by_seconds_have_no_size() -> None:
+    config = run({"text": TEXT, "speech": SPEECH}, train={"batch_seconds": 60})
+    assert (config.train.batch_size, config.train.batch_seconds) == (None, 60)
+    assert RunConfig.model_validate(config.model_dump()) == config

@@ -32,6 +32,17 @@ def test_the_same_as_elsewhere() -> None:
         assert PUBLISHED[version.corpus][version.archive][0]["md5"] == version.md5
 
 
+def test_the_same_as_torchaudios() -> None:
+    pytest.importorskip("torchaudio")
+    from torchaudio.datasets import librispeech, speechcommands
+
+    known = librispeech._CHECKSUMS | speechcommands._CHECKSUMS
+    published = {**PUBLISHED["librispeech"], **PUBLISHED["speech_commands_v1"], **PUBLISHED["speech_commands_v2"]}
+    theirs = {url.rpartition("/")[2]: sha256 for url, sha256 in known.items()}
+    assert len(theirs) == 9
+    assert {name: published[name][0]["sha256"] for name in theirs} == theirs
+
+
 def test_archives(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     archive.write_bytes(b"abc")

@@ -29,7 +29,7 @@ def test_mistakes(tmp_path: Path) -> None:
     for arguments, line in (
         (("fsdd", tmp_path, tmp_path / "out"), f"error: {tmp_path}/recordings: no such folder"),
         (("slurp", tmp_path, tmp_path / "out", "--limit", "0"), "error: --limit: found 0"),
-        (("none", tmp_path, tmp_path / "out"), "error: 'none' is not one of cc12m, "),
+        (("none", tmp_path, tmp_path / "out"), "error: 'none' is not one of audio_folder, "),
     ):
         done = prepare(*arguments)
         assert done.returncode == 2
@@ -45,6 +45,7 @@ def test_splits(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         f"{tmp_path}/out/val.parquet: 1 rows",
         f"{tmp_path}/out/val.skipped.jsonl: 1 rows",
+        "  left out, 1: val (1 classes with images; the whole corpus has 1000)",
     ]
     for corpus, line in (
         ("coco", "coco has train, val; found dev"),

@@ -10,21 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodal.config.data import (
-    STANDARD_MODALITIES,
-    AudioModality,
-    DataSpec,
-    ImageModality,
-    ModalitySpec,
-    TextModality,
-)  # fmt: skip
+from xmodal.config.data import STANDARD_MODALITIES, AudioModality, DataSpec, ImageModality, ModalitySpec, TextModality
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
-from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
+from xmodal.config.spec import Beta, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
 from xmodal.config.tower import AnyTower, TowerSpec
+from xmodal.config.train_spec import TrainSpec
 
 
 class Rule(Spec):
@@ -63,26 +57,6 @@ class TargetSpec(Spec):
 
     momentum: Annotated[Number, Scheduled(ge=0, le=1)] = 0.996  # m, or its schedule; 0 copies the tower
     predictor: Annotated[KindSpec, HEADS] | None = None  # a head from D to D, on the tower's output
-
-
-class TrainSpec(Spec):
-    """Length, batch and bookkeeping. `batch_size` counts pairs over ALL processes: a run means the same on any."""
-
-    steps: Count = 1000
-    batch_size: int = Field(64, ge=2)
-    chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
-    # bilevel: after each update, one of the terms' outer problems through a virtual step of the heads (MetAug)
-    step: Literal["plain", "bilevel"] = "plain"
-    virtual_lr: Positive = 1e-3  # of the virtual step
-    log_every: Count = 20  # steps
-    eval_every: int = Field(0, ge=0)  # steps; 0: only at the end
-    save_every: int = Field(200, ge=0)  # steps; 0: only at the end
-    best: str | None = None  # EVALUATOR/METRIC that picks the weights kept; default: the last weights
-    # go on from the run folder's last checkpoint, if there is one; changed: also with another lr, clip, ...
-    resume: bool | Literal["changed"] = False
-    trackers: tuple[Literal["jsonl", "tensorboard"], ...] = ("jsonl", "tensorboard")
 
 
 class RunConfig(Spec):
@@ -136,7 +110,7 @@ class RunConfig(Spec):
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
         problems += term_problems(self) or need_problems(self)
-        problems += self._view_problems() + self._evaluator_problems()
+        problems += self._view_problems() + self._evaluator_problems() + self._batch_problems()
         for name, tower in self.towers.items():
             rests = getattr(tower, "unfreeze_after", 0)
             if rests >= self.train.steps:
@@ -153,6 +127,21 @@ class RunConfig(Spec):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _batch_problems(self) -> list[str]:
+        """Batches by seconds where no seconds are known before the items are read."""
+        if self.train.batch_seconds is None:
+            return []
+        way_out = "set train.batch_size instead"
+        if self.data.streaming:
+            return [f"train.batch_seconds: items of a stream have no known length before they are read; {way_out}"]
+        known = [name for name in self.towers if name in self.data.modalities or name in STANDARD_MODALITIES]
+        heard = [name for name in known if isinstance(self.modality(name), AudioModality)]
+        if not heard:
+            return [f"train.batch_seconds: none of the towers ({', '.join(self.towers)}) takes audio; {way_out}"]
+        if all(self.towers[name].is_stored for name in heard):
+            return [f"train.batch_seconds: towers.{heard[0]} is read from a store, so no audio is looked at; {way_out}"]
+        return []
 
     def _evaluator_problems(self) -> list[str]:
         """Evaluators of modalities that no tower encodes: known now, and not when training has ended."""

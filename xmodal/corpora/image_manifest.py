@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from xmodal.data.manifest import MADE_OF, made_of
-from xmodal.data.sources.tar_index import IMAGE_SUFFIXES
+from xmodal.data.sources.tar_members import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines, written_whole
@@ -79,7 +79,7 @@ def write_manifest(
     if not skipped:
         beside.unlink(missing_ok=True)
         return {path: count}
-    listing = ({"item": _printable(item), "reason": reason} for item, reason in skipped)
+    listing = ({"item": printable(item), "reason": reason} for item, reason in skipped)
     return {path: count, beside: write_json_lines(beside, listing)}
 
 
@@ -197,5 +197,10 @@ def _unusable(entry: "os.DirEntry[str]") -> str | None:
         return f"cannot be read: {error.strerror}"
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """A file's name with what is no UTF-8 written as escapes, for a listing.
+
+    Example:
+        printable("a\udcff.wav")  # "a\\xff.wav"
+    """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

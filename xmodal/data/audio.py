@@ -45,9 +45,7 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
             samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
     except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:  # TypeError: headerless .raw
         raise AudioError(f"{path}: {_reason(path, error)}") from error
-    # An MP3 without a full header only estimates its length.
-    if len(samples) < (0.5 if format_ in ("MP3", "MPEG") else 0.99) * expected:
-        raise AudioError(f"{path}: truncated, {len(samples)} of {expected} samples could be read")
+    require_whole(len(samples), expected, format_ in ("MP3", "MPEG"), str(path))
     return _finish(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0], rate, sample_rate, str(path))
 
 
@@ -71,6 +69,12 @@ def as_waveform(array: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     if samples.ndim == 2:
         samples = samples.mean(axis=0) if len(samples) else samples.reshape(-1)
     return _finish(samples.astype(np.float32), rate, sample_rate, f"array of shape {list(np.shape(array))}")
+
+
+def require_whole(found: int, expected: int, is_mp3: bool, name: str) -> None:
+    """Raise `AudioError` where fewer samples were read than the header says; an MP3's may be no more than a guess."""
+    if found < (0.5 if is_mp3 else 0.99) * expected:
+        raise AudioError(f"{name}: truncated, {found} of {expected} samples could be read")
 
 
 def audio_seconds(path: str | Path) -> float:

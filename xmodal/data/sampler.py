@@ -66,6 +66,10 @@ class BucketSampler:
                 order[start : start + chunk] = part[np.argsort(self.lengths[part], kind="stable")]
         return rng.permutation(order.reshape(self.steps_per_epoch, self.batch_size))
 
+    def pairs(self, first: int, last: int) -> int:
+        """How many pairs the batches of the steps `first` to `last` (not included) hold, over all processes."""
+        return (last - first) * self.batch_size
+
     def iterate_from(self, step: int) -> Iterator[BatchKey]:
         """This process's batches from step `step` (counted from 0 over the whole run) on, without end."""
         epoch, first = divmod(step, self.steps_per_epoch)

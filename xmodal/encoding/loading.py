@@ -197,6 +197,7 @@ def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
         "objective": config.get("objective") or {},
         "steps": train.get("steps"),
         "batch_size": train.get("batch_size"),
+        **({"batch_seconds": train["batch_seconds"]} if train.get("batch_seconds") else {}),
         "towers": dict(config["towers"]),
         "train_data": str(data.get("train", "")),
     }

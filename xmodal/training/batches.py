@@ -10,6 +10,7 @@ from xmodal.batch import Clock, PairBatch
 from xmodal.config.schema import RunConfig
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
+from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.errors import UserError
 
@@ -18,7 +19,7 @@ def batches_from(
     start: int,
     config: RunConfig,
     dataset: PairDataset | StreamedPairs,
-    sampler: BucketSampler | None,
+    sampler: BucketSampler | SecondsSampler | None,
     device: torch.device,
 ) -> Iterator[PairBatch]:
     """This process's batches of the steps `start` to `train.steps`.

@@ -13,6 +13,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
+from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import main_first, rank
 from xmodal.encoding.store_build import build_store
@@ -63,7 +64,7 @@ def _open_folder(config: RunConfig) -> Opened:
 
 def read_pairs_of(
     config: RunConfig, processors: dict[str, Processor], rank: int, world: int
-) -> tuple[PairDataset | StreamedPairs, BucketSampler | None]:
+) -> tuple[PairDataset | StreamedPairs, BucketSampler | SecondsSampler | None]:
     """The pairs, and what orders them; a stream has its own order.
 
     Raises:
@@ -72,6 +73,7 @@ def read_pairs_of(
     modalities = {name: config.modality(name) for name in config.towers}
     size, place = config.train.batch_size, {"rank": rank, "world": world}
     if config.data.streaming:
+        assert size is not None  # the config refuses batch_seconds of a stream
         stream = StreamedPairs(config.data, modalities, processors, config.seed, size, **place)
         if not stream.has_labels:
             require_no_labels(config)
@@ -81,7 +83,26 @@ def read_pairs_of(
         require_no_labels(config)
     elif needs_labels(config) and dataset.unlabelled:
         dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
-    return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
+    if size is not None:
+        return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
+    return dataset, by_seconds(config, dataset, rank, world)
+
+
+def by_seconds(config: RunConfig, dataset: PairDataset, rank: int, world: int) -> SecondsSampler:
+    """What orders pairs into batches of `train.batch_seconds`; items longer than that are counted as left out.
+
+    Raises:
+        UserError: no two items fit into a batch.
+    """
+    seconds = config.train.batch_seconds
+    assert seconds is not None
+    sampler = SecondsSampler(dataset.lengths, seconds, config.seed, config.data.buckets, rank, world)
+    dataset.tally.lose(
+        (dataset.names[row], f"{dataset.lengths[row]:.2f} s, more than train.batch_seconds={seconds:g}")
+        for row in sampler.too_long
+    )
+    dataset.tally.notes.append(sampler.summary())
+    return sampler
 
 
 def require_no_labels(config: RunConfig) -> None:

@@ -165,7 +165,7 @@ class Trainer:
                 bar.update()
                 last = self.state.step == spec.steps
                 if self.state.step % spec.log_every == 0 or last:
-                    values = self._log(recent, (self.state.step - start) / (time.perf_counter() - began))
+                    values = self._log(recent, self._pairs(start, self.state.step) / (time.perf_counter() - began))
                     bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
                     recent.clear()
                 self._save_and_evaluate(last)
@@ -182,13 +182,20 @@ class Trainer:
         gc.collect()
         self.accelerator.end_training()
 
-    def _log(self, recent: list[dict[str, Tensor]], steps_per_second: float) -> dict[str, float]:
+    def _pairs(self, first: int, last: int) -> int:
+        """How many pairs the batches of some steps hold, over all processes."""
+        if self.sampler is not None:
+            return self.sampler.pairs(first, last)
+        assert self.config.train.batch_size is not None  # of a stream
+        return (last - first) * self.config.train.batch_size
+
+    def _log(self, recent: list[dict[str, Tensor]], pairs_per_second: float) -> dict[str, float]:
         """Log the means of what the last steps gave; a name that some did not give has the mean of the others."""
         names = list(dict.fromkeys(name for parts in recent for name in parts))
         given = {name: [parts[name].float() for parts in recent if name in parts] for name in names}
         values = {name: float(torch.stack(found).mean()) for name, found in given.items()}
         values["lr"] = learning_rate(self.state.step - 1, self.config.train.steps, self.config.optim)
-        values["items_per_second"] = steps_per_second * self.config.train.batch_size
+        values["items_per_second"] = pairs_per_second
         self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
         return values
 
@@ -201,7 +208,7 @@ class Trainer:
         count = torch.tensor([len(new)], device=self.accelerator.device)
         if int(all_gather_rows(count, [1] * self.accelerator.num_processes).sum()) == 0:
             return
-        self.skipped.add(gather_object(new), (self.state.step + 1) * self.config.train.batch_size)
+        self.skipped.add(gather_object(new), self._pairs(0, self.state.step + 1))
 
     # ------------------------------------------------------------------------------------------ evaluation, saving
 
@@ -281,7 +288,7 @@ class Trainer:
             "device": str(self.accelerator.device),
             "threads": self.state.threads,
             "skipped_items": self.skipped.count,
-            "data": self.skipped.facts(self.state.step * self.config.train.batch_size),
+            "data": self.skipped.facts(self._pairs(0, self.state.step)),
             **read_changes(self.config.output),
         }
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xmodal.data.sources.tar_address import is_address, member_of, read_member
-from xmodal.data.sources.tar_index import MAX_TEXT, index_tars, scan_tars
+from xmodal.data.sources.tar_index import index_tars, scan_tars
+from xmodal.data.sources.tar_members import MAX_TEXT
 from xmodal.errors import UserError
 
 

@@ -5,15 +5,17 @@
     xmodal prepare coco data/coco runs/data/coco --split val
     xmodal prepare cc12m data/cc12m data/cc12m
 
-Prints each file written with its number of rows; `NAME.skipped.jsonl` lists what was left out of NAME, with reasons.
+Prints each file written with its number of rows; `NAME.skipped.jsonl` lists what was left out of NAME, with reasons,
+and a line for each kind of reason says how many.
 Run again after a kill, it goes on where it was (tars of img2dataset); after the end, manifests whose corpus is the same
 are left as they are. `xmodal verify` checks the archives first, where their checksums are published.
 
-Speech and texts: fsdd (human digits, six leave-one-speaker-out folds), nlu_home (home-assistant sentences), slurp
-(devel sentences); the last two are texts, to be voiced by `xmodal synthesize`. Images and captions: cc3m, cc12m,
-yfcc15m (tars of img2dataset), coco, flickr30k, and the two in Karpathy's split, the one retrieval is quoted on:
-coco_karpathy, flickr30k_karpathy. Images and labels: cifar10, cifar100, imagenet, imagenet_v2, imagenet_r, imagenet_a,
-objectnet, image_folder (any folder of class folders).
+Speech: common_voice, fluent_speech_commands, fsdd, librispeech, minds14, slurp_audio, speech_commands_v1,
+speech_commands_v2, speechocean762, stop. Sounds: audiocaps and clotho (captions), esc10, esc50, urbansound8k (folds),
+audio_folder (any class folders of recordings, or a manifest.jsonl beside them). Texts, for `xmodal synthesize`:
+nlu_home, slurp. Images and captions: cc3m, cc12m, yfcc15m (tars of img2dataset), coco, flickr30k, and the two in
+Karpathy's split, the one retrieval is quoted on: coco_karpathy, flickr30k_karpathy. Images and labels: cifar10,
+cifar100, imagenet, imagenet_v2, imagenet_r, imagenet_a, objectnet, image_folder (any folder of class folders).
 """
 
 import glob
@@ -22,6 +24,7 @@ from pathlib import Path
 from xmodal.commands.parsing import at_least, command_parser
 from xmodal.commands.paths import require_data
 from xmodal.errors import UserError
+from xmodal.files import read_json_lines
 
 
 def main(argv: list[str]) -> None:
@@ -48,3 +51,15 @@ def main(argv: list[str]) -> None:
     chosen = {"splits": options.split} if options.split else {}
     for path, rows in prepare(options.root, options.out, options.limit, **chosen).items():
         print(f"{path}: {rows} rows")
+        for line in _reasons(path) if path.name.endswith(".skipped.jsonl") else ():
+            print(line)
+
+
+def _reasons(path: Path) -> list[str]:
+    """What a listing of items left out says, a line for each kind of reason."""
+    from xmodal.data.tally import Tally
+
+    tally = Tally()
+    for _, row in read_json_lines(path):
+        tally.leave_out(Path(row["item"]).name, row["reason"])
+    return tally.lines()[1:]

@@ -80,4 +80,5 @@ def _read(file: Path) -> Part | None:
 
 def _index(tar: Path, base: Path, home: Path) -> Part:
     index = scan_tar(tar, base, home)
-    return Part([Row(row["id"], row["image"], row["text"]) for row in index.rows], index.skipped)
+    rows = [Row(row["id"], row["image"], row["text"]) for row in index.rows if "image" in row]
+    return Part(rows, index.skipped + [(row["id"], "no image") for row in index.rows if "image" not in row])

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from xmodal.data.sources.tar_address import Member as Address
 from xmodal.data.sources.tar_address import check_of
 from xmodal.data.sources.tar_headers import BLOCK, TarHeaders
-from xmodal.data.sources.tar_index import IMAGE_SUFFIXES
+from xmodal.data.sources.tar_members import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad
 
 Member = tuple[str, str]  # an image's name, and its address with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio
+from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio, require_whole
 from xmodal.data.sources.tar_address import member_of, read_member
 from xmodal.errors import UserError
 
@@ -36,7 +36,9 @@ def decode_audio(data: bytes, name: str, sample_rate: int) -> np.ndarray:
         if file.frames > LONGEST * file.samplerate:
             seconds = file.frames / file.samplerate
             raise AudioError(f"{name}: {seconds:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
-        samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate  # [T, channels]
+        expected, is_mp3, rate = file.frames, file.format in ("MP3", "MPEG"), file.samplerate
+        samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
+    require_whole(len(samples), expected, is_mp3, name)
     try:
         return as_waveform(samples.mean(axis=1), rate, sample_rate)
     except AudioError as error:
@@ -63,4 +65,5 @@ def _opened(data: bytes, name: str) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             yield file
     except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:
-        raise AudioError(f"{name}: cannot be decoded ({error})") from error
+        reason = error.error_string.strip().rstrip(".") if isinstance(error, soundfile.LibsndfileError) else error
+        raise AudioError(f"{name}: cannot be decoded ({reason})") from error

@@ -1,6 +1,6 @@
 """Folders of data as arrow tables.
 
-folder of tars            image, text, label; indexed, never extracted (`tar_index.py`)
+folder of tars            image or audio, text, label; indexed, never extracted (`tar_index.py`)
 folder of parquet files   memory-mapped through `datasets`
 folder of class folders   the file's path under the modality's usual name, `label`
 
@@ -17,14 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xmodal.data.sources.tables import features_of, named_labels
-from xmodal.data.sources.tar_index import COMPRESSED, IMAGE_SUFFIXES, index_tars
+from xmodal.data.sources.tar_index import COMPRESSED, index_tars
+from xmodal.data.sources.tar_members import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 from xmodal.files import files_under
 
 IMAGES = IMAGE_SUFFIXES
-AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+AUDIO = AUDIO_SUFFIXES
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev"})
 
 log = logging.getLogger(__name__)
@@ -93,12 +94,12 @@ def _tars(folder: Path, tally: Tally) -> pa.Table:
     if not rows:
         raise UserError(
             f"{folder}: no sample of its tars can be used; left out: {listed(skipped) or 'nothing'}; "
-            "expected images with captions or classes, as img2dataset and webdataset write them"
+            "expected images or recordings with captions or classes, as img2dataset and webdataset write them"
         )
     if skipped:
         log.warning("%s: %d samples of its tars are left out, first: %s", folder, len(skipped), listed(skipped))
-    table = pa.Table.from_pylist([dict(row) for row in rows])
-    return table.drop_columns([name for name in ("text", "label") if table[name].null_count == len(table)])
+    columns = {name: [row.get(name) for row in rows] for name in ("id", "image", "audio", "text", "label")}
+    return pa.table({name: values for name, values in columns.items() if any(value is not None for value in values)})
 
 
 def _class_folders(folder: Path, tally: Tally) -> pa.Table:

@@ -1,6 +1,7 @@
 """Rows of a stream under the names of a manifest. Input: hub:NAME, or a folder of tars or parquet files.
 
-Of local tars the headers are read, and a row names an image by its address; the rest is read through `datasets`.
+Of local tars the headers are read, and a row names an image or a recording by its address; the rest is read through
+`datasets`.
 """
 
 import hashlib
@@ -13,7 +14,8 @@ from torch.utils.data import get_worker_info
 
 from xmodal.data.sources.folders import parquet_arguments, parquet_files
 from xmodal.data.sources.hub import hub_parts
-from xmodal.data.sources.tar_index import IMAGE_SUFFIXES, find_tars, scan_tar
+from xmodal.data.sources.tar_index import find_tars, scan_tar
+from xmodal.data.sources.tar_members import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from xmodal.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 OUT = "__left_out__"  # in place of a row: the reason why there is none
 
 _SOURCE_ERRORS = (OSError, ValueError, RuntimeError, tarfile.TarError)
-_TAR_ROW = ("id", "image", "text", "label", OUT)
+_TAR_ROW = ("id", "image", "audio", "text", "label", OUT)
 
 
 def open_stream(path: Path) -> tuple["datasets.IterableDataset", dict[str, list[str]]]:
@@ -59,11 +61,11 @@ def open_stream(path: Path) -> tuple["datasets.IterableDataset", dict[str, list[
 
 
 def _tar_rows(tars: Sequence[Path], folder: Path) -> Iterator[dict[str, Any]]:
-    """What tars hold, an image by its address; of what is left out of them the name and the reason."""
+    """What tars hold, an image or a recording by its address; of what is left out of them the name and the reason."""
     for tar in tars:
         index = scan_tar(tar, folder, folder)
         for row in index.rows:
-            yield {**row, OUT: None}
+            yield {**dict.fromkeys(_TAR_ROW), **row}
         for name, reason in index.skipped:
             yield {**dict.fromkeys(_TAR_ROW), "id": name, OUT: reason}
 
@@ -97,14 +99,16 @@ def named_row(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict
     if "__key__" not in row:
         numbers = {name: row[name] for name in classes if isinstance(row.get(name), int)}
         return {**row, **{name: classes[name][at] if at >= 0 else None for name, at in numbers.items()}}
-    images = (value for name, value in row.items() if f".{name.lower()}" in IMAGE_SUFFIXES)
-    image = next((value for value in map(present, images) if value is not None), None)
+    media = {}
+    for kind, suffixes in (("image", IMAGE_SUFFIXES), ("audio", AUDIO_SUFFIXES)):
+        found = (present(value) for name, value in row.items() if f".{name.lower()}" in suffixes)
+        media[kind] = next((value for value in found if value is not None), None)
     label = None if row.get("cls") is None else str(row["cls"])
     text, about = row.get("txt"), row.get("json")
     if not (text or "").strip() and isinstance(about, dict):
         text = about.get("caption")
     shard = PurePosixPath(row.get("__url__") or "").stem  # of the hub's address; keys may begin again in every shard
-    named = {"id": f"{shard}/{row['__key__']}", "image": image, "text": text, "label": label}
+    named = {"id": f"{shard}/{row['__key__']}", **media, "text": text, "label": label}
     return {name: value for name, value in {**row, **named}.items() if value is not None}
 
 

@@ -1,43 +1,39 @@
-"""Images inside tars, read where they are.
+"""Images and recordings inside tars, read where they are.
 
-Input: uncompressed tars as img2dataset and webdataset write them. Output: a row for every image with a caption or a
-class. It holds the image's address (`tar_address.py`): where in the tar it begins, its length, and a check of its
+Input: uncompressed tars as img2dataset and webdataset write them. Output: a row for every image or recording with a
+caption or a class. It holds the address (`tar_address.py`): where in the tar it begins, its length, and a check of its
 header. With addresses a data set of tars is read in any order, so the shuffle is exact. Nothing is extracted: a
 member's name can do no harm.
 """
 
 import glob
-import json
 import os
-import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import NotRequired, TypedDict
 
 from tqdm import tqdm
 
-from xmodal.data.sources.tar_address import Member, check_of
-from xmodal.data.sources.tar_headers import BLOCK, TarHeaders
+from xmodal.data.sources.tar_address import Member
+from xmodal.data.sources.tar_members import Members, read_members, shown, take_text
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 from xmodal.files import files_under
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-READ = IMAGE_SUFFIXES | {".txt", ".cls", ".json"}
-MAX_TEXT = 2**20  # bytes of one .txt or .json
-
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
-_Span = tuple[int, int]  # offset and size of a member's bytes
-
 
 class TarRow(TypedDict):
-    """One image and what is said of it. `id`: the tar's path without its ending, then the key; unique over all tars."""
+    """One sample: a key's image, its recording, or both, and what is said of it.
+
+    `id` is the tar's path without its ending, then the key; unique over all tars.
+    """
 
     id: str
-    image: str
+    image: NotRequired[str]
+    audio: NotRequired[str]
     text: str | None  # the caption
     label: str | None  # the class, as written
 
@@ -49,19 +45,6 @@ class TarIndex:
     tar: Path
     rows: list[TarRow]
     skipped: list[Bad]
-
-
-@dataclass
-class _Members:
-    """The members of one tar by key; captions are read on the way, while their part of the file is at hand."""
-
-    images: dict[str, tuple[int, int, str]] = field(default_factory=dict)  # a span, and the check of the header
-    texts: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
-    json_files: dict[str, _Span] = field(default_factory=dict)
-    twice: list[str] = field(default_factory=list)
-    bad_texts: dict[str, str] = field(default_factory=dict)  # key -> reason
-    dotted: dict[str, list[str]] = field(default_factory=dict)  # key -> members whose ending has a dot in it
 
 
 def index_tars(source: Path | str, folder: Path | None = None, skipped: list[Bad] | None = None) -> list[TarRow]:
@@ -85,9 +68,11 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
 
     Members share a key, the name up to the first dot: `000000003.jpg`, `000000003.txt`, `000000003.json`. (So
     `IMG_2.0.png` has the key IMG_2, and is no image of it; where IMG_2 has no other image, it is left out, and told.)
+    A recording is a .wav, .flac, .ogg or .mp3.
     The caption is the .txt, else the field `caption` of the .json; the class is the .cls, as webdataset's sets for
-    classification have it. Left out with a reason: a key without image, or with neither caption nor class; what comes
-    twice; an empty image; a caption that is not UTF-8. Of a tar that was cut off the whole members are kept.
+    classification have it. Left out with a reason: a key without image and recording, or with neither caption nor
+    class; what comes twice; an empty image or recording; a caption that is not UTF-8. Of a tar that was cut off the
+    whole members are kept.
 
     Args:
         source: folder, pattern or file.
@@ -122,35 +107,42 @@ def scan_tar(path: Path, base: Path, home: Path) -> TarIndex:
     absolute, home = path.resolve(), home.resolve()
     named = absolute.relative_to(home) if absolute.is_relative_to(home) else absolute
     prefix = path.relative_to(base).with_suffix("")
-    members, skipped = _Members(), []
+    members, skipped = Members(), []
     with path.open("rb") as file:
         if file.read(6).startswith(_MAGIC):
             raise _compressed(path)
         file.seek(0)
-        broken = _read_members(file, members)
-        for key in [key for key in members.json_files if key in members.images and key not in members.texts]:
-            _take_text(file, members, key, members.json_files[key], is_json=True)
+        broken = read_members(file, members)
+        sampled = members.sampled()
+        for key in [key for key in sampled if key in members.json_files and key not in members.texts]:
+            take_text(file, members, key, members.json_files[key], is_json=True)
     if broken:
-        skipped.append((str(path), f"{broken}; {len(members.images)} images before it"))
-    skipped += [(f"{prefix}/{_shown(name)}", "comes twice; the first is kept") for name in members.twice]
+        what = "recordings" if members.medium() == "audio" else "images"
+        skipped.append((str(path), f"{broken}; {len(sampled)} {what} before it"))
+    skipped += [(f"{prefix}/{shown(name)}", "comes twice; the first is kept") for name in members.twice]
     rows: list[TarRow] = []
-    for key, (offset, size, check) in members.images.items():
-        name = f"{prefix}/{_shown(key)}"
-        if not size:
-            skipped.append((name, "the image is empty"))
+    for key in sampled:
+        name = f"{prefix}/{shown(key)}"
+        found = {"image": members.images.get(key), "audio": members.audio.get(key)}
+        addresses = {kind: str(Member(str(named), *span)) for kind, span in found.items() if span and span[1]}
+        empty = [kind for kind, span in found.items() if span and not span[1]]
+        if empty:
+            skipped.append((name, f"the {empty[0]} is empty"))
         elif key not in members.texts and not members.labels.get(key):
             skipped.append((name, members.bad_texts.get(key, "no caption")))
         elif name != f"{prefix}/{key}":
             skipped.append((name, "the name is not UTF-8"))
         else:
-            image, text = str(Member(str(named), offset, size, check)), members.texts.get(key)
-            rows.append({"id": name, "image": image, "text": text, "label": members.labels.get(key) or None})
+            row: TarRow = {"id": name, "text": members.texts.get(key), "label": members.labels.get(key) or None}
+            for kind in addresses:
+                row["image" if kind == "image" else "audio"] = addresses[kind]
+            rows.append(row)
     told = members.texts.keys() | members.labels.keys() | members.json_files.keys() | members.bad_texts.keys()
-    for key in sorted((told | members.dotted.keys()) - members.images.keys()):
+    for key in sorted((told | members.dotted.keys()) - set(sampled)):
         dotted = members.dotted.get(key, [])
-        names = ", ".join(map(_shown, dotted[:3])) + (", ..." if len(dotted) > 3 else "")
+        names = ", ".join(map(shown, dotted[:3])) + (", ..." if len(dotted) > 3 else "")
         why = f"; a key ends at the first dot of its name, as webdataset has it: rename {names}" if dotted else ""
-        skipped.append((f"{prefix}/{_shown(key)}", f"no image{why}"))
+        skipped.append((f"{prefix}/{shown(key)}", f"no {members.medium()}{why}"))
     return TarIndex(path, rows, skipped)
 
 
@@ -180,64 +172,3 @@ def find_tars(source: Path | str) -> list[Path]:
 
 def _compressed(path: Path, more: str = "") -> UserError:
     return UserError(f"{path}: compressed{more}, and there is no seeking in a compressed tar; decompress it first")
-
-
-def _read_members(file: BinaryIO, members: _Members) -> str | None:
-    """Fill `members`; returns what is wrong with the tar's end, if anything."""
-    headers = TarHeaders(file, 0, os.fstat(file.fileno()).st_size)
-    for member in headers:
-        _take(file, members, member)
-    return headers.wrong
-
-
-def _take(file: BinaryIO, members: _Members, member: tarfile.TarInfo) -> None:
-    folder, slash, name = member.name.rpartition("/")
-    stem, dot, ending = name.partition(".")
-    if not stem or not dot:  # hidden, or without an ending
-        return
-    key, suffix, span = f"{folder}{slash}{stem}", f".{ending.lower()}", (member.offset_data, member.size)
-    if suffix in IMAGE_SUFFIXES:
-        if key in members.images:
-            members.twice.append(member.name)
-        else:
-            file.seek(span[0] - BLOCK)
-            members.images[key] = (*span, check_of(file.read(BLOCK)))
-    elif suffix == ".txt":
-        if key in members.texts or key in members.bad_texts:
-            members.twice.append(member.name)
-        else:
-            _take_text(file, members, key, span, is_json=False)
-    elif suffix == ".cls":
-        if key in members.labels:
-            members.twice.append(member.name)
-        else:
-            file.seek(span[0])
-            members.labels[key] = file.read(min(span[1], MAX_TEXT)).decode("utf-8-sig", "replace").strip()
-    elif suffix == ".json":
-        members.json_files.setdefault(key, span)
-    elif "." in ending and f".{ending.rpartition('.')[2].lower()}" in READ:
-        members.dotted.setdefault(key, []).append(name)
-
-
-def _take_text(file: BinaryIO, members: _Members, key: str, span: _Span, is_json: bool) -> None:
-    offset, size = span
-    if size > MAX_TEXT:
-        members.bad_texts[key] = f"a caption of {size} bytes, the limit is {MAX_TEXT}"
-        return
-    file.seek(offset)
-    try:
-        text = file.read(size).decode("utf-8-sig")
-        if is_json:
-            found = json.loads(text)
-            caption = found.get("caption") if isinstance(found, dict) else None
-            text = caption if isinstance(caption, str) else ""
-            text.encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
-        members.bad_texts.setdefault(key, "the .json is not JSON" if is_json else "the caption is not UTF-8")
-        return
-    if text.strip():
-        members.texts[key] = text.strip()
-
-
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,1 @@
+"""Sounds with a label or captions, and folders of any recordings."""
