@@ -10,6 +10,7 @@ OBJECTIVES = Registry(
         "siglip": "xmodal.objectives.siglip:SigLIP",
         "nt_xent": "xmodal.objectives.nt_xent:NTXent",
         "moco": "xmodal.objectives.moco:MoCo",
+        "supcon": "xmodal.objectives.supcon:SupCon",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",
@@ -77,7 +78,10 @@ TOWERS = Registry(
         "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
         "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
         "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "onnx": "xmodal.towers.onnx_graph.kind:OnnxTower",
+        "torchaudio": "xmodal.towers.torchaudio_bundle.kind:TorchaudioTower",
         "store": "xmodal.towers.from_store:StoreTower",
+        "run": "xmodal.towers.from_run:RunTower",
     },
     "xmodal.towers",
 )

@@ -54,6 +54,7 @@ class OptimSpec(Spec):
     warmup: Share = 0.06  # share of the steps
     final: Share = 0.02  # share of lr left at the end
     clip: float = Field(1.0, ge=0)  # largest gradient norm; 0 is off
+    layer_decay: float = Field(1.0, gt=0, le=1)  # a backbone's rate, once more for each block nearer the input
     rules: tuple[Rule, ...] = ()
 
 
@@ -136,6 +137,13 @@ class RunConfig(Spec):
                 )
         problems += term_problems(self) or need_problems(self)
         problems += self._view_problems() + self._evaluator_problems()
+        for name, tower in self.towers.items():
+            rests = getattr(tower, "unfreeze_after", 0)
+            if rests >= self.train.steps:
+                problems.append(
+                    f"towers.{name}.unfreeze_after: {rests} steps, and train.steps is {self.train.steps}: its backbone "
+                    "would never train; lower it, or set mode: locked"
+                )
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(

@@ -5,12 +5,24 @@ import pytest
 import torch
 import transformers
 from test_transformers_speech import wave_folder
-from tiny_models import SIZES, TEXTS, batch, bert_folder, features, images, rebuilt, sentence_folder, whisper_folder
+from tiny_models import (
+    SIZES,
+    TEXTS,
+    batch,
+    bert_folder,
+    check_padding,
+    features,
+    images,
+    rebuilt,
+    sentence_folder,
+    whisper_folder,
+)
 from torch import Tensor
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
 from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.sequence_heads import Transformer
 
 
 def waves():
@@ -120,3 +132,17 @@ def test_mistakes(tmp_path):
     dense = sentence_folder(tmp_path / "st", dense=8)
     with pytest.raises(UserError, match="layers: its dense modules take the last layer"):
         build_tower(TransformersTower.Spec(name=dense, layers=1))
+
+
+@pytest.mark.parametrize("kind", ["whisper", "wav2vec2 group", "bert"])
+def test_a_head_mixes_the_layers_and_padding_changes_nothing(tmp_path, kind):
+    folder, items = made(tmp_path / "model", kind)
+    head = Transformer.Spec(mix=3, stack=2, width=16, layers=1, heads=2, feed_forward=32, dropout=0.0)
+    tower, processor = build_tower(TransformersTower.Spec(name=folder, layers=[0, 1, 2], head=head), out_dim=8)
+    assert (tower.width, tower.dim) == (16, 8)
+    shorter = items[0][: len(items[0]) // 3]
+    check_padding(tower, processor, [items[0], shorter, items[1]])
+    tower.train()(batch(processor, items)).z[:, 0].sum().backward()
+    assert all(p.grad is not None for p in tower.parameters() if p.requires_grad)
+    with pytest.raises(UserError, match=r"head.mix: 3 layers, but the backbone's 32 features are no multiple"):
+        build_tower(TransformersTower.Spec(name=folder, head=head))

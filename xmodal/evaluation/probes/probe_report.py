@@ -4,6 +4,7 @@ Input: an encoder, a training and a test set. Output: a `Report`. The protocols:
 Axes: n items, D embedding.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report
 
 PROBES = ("linear", "knn", "few_shot")
+SHOTS = (1, 4, 16)  # examples per class, where nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ProbePlan:
     text: str = "text"  # the other modality of the diagnostics, and its column in `test`
     what: tuple[str, ...] = (*PROBES, "diagnostics")
     k: int | None = None  # neighbours; None: chosen
-    shots: tuple[int, ...] = (1, 4, 16)
+    shots: tuple[int, ...] | None = None  # examples per class; none: those of `SHOTS` that every class has
     group: str | None = None
     max_bad: float = 0.01  # share of items that may be unreadable
 
@@ -125,7 +127,8 @@ def _few_shots(
 ) -> Report:
     """Mean over draws for every number of shots; the outcome of every item in every draw."""
     report, rows = Report(), []
-    for shots in plan.shots:
+    label, fewest = min(Counter(map(str, data[1])).items(), key=lambda found: (found[1], found[0]))
+    for shots in plan.shots or [shots for shots in SHOTS if shots <= fewest]:
         draws = few_shot(*data, shots=shots)
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         hits = np.stack(
@@ -144,6 +147,9 @@ def _few_shots(
         report.records.append(Record(name, f"few_shot_{shots}", each.mean(), low, high, len(test), chance, context))
         rows.append((shots, len(draws), each.mean(), low, high, each.std(ddof=1), each.min(), each.max()))
         report.predictions = pd.concat([report.predictions, sheet.predictions()], ignore_index=True)
+    for shots in SHOTS if plan.shots is None else ():
+        if shots > fewest:
+            report.notes.append(f"{name}: few-shot: {shots} shots are left out: {label!r} has {fewest} training items.")
     columns = ["shots", "draws", "mean", "low", "high", "sd over draws", "worst draw", "best draw"]
     report.tables[f"{name}: few-shot linear probe"] = pd.DataFrame(rows, columns=columns)
     return report

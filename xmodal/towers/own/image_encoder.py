@@ -4,9 +4,8 @@ Input: PIL images, through a `PixelProcessor`. Output: pooled features [B, G]. A
 W width, G the last of the widths.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -30,21 +29,25 @@ class ImageEncoder(nn.Module):
     f = GELU(norm(conv(x))). The features are the mean over what is left of the image plus its maximum. A 32x32 image
     takes 17 M multiplications; convolutions run channels last.
 
+    Norm `batch` trains fastest; `group` (8 groups) is for small batches and for `train.chunk`. Dropout is on the pooled
+    features.
+
     Args:
-        widths: channels, one per halving; the last is G.
-        norm: `batch` trains fastest; `group` (8 groups) for small batches and for `train.chunk`.
-        dropout: share of the pooled features dropped in training.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         ImageEncoder()({"pixels": torch.randn(2, 3, 32, 32)}).shape  # [2, 192]
     """
 
-    def __init__(self, widths: Sequence[int] = (24, 48, 96, 192), norm: Norm = "batch", dropout: float = 0.0):
+    def __init__(self, spec: "ImageEncoderTower.Spec | None" = None, **settings: Any):
         super().__init__()
+        spec = ImageEncoderTower.Spec.given(spec, settings)
+        widths, norm = spec.widths, spec.norm
         self.width = widths[-1]
         self.stem = Convolution(3, widths[0], norm, halve=True)
         self.stages = nn.ModuleList(Stage(a, b, norm) for a, b in pairwise(widths))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(spec.dropout)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -126,4 +129,4 @@ class ImageEncoderTower(OwnTower):
         """Backbone with random weights, and processor."""
         size = (spec.image_size, spec.image_size)
         processor = PixelProcessor(size, spec.mean, spec.std, interpolation="bicubic", resize="squash")
-        return ImageEncoder(spec.widths, spec.norm, spec.dropout), processor
+        return ImageEncoder(spec), processor

@@ -27,7 +27,8 @@ class ByteText(Processor):
     """Text -> its UTF-8 bytes between a start and an end token; what is longer than `max_length` tokens loses its end.
 
     Args:
-        max_length: tokens.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         ByteText().features("on")  # [256, 111, 110, 257]
@@ -35,8 +36,8 @@ class ByteText(Processor):
 
     kind: Literal["text"] = "text"
 
-    def __init__(self, max_length: int = 128):
-        self.max_length = max_length
+    def __init__(self, spec: "TextEncoderTower.Spec | None" = None, **settings: Any):
+        self.max_length = TextEncoderTower.Spec.given(spec, settings).max_length
 
     def features(self, item: str) -> np.ndarray:
         """Tokens of one text [T] int64."""
@@ -63,26 +64,28 @@ class ByteText(Processor):
 class TextEncoder(nn.Module):
     """Byte embeddings, sinusoidal positions, pre-norm transformer, attention pooling. Padding changes nothing.
 
+    Dropout is on the input and on the two branches of each layer.
+
     Args:
-        width: G.
-        layers, heads, feed_forward: of the transformer; `heads` also of the pooling.
-        dropout: share; on the input and on the two branches of each layer.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         processor = ByteText()
         TextEncoder()(processor.collate([processor.features("turn on the light")])).shape  # [1, 192]
     """
 
-    def __init__(
-        self, width: int = 192, layers: int = 4, heads: int = 4, feed_forward: int = 768, dropout: float = 0.1
-    ):
+    def __init__(self, spec: "TextEncoderTower.Spec | None" = None, **settings: Any):
         super().__init__()
-        self.width = width
+        spec = TextEncoderTower.Spec.given(spec, settings)
+        width = self.width = spec.width
         self.embed = nn.Embedding(VOCABULARY, width)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(spec.dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
+        )
         self.leave = nn.LayerNorm(width)
-        self.pool = AttentionPooling(width, heads)
+        self.pool = AttentionPooling(width, spec.heads)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`tokens` [B, T] and `lengths` [B] -> [B, G]."""
@@ -125,5 +128,4 @@ class TextEncoderTower(OwnTower):
 
     def make(self, spec: Spec) -> tuple[TextEncoder, ByteText]:
         """Backbone with random weights, and processor."""
-        backbone = TextEncoder(spec.width, spec.layers, spec.heads, spec.feed_forward, spec.dropout)
-        return backbone, ByteText(spec.max_length)
+        return TextEncoder(spec), ByteText(spec)
