@@ -125,7 +125,7 @@ def test_an_unknown_setting_of_its_is_told_as_of_our_own(their_package, tiny_con
 
 
 def test_whereabouts_are_marked_in_the_specs():
-    assert TransformersTower.Spec.whereabouts() == {"mode", "name", "revision"}
+    assert TransformersTower.Spec.whereabouts() == {"mode", "name", "revision", "sha256"}
     assert OpenCLIPTower.Spec.whereabouts() == {"mode", "name", "pretrained"}
     assert TimmTower.Spec.whereabouts() == {"mode", "name", "weights"}
     assert TextEncoderTower.Spec.whereabouts() == {"mode", "weights"}
