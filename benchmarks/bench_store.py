@@ -28,9 +28,9 @@ def make_store(folder: Path, rows: int) -> EmbeddingStore:
     rng = np.random.default_rng(0)
     ids = np.unique(rng.integers(-(2**63), 2**63 - 1, rows, dtype=np.int64))
     writer = StoreWriter(folder, ids, WIDTH, FINGERPRINT, "random")
-    for start in range(0, len(ids), 10_000):
+    for batch, start in enumerate(range(0, len(ids), 10_000)):
         positions = np.arange(start, min(start + 10_000, len(ids)))
-        writer.write(positions, rng.standard_normal((len(positions), WIDTH), dtype=np.float32))
+        writer.write(batch, positions, rng.standard_normal((len(positions), WIDTH), dtype=np.float32))
     return writer.finish({"numpy": np.__version__})
 
 

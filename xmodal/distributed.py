@@ -47,6 +47,23 @@ def main_first(work: Callable[[], Result], device: torch.device) -> Result:
     return cast(Result, result) if rank() == 0 else work()
 
 
+def together(work: Callable[[], Result], device: torch.device) -> Result:
+    """Run `work` on every process; all wait for the last. If one raises a `UserError`, all end, and that one says why.
+
+    `device` is where this process's collectives run.
+    """
+    mistake = result = None
+    try:
+        result = work()
+    except UserError as error:
+        mistake = error
+    flag = torch.tensor([float(mistake is not None)], device=device)
+    failed = all_gather_rows(flag, [1] * world_size())
+    if float(failed.sum()):
+        raise mistake if mistake is not None and rank() == int(failed.argmax()) else UserError("")
+    return cast(Result, result)
+
+
 def row_counts(x: Tensor) -> list[int]:
     """How many rows each process holds."""
     if world_size() == 1:

@@ -19,7 +19,7 @@ from xmodal.objectives.kernels import Power
 from xmodal.towers.from_store import StoreTower
 from xmodal.towers.from_transformers import TransformersTower
 
-TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, store"
+TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store"
 RUN = """\
 output: runs/a
 data: {train: data/train.jsonl}
@@ -127,6 +127,7 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("format: 1", "format: 1 must be 2"),
         ("train: {setps: 5}", "train.setps: unknown key; did you mean train.steps?"),
         ("sead: 5", "sead: unknown key; did you mean seed?"),
         ("train: {lr: 1}", "train.lr: unknown key; did you mean optim.lr?"),
@@ -138,16 +139,17 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train: {batch_size: 1}", "train.batch_size: 1 must be at least 2"),
         ("train: {steps: many}", "train.steps: 'many' must be a whole number"),
         ("train: {steps: 1.5}", "train.steps: 1.5 must be a whole number"),
-        ("train: {threads: few}", "train.threads: 'few' must be a whole number or one of auto"),
-        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or one of changed"),
+        ("train: {threads: few}", "train.threads: 'few' must be a whole number or auto"),
+        ("train: {resume: maybe}", "train.resume: 'maybe' must be true or false or changed"),
         ("train: {precision: bf61}", "train.precision: 'bf61' is not one of fp32, bf16, fp16; did you mean bf16?"),
         ("train: {trackers: jsonl}", "train.trackers: 'jsonl' must be a list, as [jsonl]"),
         ("train: 5", "train: 5 must be a mapping of keys to values"),
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
         ("objective: {kind: cwlc}",
-         "objective.kind: 'cwlc' is not one of cwcl, infonce, siglip, nt_xent, moco; did you mean cwcl?"),
-        ("objective: {temperature: 1}", "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco"),
+         "objective.kind: 'cwlc' is not one of cwcl, infonce, siglip, nt_xent, moco, supcon; did you mean cwcl?"),
+        ("objective: {temperature: 1}",
+         "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco, supcon"),
         ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}",
          "objective.kernel.power: unknown key; known here: kind, "
          "centre, identity_mix, temperature"),
@@ -198,7 +200,7 @@ def test_every_mistake_at_once_each_with_its_source(write: Any) -> None:
         f"{path}: train.steps: 0 must be at least 1",
         f"{path}: train.setps: unknown key; did you mean train.steps?",
         f"{base}: optim.leaning_rate: unknown key; known here: lr, betas, eps, weight_decay, warmup, final, clip, "
-        "rules",
+        "layer_decay, rules",
     }
 
 

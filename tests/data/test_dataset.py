@@ -209,7 +209,7 @@ def test_rows_of_a_real_store_and_an_empty_batch_of_real_processors(tmp_path):
     rows = np.random.default_rng(1).standard_normal((len(ids), 6)).astype(np.float32)
     about = dict.fromkeys(["model", "revision", "weights", "preprocessing", "data"], "x")
     with StoreWriter(tmp_path / "store", ids, 6, about, "plan") as writer:
-        writer.write(np.arange(len(ids)), rows)
+        writer.write(0, np.arange(len(ids)), rows)
     store = writer.finish({})
     processors = {"text": StoreProcessor(store), "speech": LogMel(sample_rate=RATE, high=3_800)}
     dataset = build(path, speech(AUGMENT), processors)

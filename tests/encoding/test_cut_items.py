@@ -97,7 +97,7 @@ def test_texts_out_of_a_store_are_counted_too(tmp_path: Path) -> None:
     long = "this text is longer than ten bytes"
     fingerprint = {"model": "m", "revision": None, "weights": "w", "preprocessing": {}, "data": "d"}
     with StoreWriter(tmp_path / "store", np.array([content_id(long)]), 8, fingerprint, "plan") as writer:
-        writer.write(np.array([0]), np.ones((1, 8), np.float32))
+        writer.write(0, np.array([0]), np.ones((1, 8), np.float32))
     writer.finish({})
     stores = {"text": StoreProcessor(EmbeddingStore.open(tmp_path / "store"))}
     encoder = Encoder({"text": tower}, {"text": processor}, stores)

@@ -8,12 +8,13 @@ from dense_reference import embeddings, unit
 
 from xmodal.batch import Embeddings
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, InfoNCE, KeyBank, MoCo, NTXent, SigLIP
+from xmodal.objectives import CWCL, InfoNCE, KeyBank, MoCo, NTXent, SigLIP, SupCon
 from xmodal.objectives.kernels import ONE_HOT, Affine, Exp, Perplexity, Power, TopK
 
 D, G = 5, 5
 SPEECH_IDS = [0, 1, 2, 3, 0, 5, 6, 7, 8]
 TEXT_IDS = [0, 1, 1, 3, 4, 5, 6, 7, 2]
+LABELS = [0, 1, -1, 0, 2, 1, -1, 2, 2]
 N = len(TEXT_IDS)
 SPLITS = {2: [6, 3], 3: [4, 0, 5]}
 CASES = [
@@ -23,6 +24,8 @@ CASES = [
     (CWCL, {"keys": "store", "anchor": "both"}),
     (NTXent, {"learnable": True}),
     (MoCo, {"learnable": True, "queue": 16}),
+    (SupCon, {"learnable": True}),
+    (SupCon, {"learnable": True}, "speech"),
     *((SigLIP, {"kernel": kernel}) for kernel in (ONE_HOT, Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor})
@@ -60,6 +63,10 @@ def objective(case):
     return made
 
 
+def sides(case):
+    return case[2:] or ("speech", "text")
+
+
 def gradients_of(made, w_a, w_k, train_both):
     """Of what trains; zeros where the loss does not reach."""
     leaves = [w_a, *made.parameters(), *([w_k] if train_both else [])]
@@ -89,9 +96,9 @@ def results_of_process(rank, world, path, out):
                     ids=torch.arange(N),
                     item_ids={"speech": torch.tensor(SPEECH_IDS), "text": torch.tensor(TEXT_IDS)},
                     local=own_rows(counts),
+                    labels=torch.tensor(LABELS),
                 ),
-                "speech",
-                "text",
+                *sides(case),
             )
             loss.value.backward()
             gradients = gradients_of(made, w_a, w_k, train_both)
@@ -114,7 +121,9 @@ def results_of_one_process():
             a, k = towers(a_in, w_a), towers(k_in, w_k)
             a.retain_grad()
             made = objective(case)
-            loss = made(embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS, banks()), "speech", "text")
+            batch = embeddings(a, k, guide, SPEECH_IDS, TEXT_IDS, banks())
+            batch.labels = torch.tensor(LABELS)
+            loss = made(batch, *sides(case))
             loss.value.backward()
             gradients = gradients_of(made, w_a, w_k, train_both)
             results.append([loss.value.detach(), *gradients, a.grad, loss.parts])

@@ -125,10 +125,10 @@ def test_an_unknown_setting_of_its_is_told_as_of_our_own(their_package, tiny_con
 
 
 def test_whereabouts_are_marked_in_the_specs():
-    assert TransformersTower.Spec.whereabouts() == {"mode", "name", "revision", "sha256"}
-    assert OpenCLIPTower.Spec.whereabouts() == {"mode", "name", "pretrained"}
-    assert TimmTower.Spec.whereabouts() == {"mode", "name", "weights"}
-    assert TextEncoderTower.Spec.whereabouts() == {"mode", "weights"}
+    assert TransformersTower.Spec.whereabouts() == {"mode", "unfreeze_after", "name", "revision", "sha256"}
+    assert OpenCLIPTower.Spec.whereabouts() == {"mode", "unfreeze_after", "name", "pretrained"}
+    assert TimmTower.Spec.whereabouts() == {"mode", "unfreeze_after", "name", "weights"}
+    assert TextEncoderTower.Spec.whereabouts() == {"mode", "unfreeze_after", "weights"}
     assert StoreTower.Spec.whereabouts() == {"path"}
 
 

@@ -168,7 +168,7 @@ def test_behind_a_store_the_live_tower_is_saved_and_the_stores_head_kept(tmp_pat
     batch = processor.collate([processor.features(w) for w in waves()])
     rows = made.eval().features(batch).detach().numpy()
     with StoreWriter(tmp_path / "store", np.arange(3), 16, fingerprint, "plan") as writer:
-        writer.write(np.arange(3), rows)
+        writer.write(0, np.arange(3), rows)
     writer.finish({})
 
     spec = StoreTower.Spec(path=tmp_path / "store", tower=locked, head=Linear.Spec(dim=4))

@@ -91,11 +91,18 @@ class Aligner(nn.Module):
     # --------------------------------------------------------------------------------------------------- embedding
 
     def features(self, side: str, rows: Rows) -> Tensor:
-        """A backbone's features [B, G], in chunks where asked for; of no rows, with gradients that are zeros."""
+        """A backbone's features [B, G], in chunks where asked for; of no rows, with gradients that are zeros.
+
+        A backbone at rest has gradients of zeros too: DDP waits for them, and the optimizer never sees them.
+        """
         tower = self.tower(side)
         size = len(next(iter(rows.values())))
         if size == 0:
             return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
+        features = self._encoded(tower, rows, size)
+        return features + _nothing(tower.backbone) if tower.resting else features
+
+    def _encoded(self, tower: Tower, rows: Rows, size: int) -> Tensor:
         if self.chunk is None or size <= self.chunk:
             return tower.features(rows)
         chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
@@ -109,6 +116,9 @@ class Aligner(nn.Module):
 
         `features`, of this process's rows by side (view 0), stand in for the backbones: heads alone run.
         """
+        for module in self.modules():  # towers, and the copies of them that are targets
+            if isinstance(module, Tower):
+                module.at(batch.clock.step)
         counts = row_counts(batch.ids)
         own = _OwnRows(self, batch, features or {})
         # towers run as the caller said, whatever is set where an objective first asks for them
@@ -260,4 +270,4 @@ def _like(tower: Tower, rows: Rows) -> Tensor:
 
 def _nothing(module: nn.Module) -> Tensor:
     """0, with a gradient of zeros for every parameter that trains: DDP waits for all of them."""
-    return sum((p.sum() * 0 for p in module.parameters() if p.requires_grad), start=torch.zeros(()))
+    return sum((p.flatten()[:0].sum() for p in module.parameters() if p.requires_grad), start=torch.zeros(()))

@@ -66,7 +66,7 @@ def build_aligner(config: RunConfig) -> tuple[Aligner, dict[str, Processor]]:
     groups = [group for spec in specs.values() for group in config.groups(spec)]
     towers, processors = build_towers(config.towers, groups)
     terms = [Term(name, OBJECTIVES.build(spec), config.groups(spec)) for name, spec in specs.items()]
-    stores = {side: p.store for side, p in processors.items() if isinstance(p, StoreProcessor)}
+    stores = {side: p.store for side, p in processors.items() if isinstance(p, StoreProcessor) and not p.sequences}
     banks = {side: KeyBank(store.all_rows(), store.ids) for side, store in stores.items()}
     targets = {side: MomentumTarget(towers[side], spec.momentum) for side, spec in config.targets.items()}
     predictors: dict[str, nn.Module] = {

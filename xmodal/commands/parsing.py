@@ -50,6 +50,35 @@ def add_max_bad(parser: argparse.ArgumentParser, default: float | None, what: st
     )
 
 
+def add_cascade(parser: argparse.ArgumentParser) -> None:
+    """`--cascade`: whose transcripts are scored beside the recordings."""
+    told = "a Whisper (folder, name on the hub, package:NAME/FOLDER), or transcripts (.jsonl: id, text), scored beside"
+    parser.add_argument("--cascade", help=told)
+
+
+def label_sets(options: list[str] | None) -> dict[str, tuple[str, ...]] | None:
+    """Label sets as they are typed: SET=VALUE,VALUE,...; None where none is.
+
+    Raises:
+        UserError: another form, a set that is given twice, fewer than two values.
+
+    Example:
+        label_sets(["size=small,large"])  # {"size": ("small", "large")}
+    """
+    if options is None:
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for option in options:
+        name, equals, typed = option.partition("=")
+        values = tuple(value.strip() for value in typed.split(","))
+        if not name.strip() or not equals or len(values) < 2 or not all(values) or len(set(values)) < len(values):
+            raise UserError(f"--labels: found {option!r}, expected SET=VALUE,VALUE with two or more values, each once")
+        if name.strip() in found:
+            raise UserError(f"--labels: the set {name.strip()} is given twice; name all of its values in one")
+        found[name.strip()] = values
+    return found
+
+
 def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: str) -> None:
     """The model under test: a run folder, or a dual encoder by name."""
     model = "run folder, open_clip:NAME[@PRETRAINED], or transformers:NAME_OR_FOLDER"

@@ -10,7 +10,10 @@ from xmodal.config.spec import Count, Positive, Share, Spec
 
 
 class SpeechAugment(Spec):
-    """Augmentation of log-mel features, training only; every amount 0 is off (see `xmodal/data/views.py`)."""
+    """Augmentation of log-mel features, training only; every amount 0 is off (see `xmodal/data/views.py`).
+
+    `time_masks`, `speed` and `noise` also work on stored sequences, whose features are no frequencies.
+    """
 
     frequency_masks: int = Field(0, ge=0)
     frequency_width: int = Field(10, ge=0)  # mel bins, the widest mask
@@ -29,6 +32,35 @@ class SpeechAugment(Spec):
         hidden = (self.frequency_masks * self.frequency_width, self.time_masks * self.time_share)
         moved = (self.mel_roll, self.mel_warp, self.speed)
         return any(amount > 0 for amount in (*hidden, *moved, self.floor, self.tilt, self.noise))
+
+    @property
+    def of_frequencies(self) -> list[str]:
+        """What is set that means nothing where features are no frequencies."""
+        names = ("frequency_masks", "mel_roll", "mel_warp", "floor", "tilt")
+        return [name for name in names if getattr(self, name) > 0]
+
+
+class WaveformAugment(Spec):
+    """Voicings of a recording, training only; every amount 0 is off (see `xmodal/data/waveform_views.py`).
+
+    A live tower sees a new one in every epoch; a store of several `views` holds the recording and some voicings of it.
+    """
+
+    speed: Share = 0.0  # largest relative change, of pitch too
+    room: float = Field(0.0, ge=0, le=5)  # s, the longest reverberation
+    gain: float = Field(0.0, ge=0, le=60)  # dB, louder or quieter
+    snr: tuple[float, float] | None = None  # dB, least and most, of the recording over added noise
+
+    @property
+    def is_active(self) -> bool:
+        """Does this change anything?"""
+        return self.snr is not None or any(amount > 0 for amount in (self.speed, self.room, self.gain))
+
+    @model_validator(mode="after")
+    def _snr(self) -> Self:
+        if self.snr is not None and not self.snr[0] <= self.snr[1]:
+            raise ValueError(f"snr {list(self.snr)}: expected [least, most] in dB")
+        return self
 
 
 class ImageAugment(Spec):
@@ -101,11 +133,12 @@ class AudioModality(Spec):
     min_seconds: float = Field(0.05, ge=0)
     max_seconds: Positive = 30.0
     augment: SpeechAugment = SpeechAugment()
+    waveform: WaveformAugment = WaveformAugment()
     training_views: Count = 1  # augmented views of each item in training
 
     @model_validator(mode="after")
     def _views(self) -> Self:
-        _require_differing(self.training_views, self.augment)
+        _require_differing(self.training_views, self.augment, self.waveform)
         return self
 
     @model_validator(mode="after")
@@ -115,8 +148,8 @@ class AudioModality(Spec):
         return self
 
 
-def _require_differing(views: int, augment: ImageAugment | SpeechAugment) -> None:
-    if views > 1 and not augment.is_active:
+def _require_differing(views: int, *augments: ImageAugment | SpeechAugment | WaveformAugment) -> None:
+    if views > 1 and not any(augment.is_active for augment in augments):
         raise ValueError(f"training_views {views}: all would be the same; set augment, or leave training_views out")
 
 

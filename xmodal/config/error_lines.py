@@ -135,7 +135,10 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
         return f"missing{_nearest_name(place, raw)}; give one of {', '.join(_kinds(place.type))}"
     if kind in ("literal_error", "union_tag_invalid"):
         given = context["tag"] if kind == "union_tag_invalid" else details["input"]
-        choices = re.findall(r"'([^']*)'", context.get("expected_tags") or context["expected"])
+        expected = context.get("expected_tags") or context["expected"]
+        choices = re.findall(r"'([^']*)'", expected) or [expected]  # numbers stand without quotes
+        if len(choices) == 1:
+            return f"{given!r} must be {choices[0]}"
         near = get_close_matches(str(given), choices, n=1)
         return f"{given!r} is not one of {', '.join(choices)}" + (f"; did you mean {near[0]}?" if near else "")
     if kind in BOUNDS:

@@ -10,6 +10,7 @@ OBJECTIVES = Registry(
         "siglip": "xmodal.objectives.siglip:SigLIP",
         "nt_xent": "xmodal.objectives.nt_xent:NTXent",
         "moco": "xmodal.objectives.moco:MoCo",
+        "supcon": "xmodal.objectives.supcon:SupCon",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",
@@ -77,7 +78,10 @@ TOWERS = Registry(
         "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
         "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
         "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
+        "onnx": "xmodal.towers.onnx_graph.kind:OnnxTower",
+        "torchaudio": "xmodal.towers.torchaudio_bundle.kind:TorchaudioTower",
         "store": "xmodal.towers.from_store:StoreTower",
+        "run": "xmodal.towers.from_run:RunTower",
     },
     "xmodal.towers",
 )
@@ -88,6 +92,9 @@ EVALUATORS = Registry(
         "speech_intent": "xmodal.evaluation.classification.speech_intent:SpeechIntent",
         "zero_shot": "xmodal.evaluation.classification.zero_shot:ZeroShot",
         "retrieval": "xmodal.evaluation.retrieval.retrieval:Retrieval",
+        "label_sets": "xmodal.evaluation.label_sets.label_sets:LabelSets",
+        "keywords": "xmodal.evaluation.keywords.keywords:Keywords",
+        "folds": "xmodal.evaluation.folds.folds:Folds",
     },
     "xmodal.evaluators",
 )
@@ -95,7 +102,7 @@ EVALUATORS = Registry(
 _TEMPLATE_SETS = """
     aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
     fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
-    resisc45 resisc45_clip_benchmark speech_intent sst2 stl10 sun397 svhn voc2007
+    resisc45 resisc45_clip_benchmark sound speech_intent sst2 stl10 sun397 svhn voc2007
 """
 
 TEMPLATE_SETS = Registry(

@@ -10,14 +10,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodal.config.data import STANDARD_MODALITIES, DataSpec, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import (
+    STANDARD_MODALITIES,
+    AudioModality,
+    DataSpec,
+    ImageModality,
+    ModalitySpec,
+    TextModality,
+)  # fmt: skip
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
-from xmodal.config.tower import AnyTower
+from xmodal.config.tower import AnyTower, TowerSpec
 
 
 class Rule(Spec):
@@ -47,6 +54,7 @@ class OptimSpec(Spec):
     warmup: Share = 0.06  # share of the steps
     final: Share = 0.02  # share of lr left at the end
     clip: float = Field(1.0, ge=0)  # largest gradient norm; 0 is off
+    layer_decay: float = Field(1.0, gt=0, le=1)  # a backbone's rate, once more for each block nearer the input
     rules: tuple[Rule, ...] = ()
 
 
@@ -129,6 +137,13 @@ class RunConfig(Spec):
                 )
         problems += term_problems(self) or need_problems(self)
         problems += self._view_problems() + self._evaluator_problems()
+        for name, tower in self.towers.items():
+            rests = getattr(tower, "unfreeze_after", 0)
+            if rests >= self.train.steps:
+                problems.append(
+                    f"towers.{name}.unfreeze_after: {rests} steps, and train.steps is {self.train.steps}: its backbone "
+                    "would never train; lower it, or set mode: locked"
+                )
         evaluator, _, metric = (self.train.best or "").partition("/")
         if self.train.best is not None and (evaluator not in self.evaluators or not metric):
             problems.append(
@@ -163,15 +178,7 @@ class RunConfig(Spec):
                 )
             if not tower.is_stored or (name not in self.data.modalities and name not in STANDARD_MODALITIES):
                 continue
-            spec = self.modality(name)
-            augmented = not isinstance(spec, TextModality) and spec.augment != type(spec.augment)()
-            if augmented and tower.views_stored == 1:
-                problems.append(
-                    f"data.modalities.{name}.augment: towers.{name} is read from a store and sees no augmentation; "
-                    f"leave it out, or (images) set towers.{name}.views"
-                )
-            if tower.views_stored > 1 and not (augmented and isinstance(spec, ImageModality)):
-                problems.append(f"towers.{name}.views: views are augmented images: set data.modalities.{name}.augment")
+            problems += _stored_view_problems(name, tower, self.modality(name))
         return problems
 
     def modality(self, name: str) -> ModalitySpec:
@@ -189,3 +196,26 @@ class RunConfig(Spec):
     def groups(self, term: Any) -> tuple[tuple[str, ...], ...]:
         """The sides of each call of a term: those it names, else every pair."""
         return (term.on,) if term.on is not None else self.tower_pairs()
+
+
+def _stored_view_problems(name: str, tower: TowerSpec, spec: ModalitySpec) -> list[str]:
+    """Augmentation that a tower read from a store would not see, and views of it that would all be the same."""
+    if isinstance(spec, TextModality):
+        several = tower.views_stored > 1
+        return [f"towers.{name}.views: views are augmented images or recordings, and {name} is text"] * several
+    part = "augment" if isinstance(spec, ImageModality) else "waveform"
+    active = getattr(spec, part).is_active
+    problems = []
+    if active and tower.views_stored == 1:
+        problems.append(
+            f"data.modalities.{name}.{part}: towers.{name} is read from a store and sees no augmentation of its items; "
+            f"leave it out, or set towers.{name}.views"
+        )
+    if tower.views_stored > 1 and not active:
+        problems.append(f"towers.{name}.views: all would be the same: set data.modalities.{name}.{part}")
+    if isinstance(spec, AudioModality) and spec.augment.is_active and not tower.holds_sequences:
+        problems.append(
+            f"data.modalities.{name}.augment: towers.{name} is read from a store of vectors and sees no augmentation; "
+            "leave it out, or choose a head over sequences"
+        )
+    return problems

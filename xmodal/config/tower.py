@@ -65,6 +65,11 @@ class TowerSpec(KindSpec):
         return self.live is not self
 
     @property
+    def holds_sequences(self) -> bool:
+        """Does its store hold a sequence for each item, rather than a vector?"""
+        return False
+
+    @property
     def views_stored(self) -> int:
         """Augmented views of each item in its store; 1: the item as it is, or no store."""
         return 1

@@ -19,11 +19,19 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import AudioModality, ImageAugment, ImageModality, ModalitySpec, SpeechAugment, TextModality
-from xmodal.data import image_views, views
-from xmodal.data.audio import AudioError, as_waveform, read_audio, scan_headers
+from xmodal.config.data import (
+    AudioModality,
+    ImageAugment,
+    ImageModality,
+    ModalitySpec,
+    SpeechAugment,
+    TextModality,
+    WaveformAugment,
+)  # fmt: skip
+from xmodal.data import image_views, views, waveform_views
+from xmodal.data.audio import AudioError, as_waveform, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
-from xmodal.data.sources.audio_bytes import decode_audio, member_bytes, seconds_in
+from xmodal.data.sources.audio_bytes import member_bytes, seconds_in, waveform
 from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.errors import UserError
@@ -74,19 +82,20 @@ class ItemReader:
             raise UserError(f"expected texts, found {type(item).__name__}")
         return item
 
-    def view(self, item: Any, augment: ImageAugment | SpeechAugment, rng: np.random.Generator) -> np.ndarray:
+    def view(
+        self, item: Any, augment: ImageAugment | SpeechAugment | WaveformAugment, rng: np.random.Generator
+    ) -> np.ndarray:
         """The features of one augmented view of one item; raises as `decode` does."""
         decoded = self.decode(item)
+        if isinstance(augment, WaveformAugment):
+            voiced = waveform_views.augment(decoded, augment, rate_of(self.processor), rng)
+            return self.processor.features(voiced)
         return augmented(self.processor, augment, rng, lambda: decoded, lambda: self.processor.features(decoded))
 
     def _audio(self, item: Any) -> np.ndarray:
         rate = rate_of(self.processor)
-        if isinstance(item, bytes):
-            return decode_audio(item, f"{len(item)} bytes", rate)
-        if isinstance(item, str | Path):
-            if member_of(str(item)):
-                return decode_audio(member_bytes(self.root, str(item)), str(item), rate)
-            return read_audio(Path(self.root or "", item), rate)
+        if isinstance(item, str | Path | bytes):
+            return waveform(item, rate, self.root)
         if self.sample_rate is None:
             raise UserError("arrays of audio need their sample rate: encode(modality, arrays, sample_rate=16000)")
         return as_waveform(np.asarray(item), self.sample_rate, rate)
@@ -131,8 +140,13 @@ def augmented(
 
 def is_augmented(spec: ModalitySpec) -> bool:
     """Does training see changed views of this modality's items?"""
+    return changes_items(spec) or (isinstance(spec, AudioModality) and spec.augment.is_active)
+
+
+def changes_items(spec: ModalitySpec) -> bool:
+    """Are the items themselves changed in training, rather than their features alone?"""
     if isinstance(spec, AudioModality):
-        return spec.augment.is_active
+        return spec.waveform.is_active
     return isinstance(spec, ImageModality) and spec.augment.is_active
 
 

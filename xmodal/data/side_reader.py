@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
+from xmodal.data import views, waveform_views
 from xmodal.data.items import Items
-from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of
+from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
 from xmodal.errors import UserError
 from xmodal.processor import Processor
@@ -76,10 +77,20 @@ class SideReader:
         """Views of each item in the store that stands in for the tower."""
         return int(getattr(self.processor, "views", 1))
 
+    @property
+    def stores_sequences(self) -> bool:
+        """Does a store of sequences stand in for the tower?"""
+        return not self.is_live and bool(getattr(self.processor, "sequences", False))
+
+    @property
+    def _masks_steps(self) -> bool:
+        """Are stored sequences augmented?"""
+        return self.stores_sequences and isinstance(self.spec, AudioModality) and self.spec.augment.is_active
+
     @cached_property
     def is_random(self) -> bool:
         """Does an item, or its view, change from epoch to epoch?"""
-        changes = is_augmented(self.spec) if self.is_live else self.stored_views > 1
+        changes = is_augmented(self.spec) if self.is_live else self.stored_views > 1 or self._masks_steps
         return changes or bool((self.items.count > 1).any())
 
     def scan(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
@@ -105,7 +116,10 @@ class SideReader:
         if store is not None:
             for each in store.info.get("cut", ()):  # told when the store was made, from all of its items
                 tally.cut[each["reason"]] = Counted(each["count"], [(name, why) for name, why in each["examples"]])
-            known = store.contains(np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids]))
+            names = np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids])
+            known = store.contains(names)
+            if self.stores_sequences and not isinstance(self.spec, TextModality):
+                lengths = store.lengths(names[self.items.first]).astype(np.float64)  # in steps: for buckets alone
             for row in range(len(self.items)) if not known.all() else ():
                 if not known[self.items.of(row)].all():
                     reasons.setdefault(row, f"{self.name}: not in the store, it could not be read when that was made")
@@ -136,11 +150,24 @@ class SideReader:
             stored = zip(drawn, _draw(self.stored_views, rngs), strict=True)
             names = [view_id(int(self.items.ids[at]), view, self.stored_views) for at, view in stored]
             features = [self.processor.features(name) for name in names]
+            if self._masks_steps:
+                assert isinstance(self.spec, AudioModality)
+                spec = self.spec.augment
+                features = [
+                    steps if rng is None else views.augment(steps, spec, rng)
+                    for steps, rng in zip(features, rngs, strict=True)
+                ]
         return int(self.items.ids[drawn[0]]), features
 
     def _view(self, at: int, rng: np.random.Generator | None) -> np.ndarray:
-        if rng is None or isinstance(self.spec, TextModality) or not self.spec.augment.is_active:
+        if rng is None or isinstance(self.spec, TextModality) or not is_augmented(self.spec):
             return self._features(at)
+        if isinstance(self.spec, AudioModality) and self.spec.waveform.is_active:
+            wave = self.cache.get((self.number, at))
+            if wave is None:
+                wave = self.cache.add((self.number, at), self.reader.decode(self.items.value(at)))
+            voiced = waveform_views.augment(wave, self.spec.waveform, rate_of(self.processor), rng)
+            return views.augment(self.processor.features(voiced), self.spec.augment, rng)
         return augmented(self.processor, self.spec.augment, rng, lambda: self._image(at), lambda: self._features(at))
 
     def _features(self, at: int) -> np.ndarray:
@@ -180,7 +207,15 @@ def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
             f"towers.{name}: this tower takes {processor.kind}, but the modality {name!r} is {spec.kind}; "
             f"choose another tower, or set data.modalities.{name}.kind={processor.kind}"
         )
-    if isinstance(spec, AudioModality) and spec.augment.is_active and not processor.log_mel:
+    if not isinstance(spec, AudioModality) or not spec.augment.is_active:
+        return
+    if getattr(processor, "sequences", False):
+        if spec.augment.of_frequencies:
+            raise UserError(
+                f"data.modalities.{name}.augment.{spec.augment.of_frequencies[0]}: works on log-mel features, and the "
+                f"store of towers.{name} holds a model's frames; set time_masks, speed or noise"
+            )
+    elif not processor.log_mel:
         raise UserError(
             f"data.modalities.{name}.augment: works on log-mel features, which this tower does not take; "
             "leave it out, or use a tower of kind speech_encoder"
@@ -200,7 +235,9 @@ def check_views(name: str, spec: ModalitySpec, processor: Processor, several: bo
         return
     if isinstance(spec, TextModality):
         differ, way_out = several, "texts are not augmented: give several texts a row (a list), or set templates"
-    elif processor.kind == "item_id":
+    elif processor.kind == "item_id" and not (
+        getattr(processor, "sequences", False) and isinstance(spec, AudioModality) and spec.augment.is_active
+    ):
         stored = int(getattr(processor, "views", 1))
         differ = stored >= spec.training_views
         way_out = f"the store of towers.{name} holds {stored} of each item; set its views, or use the tower live"

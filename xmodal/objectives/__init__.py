@@ -13,6 +13,7 @@ from xmodal.objectives.moco import MoCo
 from xmodal.objectives.nt_xent import NTXent
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.siglip import SigLIP
+from xmodal.objectives.supcon import SupCon
 
 __all__ = [
     "CWCL",
@@ -27,4 +28,5 @@ __all__ = [
     "Objective",
     "ScaledObjective",
     "SigLIP",
+    "SupCon",
 ]

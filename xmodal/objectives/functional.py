@@ -16,7 +16,7 @@ Axes: N gathered batch, n this process's rows, D embedding; a trainable side, k 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -49,8 +49,11 @@ def soft_target_loss(
     reduction: Reduction = "mean",
     bank: KeyBank | None = None,
     targets: StoreTargets | None = None,
+    relation: Sequence[str] = (),
 ) -> Loss:
     """Both directions between the sides `trainable` and `frozen`; `anchor` names those whose targets `kernel` makes.
+
+    `relation` names what else makes items the same, besides their ids: "label".
 
     `scale` has one element. `reduction` is over the two directions; over anchors it is always the mean.
     Computed in fp32, or float64 where the embeddings are, also inside autocast.
@@ -67,7 +70,7 @@ def soft_target_loss(
         a, k, s = a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
         g = guide.detach().to(dtype)
         local, n = embeddings.local, max(len(embeddings), 1)
-        same = embeddings.same(trainable, frozen)
+        same = embeddings.same(trainable, frozen, *relation)
 
         rows, partial_columns = two_way_logsumexp(embeddings.z(trainable)[local], embeddings.z(frozen), s)
         columns = _join_columns(partial_columns)[local]

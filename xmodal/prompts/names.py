@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +24,15 @@ def readable(label: str) -> str:
         readable("play_music")  # "play music"
     """
     return " ".join(label.replace("_", " ").split())
+
+
+def bare_words(sentence: str) -> str:
+    """A sentence in lower case, without punctuation, single spaces between words.
+
+    Example:
+        bare_words("Play,  a tune!")  # "play a tune"
+    """
+    return " ".join(re.sub(r"[^\w\s]", "", sentence.lower()).split())
 
 
 def read_names(path: Path | None) -> Mapping[str, str]:

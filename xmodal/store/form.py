@@ -8,9 +8,10 @@ import numpy as np
 
 from xmodal.errors import UserError
 
-VERSION = 1  # of the folder's form, written into store.json
+VECTORS, SEQUENCES = 1, 2  # the folder's form, written into store.json as `version`
 FINGERPRINT = ("model", "revision", "weights", "preprocessing", "data")  # what must agree, cheapest to mend first
 WAY_OUT = "run xmodal embed-frozen again"
+FILES = ("ids.npy", "rows.npy", "frames.npy", "starts.npy", "store.json", "progress.json")
 
 
 def map_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

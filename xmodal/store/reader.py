@@ -1,4 +1,7 @@
-"""A finished store, read from disk by item id. Axes: n items of the store, G features, B ids asked for."""
+"""A finished store, read from disk by item id.
+
+Axes: n items of the store, G features, B ids asked for, S steps of all items together.
+"""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xmodal.errors import UserError
-from xmodal.store.form import FINGERPRINT, VERSION, WAY_OUT, map_array, read_json
+from xmodal.store.form import FINGERPRINT, SEQUENCES, VECTORS, WAY_OUT, map_array, read_json
 from xmodal.store.search import IdSearch
 
 
@@ -21,11 +24,14 @@ class EmbeddingStore:
         features = store.rows(np.array([content_id("turn on the lights")]))  # [1, G] float32
     """
 
-    def __init__(self, folder: Path, info: dict[str, Any], ids: np.ndarray, rows: np.ndarray):
+    def __init__(
+        self, folder: Path, info: dict[str, Any], ids: np.ndarray, rows: np.ndarray, starts: np.ndarray | None = None
+    ):
         self.folder = folder
         self.info = info  # store.json
         self.ids = ids  # [n] int64, ascending
-        self._rows = rows  # [n, G] float32
+        self._rows = rows  # [n, G] float32; of sequences [S, G] float16
+        self._starts = starts  # [n + 1] int64, of sequences
 
     @classmethod
     def open(cls, folder: str | Path) -> "EmbeddingStore":
@@ -42,12 +48,21 @@ class EmbeddingStore:
         sound = all(isinstance(info.get(key), int) for key in ("version", "rows", "width"))
         if not sound or not info.keys() >= set(FINGERPRINT):
             raise UserError(f"{folder}/store.json: not the description of a store; {WAY_OUT}")
-        if info["version"] != VERSION:
-            newer = " (made by a newer xmodal: update this one, or make the store again)" * (info["version"] > VERSION)
+        if info["version"] not in (VECTORS, SEQUENCES):
+            newer = info["version"] > SEQUENCES
+            hint = " (made by a newer xmodal: update this one, or make the store again)" if newer else ""
             raise UserError(
-                f"{folder}/store.json: version {info['version']}, this xmodal reads {VERSION}{newer}; {WAY_OUT}"
+                f"{folder}/store.json: version {info['version']}, this xmodal reads up to {SEQUENCES}{hint}; {WAY_OUT}"
             )
         ids = map_array(folder / "ids.npy", np.int64, (info["rows"],))
+        if info["version"] == SEQUENCES:
+            if not isinstance(info.get("steps"), int):
+                raise UserError(f"{folder}/store.json: not the description of a store; {WAY_OUT}")
+            frames = map_array(folder / "frames.npy", np.float16, (info["steps"], info["width"]))
+            starts = map_array(folder / "starts.npy", np.int64, (info["rows"] + 1,))
+            if starts[0] != 0 or starts[-1] != info["steps"] or (np.diff(starts) < 1).any():
+                raise UserError(f"{folder}/starts.npy: does not fit frames.npy; {WAY_OUT}")
+            return cls(folder, info, ids, frames, starts)
         rows = map_array(folder / "rows.npy", np.float32, (info["rows"], info["width"]))
         return cls(folder, info, ids, rows)
 
@@ -63,12 +78,39 @@ class EmbeddingStore:
         """G, the number of features of a row."""
         return self._rows.shape[1]
 
+    @property
+    def sequences(self) -> bool:
+        """Does it hold a sequence for each item, rather than a vector?"""
+        return self._starts is not None
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """The rows of these items: ids [B] int64, in any order, repeats allowed -> [B, G] float32, a fresh array.
 
         Raises:
             UserError: an id the store does not hold.
         """
+        return self._rows.take(self._positions(ids), axis=0)
+
+    def frames(self, item: int) -> np.ndarray:
+        """The steps of one item, in a store of sequences: [T, G] float16, memory-mapped and read-only.
+
+        Raises:
+            UserError: an id the store does not hold.
+        """
+        assert self._starts is not None
+        position = int(self._positions(np.array([item]))[0])
+        return self._rows[self._starts[position] : self._starts[position + 1]]
+
+    def lengths(self, ids: np.ndarray) -> np.ndarray:
+        """Steps of each item, in a store of sequences: ids [B] int64 -> [B] int64; 0 for one it does not hold."""
+        assert self._starts is not None
+        ids = np.asarray(ids, dtype=np.int64)
+        positions = self._search.positions(ids)
+        found = self._starts[positions + 1] - self._starts[positions]
+        return np.where(self.ids[positions] == ids, found, 0)
+
+    def _positions(self, ids: np.ndarray) -> np.ndarray:
+        """Where these ids stand [B]. Raises `UserError` for one the store does not hold."""
         ids = np.asarray(ids, dtype=np.int64)
         positions = self._search.positions(ids)
         known = self.ids[positions] == ids
@@ -77,7 +119,7 @@ class EmbeddingStore:
                 f"{self.folder}: holds no item {ids[~known][0]} ({int((~known).sum())} of the {len(ids)} asked for are "
                 f"missing); it was made from other data: {WAY_OUT} over this manifest"
             )
-        return self._rows.take(positions, axis=0)
+        return positions
 
     def contains(self, ids: np.ndarray) -> np.ndarray:
         """Which of these items the store holds: ids [B] int64 -> [B] bool."""
@@ -89,7 +131,7 @@ class EmbeddingStore:
         return IdSearch(self.ids)
 
     def all_rows(self) -> np.ndarray:
-        """Every row [n, G] in the order of `ids`, memory-mapped and read-only, for what scans the whole store."""
+        """Every row [n, G] in the order of `ids` (of sequences every step [S, G]), memory-mapped and read-only."""
         return self._rows
 
     def check(self, expected: Mapping[str, Any]) -> None:

@@ -41,7 +41,8 @@ def build_tower(spec: TowerSpec, out_dim: int | None = None) -> tuple[Tower, Pro
             )
         width = getattr(backbone, "step_width", width)
     head = build_head(spec.head, int(width), out_dim)  # type: ignore[arg-type]
-    return Tower(backbone, head, spec.is_locked, adapted=lora is not None), processor
+    rests = getattr(spec, "unfreeze_after", 0)
+    return Tower(backbone, head, spec.is_locked, adapted=lora is not None, unfreeze_after=rests), processor
 
 
 def _require_fit(spec: TowerSpec, backbone: object, processor: object) -> None:

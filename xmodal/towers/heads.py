@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from xmodal.config.kinds import HEADS
 from xmodal.config.spec import Count, Share
 from xmodal.config.tower import HeadSpec
+from xmodal.errors import UserError
 
 
 class Identity(nn.Module):
@@ -64,12 +65,22 @@ class MLP(nn.Sequential):
         dim: Count | None = None
         hidden: Count = 1024  # rows of W1
         dropout: Share = 0.0  # of hidden units, in training
+        residual: bool = False  # x is added to the output; D is then G
 
     def __init__(self, width: int, dim: int | None = None, spec: Spec | None = None, **settings: Any):
         spec = self.Spec.given(spec, settings)
         self.dim = spec.dim or dim or width
-        hidden = spec.hidden
+        if spec.residual and self.dim != width:
+            raise UserError(
+                f"head.residual: {width} features cannot be added to {self.dim}; leave dim out, or set residual: false"
+            )
+        self.residual, hidden = spec.residual, spec.hidden
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(spec.dropout), nn.Linear(hidden, self.dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, G] -> [B, D]."""
+        found: Tensor = super().forward(features)
+        return features + found if self.residual else found
 
 
 def build_head(spec: HeadSpec, width: int, out_dim: int | None = None) -> nn.Module:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from xmodal.config.kinds import TOWERS
@@ -26,16 +26,25 @@ class TowerKind:
     packages: ClassVar[tuple[str, ...]] = ()  # pip packages whose versions decide the features, besides torch
 
     class Spec(TowerSpec):
-        """What a tower may be set to: how much of it trains. `lora` goes with mode locked."""
+        """What a tower may be set to: how much of it trains, and from when on."""
 
         mode: Annotated[Mode, Whereabouts()] = "locked"
         lora: LoRA | None = None
+        unfreeze_after: Annotated[int, Field(ge=0), Whereabouts()] = 0  # steps an unlocked backbone rests first
 
         @model_validator(mode="after")
         def _adapters_on_a_fixed_backbone(self) -> Self:
             if self.lora is not None and self.mode != "locked":
                 raise ValueError(
                     f"lora goes with mode locked (the backbone stays, the updates train), not {self.mode!r}"
+                )
+            return self
+
+        @model_validator(mode="after")
+        def _what_rests_trains_later(self) -> Self:
+            if self.unfreeze_after and self.mode != "unlocked":
+                raise ValueError(
+                    f"unfreeze_after goes with mode unlocked (the backbone rests, then trains), not {self.mode!r}"
                 )
             return self
 
@@ -67,7 +76,7 @@ class TowerKind:
 
     def model_of(self, spec: Any) -> str | dict[str, Any]:
         """What a store of this tower's features says it was made with, and is refused for where it differs."""
-        found: dict[str, Any] = spec.model_dump(mode="json", exclude={"mode", "head"})
+        found: dict[str, Any] = spec.model_dump(mode="json", exclude={"mode", "head", "unfreeze_after"})
         return found
 
     def runs_code(self, spec: Any) -> bool:
@@ -135,7 +144,8 @@ class OwnTower(TowerKind):
 
     def model_of(self, spec: Any) -> str | dict[str, Any]:
         """The settings and where the weights are from."""
-        found: dict[str, Any] = spec.model_dump(mode="json", exclude={"mode", "head", "lora"})  # stored: it has none
+        training = {"mode", "head", "lora", "unfreeze_after"}  # a tower that is stored has nothing of it
+        found: dict[str, Any] = spec.model_dump(mode="json", exclude=training)
         return found
 
     def local(self, spec: Any, folder: Path) -> TowerSpec:

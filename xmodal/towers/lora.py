@@ -32,6 +32,8 @@ class LoRA(Spec):
 def add_lora(backbone: nn.Module, spec: LoRA) -> None:
     """Put updates beside the linear maps that `spec.targets` names, and fix everything else.
 
+    Maps whose weights were fixed before, such as those of blocks above the chosen layer, are without use and have none.
+
     Raises:
         UserError: no map has such a name, or an attention was named that has no linear map.
 
@@ -49,7 +51,7 @@ def add_lora(backbone: nn.Module, spec: LoRA) -> None:
     linear = [
         name
         for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith(inside)
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.requires_grad and not name.startswith(inside)
     ]
     if spec.targets == "auto":
         found = [name for name in linear if isinstance(backbone.get_submodule(name), nn.Linear)]

@@ -65,11 +65,14 @@ class SequenceHead(Configured, nn.Module):
 
     def steps(self, frames: Frames) -> Tensor:
         """Normalised frames [B, T, G / mix], zeros where nothing counts."""
-        values = self.norm(frames.values.unflatten(-1, (self.layers, self.step_width)))
-        mixed = values[..., 0, :]
-        if self.weights is not None:
+        beyond = ~frames.mask()[..., None]
+        values = frames.values.masked_fill(beyond, 0)  # before the norm too: what means nothing may be infinite
+        values = self.norm(values.unflatten(-1, (self.layers, self.step_width)))
+        if self.weights is None:
+            mixed = values[..., 0, :]
+        else:
             mixed = torch.einsum("btlg,l->btg", values, self.weights.softmax(0).to(values.dtype))
-        return mixed * frames.mask()[..., None].to(mixed.dtype)
+        return mixed.masked_fill(beyond, 0)
 
     def pool(self, frames: Frames) -> Tensor:
         """frames -> [B, W]."""
@@ -106,7 +109,7 @@ class Transformer(SequenceHead):
     are filled up with zeros.
 
     Example:
-        head = Transformer(384, dim=384, stack=4, width=192, layers=2)
+        head = Transformer(384, dim=384, stack=4, hidden=192, layers=2)
         head(head.pool(Frames(torch.randn(2, 94, 384), torch.tensor([94, 60])))).shape  # [2, 384]
     """
 
@@ -114,7 +117,7 @@ class Transformer(SequenceHead):
         """Settings of the layers."""
 
         stack: Count = 4  # neighbouring steps that make one
-        width: Count = 192  # W
+        hidden: Count = 192  # W
         layers: Count = 2
         feed_forward: Count = 768
         dropout: Share = 0.1
@@ -123,14 +126,14 @@ class Transformer(SequenceHead):
         self, width: int, dim: int | None = None, spec: Spec | None = None, **settings: int | float | None
     ) -> None:
         spec = self.Spec.given(spec, settings)
-        super().__init__(width, dim, spec, spec.width)
+        super().__init__(width, dim, spec, spec.hidden)
         self.stack = spec.stack
-        self.enter = nn.Linear(self.step_width * spec.stack, spec.width)
+        self.enter = nn.Linear(self.step_width * spec.stack, spec.hidden)
         self.dropout = nn.Dropout(spec.dropout)
         self.blocks = nn.ModuleList(
-            Block(spec.width, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
+            Block(spec.hidden, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
         )
-        self.leave = nn.LayerNorm(spec.width)
+        self.leave = nn.LayerNorm(spec.hidden)
 
     def pool(self, frames: Frames) -> Tensor:
         """frames -> [B, W]."""

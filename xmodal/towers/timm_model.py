@@ -63,7 +63,9 @@ class TimmBackbone(nn.Module):
 
     def pooling_modules(self) -> list[nn.Module]:
         """What a head over the sequence leaves unused."""
-        named = [getattr(self.model, name, None) for name in ("attn_pool", "fc_norm", "head_drop", "head", "classifier")]
+        named = [
+            getattr(self.model, name, None) for name in ("attn_pool", "fc_norm", "head_drop", "head", "classifier")
+        ]
         return [module for module in named if isinstance(module, nn.Module)]
 
 

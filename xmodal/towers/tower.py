@@ -38,18 +38,28 @@ class Tower(nn.Module):
             would leave dropout and BatchNorm running). The head still trains.
         adapted: low-rank updates inside the backbone train (see `lora.py`) and the rest of it stays, in evaluation
             mode for ever. Such a tower is not locked: its features change.
+        unfreeze_after: steps for which the backbone rests, as a locked one does (see `at`); then it trains.
 
     Example:
         tower = Tower(SpeechEncoder(), Linear(144, 384))
         tower(processor.collate([processor.features(wave)])).z  # [1, 384]
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, locked: bool = False, adapted: bool = False):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        locked: bool = False,
+        adapted: bool = False,
+        unfreeze_after: int = 0,
+    ):
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.locked = locked
         self.adapted = adapted
+        self.unfreeze_after = unfreeze_after
+        self.resting = unfreeze_after > 0
         if locked:
             backbone.requires_grad_(False)
         if isinstance(head, SequenceHead):
@@ -82,14 +92,31 @@ class Tower(nn.Module):
         return self.locked and not isinstance(self.head, SequenceHead)
 
     def feature_parameters(self) -> list[nn.Parameter]:
-        """What trains in making the features."""
+        """What trains in making the features, at this step."""
         pooling = self.head.pooling_parameters() if isinstance(self.head, SequenceHead) else []
-        return [parameter for parameter in [*self.backbone.parameters(), *pooling] if parameter.requires_grad]
+        backbone = [] if self.resting else [*self.backbone.parameters()]
+        return [parameter for parameter in [*backbone, *pooling] if parameter.requires_grad]
+
+    def at(self, step: int) -> None:
+        """Say which step (0-based) is being made: before `unfreeze_after` the backbone rests, from then on it trains.
+
+        At rest it has no gradient, and evaluation mode. That depends on the step alone, so a run that goes on after an
+        interruption does what it would have done.
+        """
+        if self.resting != (step < self.unfreeze_after):
+            self.resting = not self.resting
+            self.train(self.training)
+
+    def resting_parameters(self) -> list[nn.Parameter]:
+        """What trains later, and not at this step."""
+        return (
+            [parameter for parameter in self.backbone.parameters() if parameter.requires_grad] if self.resting else []
+        )
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation mode; a locked backbone, and one with updates, stays in evaluation mode."""
+        """Training or evaluation mode; a backbone that is locked, rests or has updates stays in evaluation mode."""
         super().train(mode)
-        if self.locked:
+        if self.locked or self.resting:
             self.backbone.eval()
         if self.adapted:
             set_training(self.backbone, mode)
@@ -100,16 +127,19 @@ class Tower(nn.Module):
         return name.startswith("backbone.") and (self.locked or (self.adapted and name not in self._updates))
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Pooled features as they come [B, G]; the backbone has no gradient when locked."""
+        """Pooled features as they come [B, G]; the backbone has no gradient when it is locked or rests."""
         if isinstance(self.head, SequenceHead):
             return self.head.pool(self.sequence(inputs))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.locked):
+        with self._gradient():
             return self.backbone(inputs)
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
-        """What the backbone gives before it pools; without gradient when locked."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.locked):
+        """What the backbone gives before it pools; without gradient when it is locked or rests."""
+        with self._gradient():
             return self.backbone.sequence(inputs)  # type: ignore[operator]
+
+    def _gradient(self) -> torch.set_grad_enabled:
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not (self.locked or self.resting))
 
     def project(self, features: Tensor) -> TowerOutput:
         """From features [B, G], live or out of a store, to the output."""

@@ -1,18 +1,32 @@
 """Before the first step: the data are there, the run folder is open, the stores are made, the pairs are read."""
 
+import logging
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.stream import StreamedPairs
+from xmodal.distributed import main_first, rank
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run
+from xmodal.runs.weights import FILE
+from xmodal.towers.from_run import RunTower
 from xmodal.towers.from_store import StoreTower
+
+log = logging.getLogger(__name__)
+
+# what tells a process that it is one of several: a run trained first is trained by one
+PROCESS_GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -24,19 +38,26 @@ class Opened:
     write_config: bool = False  # is config.yaml to be written anew?
 
 
-def open_everything(config: RunConfig, main: bool) -> Opened:
-    """Run folder and stores; the main process goes first, the others find both made.
+def open_everything(config: RunConfig, device: torch.device) -> Opened:
+    """The run folder, by the main process; and the stores, which all processes make together.
 
     Raises:
         UserError: no data, a run folder that cannot be used, a store that cannot be made.
     """
+    opened = main_first(lambda: _open_folder(config), device)
+    for side, spec in config.towers.items():
+        if isinstance(spec, StoreTower.Spec):
+            build_store(spec, config, side, device=device)
+    return opened
+
+
+def _open_folder(config: RunConfig) -> Opened:
+    if rank() == 0:
+        train_first(config)
     if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
         hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
         raise UserError(f"data.train: {config.data.train} does not exist{hint}")
-    checkpoint, changed, anew = open_run(config) if main else (newest_checkpoint(config.output), [], False)
-    for side, spec in config.towers.items():
-        if isinstance(spec, StoreTower.Spec):
-            build_store(spec, config, side)
+    checkpoint, changed, anew = open_run(config) if rank() == 0 else (newest_checkpoint(config.output), [], False)
     return Opened(checkpoint, tuple(changed), anew)
 
 
@@ -79,3 +100,21 @@ def needs_labels(config: RunConfig) -> list[str]:
         for name, spec in config.term_specs().items()
         if any(need.what == "labels" for group in config.groups(spec) for need in spec.needs(*group))
     ]
+
+
+def train_first(config: RunConfig) -> None:
+    """Train the runs whose towers this one takes over, where they are not there yet and their config is named.
+
+    Raises:
+        UserError: one of them fails.
+    """
+    alone = {name: value for name, value in os.environ.items() if name not in PROCESS_GROUP}
+    for side, spec in config.towers.items():
+        tower = spec.live
+        if not isinstance(tower, RunTower.Spec) or tower.config is None or (tower.path / FILE).is_file():
+            continue
+        log.warning("towers.%s: %s is trained first, by %s", side, tower.path, tower.config)
+        command = [sys.executable, "-m", "xmodal", "train", tower.config, f"output={tower.path}", "train.resume=true"]
+        code = subprocess.run(command, env=alone, check=False).returncode
+        if code:
+            raise UserError(f"towers.{side}.config: training {tower.path} by {tower.config} failed; see above")

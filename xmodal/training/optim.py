@@ -12,6 +12,7 @@ from torch import nn
 from xmodal.config.schema import OptimSpec, Rule
 from xmodal.distributed import rank
 from xmodal.errors import UserError
+from xmodal.training.layer_decay import rates_by_depth
 
 log = logging.getLogger(__name__)
 
@@ -19,23 +20,25 @@ log = logging.getLogger(__name__)
 def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]:
     """Groups of parameters that share settings, with their names, learning-rate scale and weight decay.
 
-    The first rule whose regex is found in the name wins. Without a rule matrices decay, and vectors and scalars
-    (biases, gains, temperature) do not. A rule with `lr_scale: 0` freezes its parameters; modules that it freezes whole
-    stay in evaluation mode, also after `.train()`: else their BatchNorm statistics and dropout would go on.
+    The first rule whose regex is found in the name wins. Without a rule matrices decay, vectors and scalars (biases,
+    gains, temperature) do not, and `layer_decay` gives a backbone's blocks their rates. A rule with `lr_scale: 0`
+    freezes its parameters; modules that it freezes whole stay in evaluation mode, also after `.train()`: else their
+    BatchNorm statistics and dropout would go on.
 
     Raises:
-        UserError: a rule matches no parameter, or nothing is left to train.
+        UserError: a rule matches no parameter, nothing is left to train, or blocks that cannot be numbered.
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     used: set[Rule] = set()
     frozen: list[str] = []
+    by_depth = _rates_by_depth(module, spec) if spec.layer_decay < 1 else {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        rule = next((r for r in spec.rules if re.search(r.match, name)), None)
+        rule = _rule_of(name, spec)
         if rule is not None:
             used.add(rule)
-        scale = 1.0 if rule is None else rule.lr_scale
+        scale = by_depth.get(name, 1.0) if rule is None else rule.lr_scale
         decay = spec.weight_decay if parameter.ndim >= 2 else 0.0
         if rule is not None and rule.weight_decay is not None:
             decay = rule.weight_decay
@@ -55,6 +58,18 @@ def parameter_groups(module: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]
     if frozen:
         _hold_still(module, set(frozen))
     return list(groups.values())
+
+
+def _rule_of(name: str, spec: OptimSpec) -> Rule | None:
+    return next((rule for rule in spec.rules if re.search(rule.match, name)), None)
+
+
+def _rates_by_depth(module: nn.Module, spec: OptimSpec) -> dict[str, float]:
+    ruled = {name for name, _ in module.named_parameters() if _rule_of(name, spec) is not None}
+    scales, lines = rates_by_depth(module, spec.layer_decay, ruled)
+    for line in lines if rank() == 0 else ():
+        log.warning("%s", line)
+    return scales
 
 
 def _hold_still(module: nn.Module, frozen: set[str]) -> None:

@@ -63,7 +63,8 @@ class Stepper:
         self.accelerator.backward(loss.value)
         if batch.clock.step == self.first:
             self._require_gradients()
-        for parameter in self.outer:  # trained by the outer problem alone
+        later = [p for side in self.aligner.towers for p in self.aligner.tower(side).resting_parameters()]
+        for parameter in [*self.outer, *later]:  # the outer problem's, and what rests: AdamW passes them over
             parameter.grad = None
         norm = self._clip([p for p in self.aligner.parameters() if p.grad is not None])
         if self.config.train.precision != "fp16":  # there the scaler skips steps whose gradients overflow

@@ -18,10 +18,10 @@ from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.report.report import Report
+from xmodal.threads import usable_cores
 from xmodal.towers.from_store import StoreTower
 from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
-from xmodal.training.threads import usable_cores
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 

@@ -30,13 +30,13 @@ from xmodal.report.report import Report, read_report
 from xmodal.runs.checkpoint import State, load_checkpoint, save_checkpoint
 from xmodal.runs.folder import newest_checkpoint, write_config
 from xmodal.runs.metrics_file import truncate_metrics
+from xmodal.threads import choose_threads
 from xmodal.training.batches import batches_from
 from xmodal.training.judging import Judge
 from xmodal.training.opening import open_everything, read_pairs_of
 from xmodal.training.optim import build_optimizer, learning_rate
 from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
 from xmodal.training.steps import Stepper
-from xmodal.training.threads import choose_threads
 from xmodal.training.tracking import start_trackers
 
 WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # one process, or DDP
@@ -69,7 +69,7 @@ class Trainer:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         main_first(lambda: prepare() if self.main else None, device)
         evaluators = main_first(lambda: build_evaluators(config) if self.main else {}, device)
-        self.opened = main_first(lambda: open_everything(config, self.main), device)
+        self.opened = open_everything(config, device)
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
         self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world)

@@ -10,7 +10,8 @@ from colours import colour_encoder, save_image
 from intent_table import ByTable, evaluate, spec, write
 
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.speech_intent import SpeechIntent, rank_intents
+from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.evaluation.classification.typed_intents import rank_intents
 from xmodal.files import write_json_lines
 
 
@@ -68,6 +69,17 @@ def test_an_example_must_not_be_a_test_sentence(table: ByTable, tmp_path: Path, 
     write(tmp_path / "examples.jsonl", rows)
     with pytest.raises(UserError, match=r"examples\.jsonl: .*tune.* \(intent stop\) is also a test sentence"):
         SpeechIntent(spec(tmp_path))
+
+
+def test_labels_may_have_another_column(table: ByTable, tmp_path: Path) -> None:
+    """As STOP's domains beside its intents: in the test and in the examples."""
+    before = evaluate(table, tmp_path).predictions
+    for name in ("test.jsonl", "examples.jsonl"):
+        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        write(tmp_path / name, [row | {"domain": row["label"], "label": "x"} for row in rows])
+    pd.testing.assert_frame_equal(evaluate(table, tmp_path, label="domain").predictions, before)
+    with pytest.raises(UserError, match=r"examples\.jsonl: one intent \(x\)"):
+        evaluate(table, tmp_path)
 
 
 def test_a_test_without_labels(table: ByTable, tmp_path: Path) -> None:

@@ -186,6 +186,12 @@ def test_what_a_reader_must_know_is_noted(data: Path, tmp_path: Path) -> None:
         run(data, **plan, what=("linear",))
 
 
+def test_shots_that_nobody_asked_for_are_left_out_where_there_are_too_few_items(data: Path) -> None:
+    report = run(data, what=("few_shot",))
+    assert list(report.tables["test: few-shot linear probe"]["shots"]) == [1, 4]
+    assert "test: few-shot: 16 shots are left out: 'blue_thing' has 10 training items." in report.notes
+
+
 def test_mistakes(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="linear, knn, few_shot: need training items; give --train FILE"):
         run(data, train=None)

@@ -19,7 +19,7 @@ from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness import robustness, subsets
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import measure
-from xmodal.evaluation.robustness.robustness_report import robustness_report
+from xmodal.evaluation.robustness.robustness_report import robustness_report, sizes_of
 from xmodal.evaluation.robustness.subsets import draw_subsets, subset_answers
 from xmodal.evaluation.statistics.metrics import paired_interval
 from xmodal.evaluation.test_sets.imagenet_names import imagenet_classes
@@ -277,6 +277,12 @@ def test_report_of_one_run_has_plain_names(manifest):
     report = robustness_report({"only": Drawn(0.7)}, spec_of(manifest), "pets", ks=(5,), perturb=False)
     assert [r.metric for r in report.records] == ["accuracy_k5", "accuracy_all", "sensitivity", "k_near_peak"]
     assert list(report.tables["Templates, ranked"]["rank"]) == list(range(1, 19))
+
+
+def test_sizes_that_nobody_asked_for_fit_the_set():
+    assert sizes_of(None, ["a"] * 18, "cifar") == (1, 5, 10)
+    assert sizes_of(None, ["a"] * 7, "imagenet7") == (1, 5)
+    assert sizes_of((3,), ["a"] * 7, "imagenet7") == (3,)
 
 
 def test_too_many_unreadable_items(manifest):

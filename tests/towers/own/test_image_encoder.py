@@ -1,7 +1,5 @@
 """Our image encoder: its parts by hand, its spec, and what training mode must not leak."""
 
-import inspect
-
 import pytest
 import torch
 from pydantic import ValidationError
@@ -19,7 +17,7 @@ SMALL = {"widths": (8, 16, 24), "image_size": 20}
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_the_network_by_hand(norm):
     torch.manual_seed(0)
-    encoder = ImageEncoder((8, 16), norm).eval()
+    encoder = ImageEncoder(widths=(8, 16), norm=norm).eval()
     x = torch.randn(3, 3, 13, 10)
 
     def step(part, x):
@@ -42,12 +40,6 @@ def test_the_network_by_hand(norm):
     torch.testing.assert_close(encoder({"pixels": x}), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_arguments_and_defaults_are_the_specs():
-    fields = ImageEncoderTower.Spec().model_dump(include={"widths", "norm", "dropout"})
-    assert {n: p.default for n, p in inspect.signature(ImageEncoder).parameters.items()} == fields
-    assert 1.0e6 < sum(p.numel() for p in ImageEncoder().parameters()) < 1.2e6
-
-
 def test_load_builds_what_the_spec_says():
     backbone, processor = ImageEncoderTower().load(
         ImageEncoderTower.Spec(**SMALL, norm="group", mean=(0, 0, 0), std=(1, 1, 1))
@@ -56,7 +48,7 @@ def test_load_builds_what_the_spec_says():
     assert pixels.shape == (5, 3, 20, 20)
     assert 0 <= pixels.min() < pixels.max() <= 1
     assert backbone({"pixels": pixels}).shape == (5, 24)
-    assert ImageEncoder((8,))({"pixels": pixels}).shape == (5, 8)
+    assert ImageEncoder(widths=(8,))({"pixels": pixels}).shape == (5, 8)
     with pytest.raises(ValidationError, match="multiples of 8"):
         ImageEncoderTower.Spec(widths=(12, 24), norm="group")
     with pytest.raises(ValidationError, match="at least 1"):

@@ -2,10 +2,14 @@
 
     xmodal embed-frozen my.yaml
     xmodal embed-frozen demo_cwcl data.train=data/demo/train.jsonl
+    torchrun --nproc_per_node 4 data_prep/embed_frozen.py my.yaml data.workers=4
 
 Makes the store of every tower of `kind: store`, with a progress bar, and prints where it is. Killed, it goes on where
-it was; a store that already matches the config is left as it is, any other is made again.
+it was; a store that already matches the config is left as it is, any other is made again. Several processes share the
+items, and `data.workers` more for each of them decode ahead of the model; the store is the same.
 """
+
+import os
 
 from xmodal.commands.parsing import command_parser
 from xmodal.commands.paths import find_yaml
@@ -28,8 +32,15 @@ def main(argv: list[str]) -> None:
     if not specs:
         raise UserError(f"{path}: no tower of kind store; nothing to embed")
 
-    from xmodal.encoding.store_build import build_store  # torch: not needed to find a mistake in the config
+    import torch  # not needed to find a mistake in the config
+    from accelerate import PartialState
 
+    from xmodal.encoding.store_build import build_store
+
+    # on CPUs: unless told, every process is taken for the only one
+    state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     for modality, spec in specs.items():
-        store = build_store(spec, config, modality, remake=True)
-        print(f"{spec.path}: {len(store)} {modality} items, {store.width} features each")
+        store = build_store(spec, config, modality, remake=True, device=state.device)
+        steps = f", {store.info['steps']:,} steps in all" if store.sequences else ""
+        if state.is_main_process:
+            print(f"{spec.path}: {len(store)} {modality} items{steps}, {store.width} features each")

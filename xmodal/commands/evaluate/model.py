@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.runs.saved_run import evaluator_specs
 
 Specs = Mapping[str, EvaluatorSpec]
+Chosen = TypeVar("Chosen", bound=EvaluatorSpec)
 
 
 def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encoder, Path, Specs]:
@@ -64,15 +65,27 @@ def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str,
     Raises:
         UserError: a value out of its range.
     """
-    said = {name: value for name, value in given.items() if value is not None}
-    if "classes" in said:
+    said = dict(given)
+    if said.get("classes") is not None:
         named = said["classes"]
         said["classes"] = named[0] if len(named) == 1 else tuple(named)
+    return spec_of_options(ZeroShot.Spec, test=dataset, items=items, trained=trained, **said)
+
+
+def spec_of_options(spec: type[Chosen], **given: Any) -> Chosen:
+    """The spec of an evaluator from options, where None was not said.
+
+    Raises:
+        UserError: a value out of its range.
+
+    Example:
+        spec_of_options(Keywords.Spec, test=Path("test.jsonl"), words=("yes", "no"), dev=None)
+    """
+    said = {name: value for name, value in given.items() if value is not None}
     try:
-        return ZeroShot.Spec(test=dataset, items=items, trained=trained, **said)
+        return spec(**said)
     except ValidationError as error:
-        lines = error_lines(error, said, lambda _: "command line", ZeroShot.Spec)
-        raise UserError("\n".join(lines)) from None
+        raise UserError("\n".join(error_lines(error, said, lambda _: "command line", spec))) from None
 
 
 def require_writable(folder: Path) -> None:

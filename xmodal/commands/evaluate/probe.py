@@ -25,7 +25,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--text", default="text", help="the other modality of the diagnostics, and its column (text)")
     parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, help="default: all of them")
     parser.add_argument("--k", type=at_least(1, "--k"), help="neighbours of kNN (default: chosen on a part of --train)")
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16], help="examples per class (1 4 16)")
+    parser.add_argument(
+        "--shots", type=int, nargs="+", help="examples per class (default 1 4 16, where there are so many)"
+    )
     parser.add_argument("--group", help="column of items that belong together, such as speaker")
     add_max_bad(parser, 0.01)
     parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
@@ -45,7 +47,7 @@ def main(argv: list[str]) -> None:
         text=options.text,
         what=tuple(options.what),
         k=options.k,
-        shots=tuple(options.shots),
+        shots=tuple(options.shots) if options.shots else None,
         group=options.group,
         max_bad=options.max_bad,
     )

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", nargs="+", help="run folder, or open_clip:NAME, transformers:NAME")
     parser.add_argument("--dataset", type=Path, required=True, help="manifest with a column of items and label")
     parser.add_argument("--prompts", help="template set (cifar, ...), YAML or .txt file (default: the run's own)")
-    parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10], help="templates averaged (default 1 5 10)")
+    parser.add_argument("--k", type=int, nargs="+", help="templates averaged (default 1 5 10, of a set that large)")
     parser.add_argument("--items", default="image", help="modality and column of the items (default image)")
     parser.add_argument("--text", default="text", help="modality of the prompts (default text)")
     parser.add_argument("--names", type=Path, help="JSON: label -> class name; or imagenet, for WordNet ids")
@@ -48,11 +48,11 @@ def main(argv: list[str]) -> None:
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable, spec_of
     from xmodal.evaluation.classification.zero_shot import ZeroShot
-    from xmodal.evaluation.robustness.robustness_report import check_ks, robustness_report
+    from xmodal.evaluation.robustness.robustness_report import robustness_report, sizes_of
     from xmodal.prompts import load_templates
 
     if options.prompts:
-        check_ks(options.k, load_templates(options.prompts), options.prompts)
+        sizes_of(options.k, load_templates(options.prompts), options.prompts)
     short = [Path(run).name for run in options.run]
     names = short if len(set(short)) == len(short) else options.run
     found = [load_for_evaluation(run, options) for run in options.run]
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     _, home, specs = found[0]
     own = spec_of(specs, options.dataset)
     prompts = options.prompts or (own.prompts if own else "imagenet80")
-    check_ks(options.k, load_templates(prompts), prompts)
+    sizes = sizes_of(options.k, load_templates(prompts), prompts)
     called = name_of(options.dataset)
     out = options.out or home / f"robustness-{called}"
     require_writable(out)
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
     flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}
     spec = ZeroShot.Spec(test=options.dataset, prompts=prompts, classes=classes, **given, **flags)
     test = ZeroShot(spec, next(iter(encoders.values())).kinds)
-    report = robustness_report(encoders, test, called, options.k, not options.no_perturbations, seed=options.seed)
+    report = robustness_report(encoders, test, called, sizes, not options.no_perturbations, seed=options.seed)
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")

@@ -6,7 +6,7 @@ devel sentences to be voiced, and micro-F1 of predictions. The intent is always 
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from xmodal.corpora.speech.rows import read_rows
 from xmodal.errors import UserError
@@ -15,6 +15,19 @@ from xmodal.prompts import readable
 
 DEVEL_SENTENCES = 2033
 DEVEL_INTENTS = 59
+
+
+Per = Literal["sentence", "recording"]
+LEVELS = ("scenario", "action", "intent")
+_ITEM = {"sentence": "slurp_id", "recording": "file"}
+
+
+class Outcome(NamedTuple):
+    """A gold item: what it is called, its sentence, and by level whether it was predicted right; None: not at all."""
+
+    name: str
+    sentence: str
+    right: dict[str, bool] | None
 
 
 class Scores(TypedDict):
@@ -72,7 +85,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
     }
 
 
-def score(gold_path: Path, predictions_path: Path, per: Literal["sentence", "recording"]) -> Scores:
+def score(gold_path: Path, predictions_path: Path, per: Per) -> Scores:
     """Micro-F1 of scenario, action and intent, as the official scorer computes them, and strictly.
 
     One label is predicted for each item, so micro-averaged precision, recall and F1 are all the accuracy.
@@ -88,11 +101,26 @@ def score(gold_path: Path, predictions_path: Path, per: Literal["sentence", "rec
     Example:
         score(root / "test.jsonl", root / "predictions/gold_hermit_predictions.jsonl", per="sentence")
     """
-    gold: dict[str, dict[str, str]] = {}
+    found = outcomes(gold_path, predictions_path, per)
+    covered = [item for item in found if item.right is not None]
+    right = {level: sum((item.right or {})[level] for item in covered) for level in LEVELS}
+    return {
+        "n": len(found),
+        "covered": len(covered),
+        "coverage": len(covered) / len(found),
+        "official": {level: n / len(covered) for level, n in right.items()},
+        "strict": {level: n / len(found) for level, n in right.items()},
+    }
+
+
+def outcomes(gold_path: Path, predictions_path: Path, per: Per) -> list[Outcome]:
+    """What became of every gold item, in their order; arguments and errors are those of `score`."""
+    gold: dict[str, tuple[str, dict[str, str]]] = {}
     for row in read_rows(gold_path, ("slurp_id", "scenario", "action", "recordings")):
-        names = [row["slurp_id"]] if per == "sentence" else [recording["file"] for recording in row["recordings"]]
-        gold |= {str(name): _levels(row) for name in names}
-    item = "slurp_id" if per == "sentence" else "file"
+        sentence = str(row["slurp_id"])
+        names = [sentence] if per == "sentence" else [str(recording["file"]) for recording in row["recordings"]]
+        gold |= {name: (sentence, _levels(row)) for name in names}
+    item = _ITEM[per]
     predicted: dict[str, dict[str, str]] = {}
     for row in read_rows(predictions_path, (item, "scenario", "action")):
         name = str(row[item])
@@ -101,17 +129,28 @@ def score(gold_path: Path, predictions_path: Path, per: Literal["sentence", "rec
         if name not in gold:
             raise UserError(f"{predictions_path}: {item} {name} is not in {gold_path}; is it the same split?")
         predicted[name] = _levels(row)
-    right = {
-        level: sum(levels[level] == gold[name][level] for name, levels in predicted.items())
-        for level in ("scenario", "action", "intent")
-    }
-    return {
-        "n": len(gold),
-        "covered": len(predicted),
-        "coverage": len(predicted) / len(gold),
-        "official": {level: n / len(predicted) for level, n in right.items()},
-        "strict": {level: n / len(gold) for level, n in right.items()},
-    }
+    return [
+        Outcome(name, sentence, None if name not in predicted else _right(levels, predicted[name]))
+        for name, (sentence, levels) in gold.items()
+    ]
+
+
+def items_of(predictions_path: Path) -> Per:
+    """What a prediction file predicts: sentences (`slurp_id`) or recordings (`file`); by its first row.
+
+    Raises:
+        UserError: it names neither.
+    """
+    row = read_rows(predictions_path, ("scenario", "action"))[0]
+    if "file" in row:
+        return "recording"
+    if "slurp_id" in row:
+        return "sentence"
+    raise UserError(f"{predictions_path}: line 1: neither file nor slurp_id; found {', '.join(row)}; name the item")
+
+
+def _right(gold: dict[str, str], predicted: dict[str, str]) -> dict[str, bool]:
+    return {level: gold[level] == predicted[level] for level in LEVELS}
 
 
 def _levels(row: dict[str, Any]) -> dict[str, str]:

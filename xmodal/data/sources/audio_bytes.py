@@ -1,4 +1,4 @@
-"""Audio that is no file of its own: the bytes of one in a table or a tar."""
+"""Audio wherever it is: a file, the bytes of one in a table, or a place in a tar."""
 
 import io
 from collections.abc import Iterator
@@ -8,9 +8,22 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from xmodal.data.audio import LONGEST, AudioError, as_waveform
-from xmodal.data.sources.tar_address import read_member
+from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio
+from xmodal.data.sources.tar_address import member_of, read_member
 from xmodal.errors import UserError
+
+
+def waveform(item: str | Path | bytes, rate: int, root: Path | None = None) -> np.ndarray:
+    """A recording [T], float32 mono at `rate` Hz: a path or an address in a tar under `root`, or a file's bytes.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    if isinstance(item, bytes):
+        return decode_audio(item, f"{len(item)} bytes", rate)
+    if member_of(str(item)):
+        return decode_audio(member_bytes(root, str(item)), str(item), rate)
+    return read_audio(Path(root or "", item), rate)
 
 
 def decode_audio(data: bytes, name: str, sample_rate: int) -> np.ndarray:

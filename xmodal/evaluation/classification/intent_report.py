@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
+from xmodal.evaluation.cascade.cascade import Heard
 from xmodal.evaluation.classification.score_sheet import ScoreSheet
+from xmodal.evaluation.classification.side_by_side import side_by_side
 from xmodal.evaluation.statistics.metrics import per_class_table
 from xmodal.evaluation.test_sets.labelled import LabelledItems
 from xmodal.report.figures import confusion, similarity_matrix
@@ -43,9 +46,15 @@ class IntentScores:
         self.kinds: tuple[str, ...] = ()
 
     def add(
-        self, speech: Tensor, texts: Tensor, vectors: Mapping[str, Tensor], suffix: str, among: tuple[str, ...]
+        self,
+        speech: Tensor,
+        texts: Tensor,
+        vectors: Mapping[str, Tensor],
+        suffix: str,
+        among: tuple[str, ...],
+        heard: Heard | None = None,
     ) -> None:
-        """Score speech and its oracle, the true text, among some of the candidates; then the one over the other.
+        """Score speech, its oracle (the true text) and its cascade among some of the candidates; then compare them.
 
         Args:
             speech: [n, D].
@@ -53,21 +62,36 @@ class IntentScores:
             vectors: kind ("prompt", "mean") -> [C, D].
             suffix: of the metrics' names.
             among: labels to choose among.
+            heard: what a cascade makes of the utterances.
         """
         self.kinds = tuple(vectors)
         context = {"candidates": list(among), **self.context}
         rows = [self.labels.index(label) for label in among]
         hits = {}
-        for source, z, what in (("accuracy", speech, "speech"), ("oracle", texts, "true text")):
+        inputs: dict[str, tuple[Tensor, str, NDArray[np.bool_] | None]]
+        inputs = {"accuracy": (speech, "speech", None), "oracle": (texts, "true text", None)}
+        if heard is not None:
+            inputs["cascade"] = (heard.z, "transcripts", heard.answered)
+        for source, (z, what, answered) in inputs.items():
             for kind, of_classes in vectors.items():
                 detail = context | {"class_vectors": kind, "input": what}
                 if kind == "mean":
                     detail["examples"] = sum(self.examples[label] for label in among)
                 scores = (z @ of_classes[rows].T).numpy()
-                hits[source, kind] = self.sheet.score(f"{source}_{kind}{suffix}", scores, among, detail)
+                hits[source, kind] = self.sheet.score(f"{source}_{kind}{suffix}", scores, among, detail, answered)
         for kind in vectors:
             self.sheet.ratio(f"of_oracle_{kind}{suffix}", hits["accuracy", kind], hits["oracle", kind], context)
+            if heard is not None:
+                gap = hits["accuracy", kind], hits["cascade", kind]
+                self.sheet.difference(f"speech_minus_cascade_{kind}{suffix}", *gap, context)
         self.sheet.majority(f"majority{suffix}", len(among), context)
+
+    def beside(self, suffix: str) -> dict[str, str]:
+        """What stands in one table, by row: speech, cascade, oracle and majority; the metrics' names."""
+        sources = [("speech", "accuracy"), ("cascade", "cascade"), ("oracle", "oracle")]
+        known = {record.metric for record in self.sheet.records}
+        rows = {f"{what}, {kind}": f"{source}_{kind}{suffix}" for what, source in sources for kind in self.kinds}
+        return {row: metric for row, metric in rows.items() if metric in known} | {"majority": f"majority{suffix}"}
 
     def report(self, tables: Sequence[str] = ()) -> Report:
         """Records and outcomes; a table of recall per intent for each suffix in `tables`."""
@@ -77,6 +101,8 @@ class IntentScores:
             predictions=self.sheet.predictions(),
         )
         for suffix in tables:
+            table = side_by_side(report.records, self.beside(suffix))
+            report.tables[f"{self.dataset}: side by side" + suffix.replace("_", " ")] = table
             title = f"{self.dataset}: per intent" + suffix.replace("_", " ")
             report.tables[title] = self._per_intent(report.predictions, suffix)
         return report

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xmodal.encoding.encoder import Encoder
+    from xmodal.evaluation.cascade.cascade import Cascade
+    from xmodal.evaluation.open_set.open_set import OpenSet
     from xmodal.evaluation.test_sets.classes import Classes
     from xmodal.evaluation.test_sets.labelled import LabelledItems
 
@@ -54,6 +56,8 @@ class PromptedClassification:
     templates: list[str]
     classes: Classes
     test: LabelledItems
+    cascade: Cascade | None = None
+    open_set: OpenSet | None = None
 
     @property
     def files(self) -> Sequence[Path]:
@@ -71,6 +75,7 @@ class PromptedClassification:
 
         test = self.test
         told = [test.names.tolist(), test.labels.tolist(), test.several, test.clusters.tolist(), self.templates]
+        told += [part.content() for part in (self.cascade, self.open_set) if part is not None]
         return digest_of(test.sources, [*told, self.classes.labels, self.classes.names, *self._further_content()])
 
     def _further_content(self) -> Sequence[Any]:
@@ -81,13 +86,21 @@ class PromptedClassification:
         """Audio headers are read, files must be there.
 
         Raises:
-            UserError: more than `max_bad` of the items cannot be used.
+            UserError: more than `max_bad` of the items cannot be used; a recogniser that is not there.
         """
         from xmodal.data.unusable import require_usable
         from xmodal.evaluation.test_sets.located import unusable_files
 
-        bad = unusable_files(self.files, self.test.kind)
-        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
+        for items in (self.test, *self._beside()):
+            bad = unusable_files(items.files, items.kind)
+            require_usable(items.path, len(items), bad, self.spec.max_bad, "the evaluator's max_bad")
+        if self.cascade is not None:
+            self.cascade.check()
+
+    def _beside(self) -> Sequence[LabelledItems]:
+        """Items that are encoded besides those of the test."""
+        sets = () if self.open_set is None else (self.open_set.dev, self.open_set.outside)
+        return [items for items in sets if len(items)]
 
     def class_vectors(self, encoder: Encoder) -> Tensor:
         """The classes out of their prompts, [C, D] unit norm."""
@@ -97,22 +110,23 @@ class PromptedClassification:
         prompts = [fill(self.templates, name) for name in self.classes.names]
         return encoder.remember(text, (self, "classes"), lambda: class_vectors(encoder, text, prompts))
 
-    def encoded(self, encoder: Encoder, title: str | None) -> Encoded:
-        """The items' embeddings; `title` stands beside a progress bar.
+    def encoded(self, encoder: Encoder, title: str | None, items: LabelledItems | None = None) -> Encoded:
+        """The embeddings of the test's items, or of others; `title` stands beside a progress bar.
 
         Raises:
             UserError: more than `max_bad` of the items cannot be read.
         """
         from xmodal.data.unusable import require_usable
 
+        asked = self.test if items is None else items
         z, rows, skipped = encoder.remember(
             self.modality,
-            (self, "items"),
-            lambda: encoder.encode_readable(self.modality, self.test.sources, progress=title),
+            (self, "items", None if items is None else id(items)),
+            lambda: encoder.encode_readable(self.modality, asked.sources, progress=title),
         )
-        bad = [(str(self.test.names[row]), reason) for row, reason in skipped]
-        require_usable(self.spec.test, len(self.test), bad, self.spec.max_bad, "the evaluator's max_bad")
-        return Encoded(z, self.test.part(rows), rows, skipped)
+        bad = [(str(asked.names[row]), reason) for row, reason in skipped]
+        require_usable(asked.path, len(asked), bad, self.spec.max_bad, "the evaluator's max_bad")
+        return Encoded(z, asked.part(rows), rows, skipped)
 
     def trained(self, encoder: Encoder) -> list[str]:
         """Classes of the test that occur in training, as far as the run's own labels tell, by label or by name."""

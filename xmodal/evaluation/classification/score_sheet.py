@@ -9,8 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xmodal.evaluation.statistics.metrics import bootstrap_interval, first_argmax, majority, ratio_interval
+from xmodal.evaluation.statistics.metrics import (
+    bootstrap_interval,
+    first_argmax,
+    majority,
+    paired_interval,
+    ratio_interval,
+)
 from xmodal.report.report import Record
+
+NO_ANSWER = "no answer"  # what is predicted where there is nothing to score
 
 
 class ScoreSheet:
@@ -33,17 +41,32 @@ class ScoreSheet:
         self.records: list[Record] = []
         self._frames: list[pd.DataFrame] = []
 
-    def score(self, metric: str, scores: NDArray, classes: tuple[str, ...], context: dict[str, Any]) -> NDArray:
-        """Top-1 accuracy of `scores` [n, C]; returns which items are right, [n] bool. Ties go to the first class."""
-        hits, ties = self.answer(metric, scores, classes)
+    def score(
+        self,
+        metric: str,
+        scores: NDArray,
+        classes: tuple[str, ...],
+        context: dict[str, Any],
+        answered: NDArray | None = None,
+    ) -> NDArray:
+        """Top-1 accuracy of `scores` [n, C]; returns which items are right, [n] bool. Ties go to the first class.
+
+        Items that are not `answered` [n] are wrong, whatever their scores.
+        """
+        hits, ties = self.answer(metric, scores, classes, answered)
         interval = bootstrap_interval(hits, self.clusters)
         self._record(metric, float(hits.mean()), interval, 1 / len(classes), context | {"ties": ties})
         return hits
 
-    def answer(self, protocol: str, scores: NDArray, classes: tuple[str, ...]) -> tuple[NDArray, int]:
+    def answer(
+        self, protocol: str, scores: NDArray, classes: tuple[str, ...], answered: NDArray | None = None
+    ) -> tuple[NDArray, int]:
         """Per-item outcomes of `scores` [n, C] without a record: which items are right, [n] bool, and how many ties."""
         best, ties = first_argmax(scores)
         predicted = np.array(classes, dtype=object)[best]
+        if answered is not None:
+            ties = first_argmax(scores[answered])[1] if answered.any() else 0
+            predicted[~answered] = NO_ANSWER
         hits = predicted == self.true
         columns = {
             "dataset": self.dataset,
@@ -63,6 +86,11 @@ class ScoreSheet:
         value = None if hits is None else float(hits.mean())
         interval = (None, None) if hits is None else bootstrap_interval(hits, self.clusters)
         self._record(metric, value, interval, chance, context)
+
+    def difference(self, metric: str, hits: NDArray, others: NDArray, context: dict[str, Any]) -> None:
+        """Accuracy of `hits` minus that of `others`, both [n] bool over the same items, with its paired interval."""
+        value = float(hits.mean() - others.mean())
+        self._record(metric, value, paired_interval(hits, others, self.clusters), 0.0, context)
 
     def ratio(self, metric: str, hits: NDArray, reference: NDArray, context: dict[str, Any]) -> None:
         """Accuracy of `hits` over that of `reference`, both [n] bool; no value where the reference has none right."""

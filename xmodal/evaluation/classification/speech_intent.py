@@ -8,21 +8,20 @@ together with the majority class says what an accuracy is worth. Protocol: "Spee
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.prompted import PromptedClassification
-from xmodal.prompts import fill, is_unicode, load_templates
+from xmodal.prompts import load_templates
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    from xmodal.encoding.encoder import Encoder, Item
+    from xmodal.encoding.encoder import Encoder
     from xmodal.evaluation.evaluator import Evaluator
+    from xmodal.evaluation.test_sets.labelled import LabelledItems
     from xmodal.report.report import Report
 
 SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that xmodal synthesize adds
@@ -47,7 +46,12 @@ class SpeechIntent(PromptedClassification):
 
         prompts: str = "speech_intent"
         examples: Path | None = None  # manifest of text and label (no id needed): the sentences behind class means
+        label: str = "label"  # column of the intents, in the test and in the examples
         speech: str = "speech"  # the side under test; the test has its column, a column of the text side, and label
+        # a Whisper, or a file of transcripts (.jsonl: id, text), whose texts are scored beside the recordings
+        cascade: str | None = None
+        # chooses the threshold of "none of these"; a recording is that where its label is null, or no candidate
+        dev: Path | None = None
 
         def sides(self) -> dict[str, str]:
             """The recordings' and the texts'."""
@@ -57,41 +61,49 @@ class SpeechIntent(PromptedClassification):
     of_synthetic = "the speech is synthetic (TTS); it says nothing yet about human speech."
 
     def __init__(self, spec: Spec, kinds: Mapping[str, str] | None = None) -> None:
+        from xmodal.evaluation.cascade.cascade import Cascade
+        from xmodal.evaluation.classification.examples import read_examples, require_apart
+        from xmodal.evaluation.open_set.open_set import OpenSet
         from xmodal.evaluation.test_sets.classes import in_order, named_classes
-        from xmodal.evaluation.test_sets.labelled import read_labelled
 
         self.spec: SpeechIntent.Spec = spec
         self.modality = spec.speech
         self.templates = load_templates(spec.prompts)
-        test = read_labelled(
-            spec.test,
-            spec.speech,
-            spec.cluster or spec.text,  # recordings of one sentence are not independent
-            {spec.speech: "audio"} | dict(kinds or {}),
-            label="label",
-            further=[spec.text],
-        )
-        if test.several is not None:
-            raise UserError(f"{spec.test}: column 'label' holds lists; an utterance has one intent")
-        self.test = dataclasses.replace(test, clusters=test.clusters.astype(str).astype(object))
-        self.examples = _read_examples(spec.examples) if spec.examples else {}
-        labels = in_order(set(self.examples) or test.found())
+        whole = self._read(spec.test, kinds)
+        labelled = [at for at, label in enumerate(whole.labels) if label is not None]
+        self.test = whole if spec.dev is None else whole.part(labelled)
+        self.examples = read_examples(spec.examples, spec.label) if spec.examples else {}
+        labels = in_order(set(self.examples) or self.test.found())
         if len(labels) < 2:
             raise UserError(
-                f"{spec.examples or spec.test}: one intent ({labels[0]}), expected two or more to choose among"
+                f"{spec.examples or spec.test}: {f'one intent ({labels[0]})' if labels else 'no intent'}, expected two "
+                "or more to choose among"
             )
         self.classes = named_classes(labels, spec.names, spec.test, {})
-        among = tuple(label for label in labels if label in test.found())
+        among = tuple(label for label in labels if label in self.test.found())
         # what is scored: suffix of the metrics -> candidates
         self.subsets = {"": self.classes.labels} | ({"_among_test": among} if 1 < len(among) < len(labels) else {})
-        tested = {_plain(text) for text in test.further[spec.text]}
-        for label, sentences in self.examples.items():
-            for sentence in sentences:
-                if _plain(sentence) in tested:
-                    raise UserError(
-                        f"{spec.examples}: {sentence!r} (intent {label}) is also a test sentence; "
-                        "take it out of the examples, class means must not contain the test"
-                    )
+        require_apart(spec.examples, self.examples, whole.further[spec.text])
+        if spec.cascade is not None:
+            self.cascade = Cascade(spec.cascade, self.test, spec.text)
+        if spec.dev is not None:
+            outside = whole.part(sorted(set(range(len(whole))) - set(labelled)))
+            self.open_set = OpenSet(spec.test, self._read(spec.dev, kinds), outside, self.classes.labels)
+
+    def _read(self, path: Path, kinds: Mapping[str, str] | None) -> LabelledItems:
+        """A test; recordings of one speaker belong together, or of one sentence: they are not independent."""
+        from xmodal.evaluation.test_sets.labelled import read_labelled
+
+        spec = self.spec
+        kinds = {spec.speech: "audio"} | dict(kinds or {})
+        texts, nulls = [spec.text], spec.dev is not None
+        found = read_labelled(
+            path, spec.speech, spec.cluster, kinds, label=spec.label, further=texts, nulls=nulls, speakers=True
+        )
+        if found.several is not None:
+            raise UserError(f"{path}: column {spec.label!r} holds lists; an utterance has one intent")
+        clusters = found.clusters if found.clustered_by else found.further[spec.text]
+        return dataclasses.replace(found, clusters=clusters.astype(str).astype(object))
 
     @property
     def synthetic(self) -> bool:
@@ -110,83 +122,58 @@ class SpeechIntent(PromptedClassification):
 
     def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:
         """Score the test; `name` is the dataset's name in the report; `brief` leaves tables and pictures out."""
-        from xmodal.evaluation.classification.class_vectors import class_vectors
+        from xmodal.evaluation.classification.heard_items import costs
         from xmodal.evaluation.classification.intent_report import IntentScores, intent_pictures
         from xmodal.report.fonts import notes_on_glyphs
 
-        spec, labels = self.spec, self.classes.labels
-        vectors = {"prompt": self.class_vectors(encoder)}
-        if self.examples:
-            groups = [self.examples[label] for label in labels]
-            made = encoder.remember(spec.text, (self, "means"), lambda: class_vectors(encoder, spec.text, groups))
-            vectors["mean"] = made
+        spec, labels, title = self.spec, self.classes.labels, None if brief else name
+        vectors = self._vectors(encoder)
         sentences = self.test.further[spec.text].tolist()
         texts: Tensor = encoder.remember(spec.text, (self, "texts"), lambda: encoder.encode(spec.text, sentences))
-        speech, test, rows, skipped = self.encoded(encoder, None if brief else name)
+        speech, test, rows, skipped = self.encoded(encoder, title)
         texts = texts[rows]
+        heard = None if self.cascade is None else self.cascade.heard(encoder, test, title)
         context: dict[str, Any] = {
             "templates": len(self.templates),
             "zero_shot": not (spec.trained or self.trained(encoder)),
             "tts": self.synthetic,
-            "clusters": spec.cluster or "sentence",
+            "clusters": test.clustered_by or "sentence",
         }
         scores = IntentScores(name, test, labels, {label: len(s) for label, s in self.examples.items()}, context)
         for suffix, among in self.subsets.items():
-            scores.add(speech, texts, vectors, suffix, among)
+            scores.add(speech, texts, vectors, suffix, among, heard)
         report = scores.report(tables=() if brief else tuple(self.subsets))
         report.notes += self.notes(name, skipped, encoder, of_run=False)
         outside = sorted(set(test.labels) - set(labels))
         if outside:
             report.notes.append(f"{name}: not among the candidates, so always wrong: {', '.join(outside)}.")
+        if self.cascade is not None and heard is not None:
+            report.notes += self.cascade.notes(name, heard)
+            if not brief:
+                true = [sentences[row] for row in rows]
+                report = report.merge(costs(self.cascade, encoder, self.modality, name, test, heard, true))
+        if self.open_set is not None:
+
+            def encode(items: LabelledItems) -> tuple[Tensor, LabelledItems]:
+                return self.encoded(encoder, title, items)[:2]
+
+            kinds = {f"_{kind}": of_classes for kind, of_classes in vectors.items()}
+            context["candidates"] = list(labels)
+            report = report.merge(self.open_set.report(name, encode, speech, test, kinds, context, brief))
         if not brief:
             report.figures.update(intent_pictures(name, test, speech, texts, report.predictions))
             report.notes += notes_on_glyphs([name, *labels, *test.labels])
         return report
 
+    def _vectors(self, encoder: Encoder) -> dict[str, Tensor]:
+        """Kind of class vector -> [C, D] unit norm."""
+        from xmodal.evaluation.classification.class_vectors import class_vectors
 
-def rank_intents(
-    encoder: Encoder,
-    audio: Sequence[Item],
-    intents: Sequence[str],
-    templates: Sequence[str],
-    sample_rate: int | None = None,
-    speech: str = "speech",
-    text: str = "text",
-) -> list[list[tuple[str, float]]]:
-    """Per recording the typed intents with their cosine similarity, best first.
-
-    Raises:
-        UserError: no intents, or a recording that cannot be read.
-    """
-    from xmodal.evaluation.classification.class_vectors import class_vectors
-
-    if not intents or not all(intent.strip() for intent in intents):
-        what = "an empty intent" if intents else "no intents to choose among"
-        raise UserError(f'{what}: give --intent "turn on the lights" at least once')
-    astray = [intent for intent in intents if not is_unicode(intent)]
-    if astray:
-        raise UserError(f"intent {astray[0]!r}: not Unicode text; type it anew")
-    intents = list(dict.fromkeys(intents))
-    vectors = class_vectors(encoder, text, [fill(list(templates), intent) for intent in intents])
-    scores: np.ndarray = (encoder.encode(speech, audio, sample_rate) @ vectors.T).numpy()
-    return [sorted(zip(intents, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in scores]
-
-
-def _plain(sentence: str) -> str:
-    """Case, punctuation and spacing aside."""
-    return " ".join(re.sub(r"[^\w\s]", "", sentence.lower()).split())
-
-
-def _read_examples(path: Path) -> dict[str, list[str]]:
-    from xmodal.data.manifest import read_manifest
-
-    rows = read_manifest(path, ("text", "label"), ids=False)
-    examples: dict[str, list[str]] = {}
-    for number, (text, label) in enumerate(zip(rows["text"], rows["label"], strict=True), start=1):
-        if not text.strip():
-            raise UserError(f"{path}: row {number}: an empty example of {label!r}; fill or remove it")
-        examples.setdefault(label, []).append(text)
-    return examples
+        text, vectors = self.spec.text, {"prompt": self.class_vectors(encoder)}
+        if self.examples:
+            groups = [self.examples[label] for label in self.classes.labels]
+            vectors["mean"] = encoder.remember(text, (self, "means"), lambda: class_vectors(encoder, text, groups))
+        return vectors
 
 
 if TYPE_CHECKING:

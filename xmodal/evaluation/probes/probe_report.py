@@ -4,8 +4,7 @@ Input: an encoder, a training and a test set. Output: a `Report`. The protocols:
 Axes: n items, D embedding.
 """
 
-import hashlib
-import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xmodal.data.sources.tar_address import file_of
-from xmodal.data.sources.tar_address import is_address as is_place
 from xmodal.data.unusable import require_usable
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
@@ -27,10 +24,12 @@ from xmodal.evaluation.probes.probe import ClassScores, few_shot, knn_probe, lin
 from xmodal.evaluation.runs.run_report import Tested, cut_notes, run_notes
 from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
+from xmodal.evaluation.test_sets.located import one_name
 from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report
 
 PROBES = ("linear", "knn", "few_shot")
+SHOTS = (1, 4, 16)  # examples per class, where nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class ProbePlan:
     text: str = "text"  # the other modality of the diagnostics, and its column in `test`
     what: tuple[str, ...] = (*PROBES, "diagnostics")
     k: int | None = None  # neighbours; None: chosen
-    shots: tuple[int, ...] = (1, 4, 16)
+    shots: tuple[int, ...] | None = None  # examples per class; none: those of `SHOTS` that every class has
     group: str | None = None
     max_bad: float = 0.01  # share of items that may be unreadable
 
@@ -128,7 +127,8 @@ def _few_shots(
 ) -> Report:
     """Mean over draws for every number of shots; the outcome of every item in every draw."""
     report, rows = Report(), []
-    for shots in plan.shots:
+    label, fewest = min(Counter(map(str, data[1])).items(), key=lambda found: (found[1], found[0]))
+    for shots in plan.shots or [shots for shots in SHOTS if shots <= fewest]:
         draws = few_shot(*data, shots=shots)
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         hits = np.stack(
@@ -147,6 +147,9 @@ def _few_shots(
         report.records.append(Record(name, f"few_shot_{shots}", each.mean(), low, high, len(test), chance, context))
         rows.append((shots, len(draws), each.mean(), low, high, each.std(ddof=1), each.min(), each.max()))
         report.predictions = pd.concat([report.predictions, sheet.predictions()], ignore_index=True)
+    for shots in SHOTS if plan.shots is None else ():
+        if shots > fewest:
+            report.notes.append(f"{name}: few-shot: {shots} shots are left out: {label!r} has {fewest} training items.")
     columns = ["shots", "draws", "mean", "low", "high", "sd over draws", "worst draw", "best draw"]
     report.tables[f"{name}: few-shot linear probe"] = pd.DataFrame(rows, columns=columns)
     return report
@@ -180,20 +183,8 @@ def _notes(
             notes.append(
                 f"{read.path}: {len(read) - len(used)} of {len(read)} items could not be read and are left out."
             )
-    known = {_one_name(source) for source in train.sources}
-    both = sum(_one_name(source) in known for source in test.sources)
+    known = {one_name(source) for source in train.sources}
+    both = sum(one_name(source) in known for source in test.sources)
     if both:
         notes.append(f"{name}: {both} of {len(test)} test items are also training items of the probe.")
     return notes
-
-
-def _one_name(source: str | Path | bytes) -> str | bytes:
-    """Texts and bytes are what they hold; a file, and the archive a place lies in, has many names and one real path."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).digest()  # all of a training set's bytes would be too much to hold
-    if isinstance(source, Path):
-        return os.path.realpath(source)
-    if isinstance(source, str) and is_place(source):
-        archive = file_of(source)
-        return os.path.realpath(archive) + source.removeprefix(archive)
-    return source

@@ -26,23 +26,30 @@ from xmodal.prompts import fill
 from xmodal.provenance import made_here
 from xmodal.report.report import Report
 
+SIZES = (1, 5, 10)  # templates averaged, where nobody says otherwise
 
-def check_ks(ks: Sequence[int], templates: Sequence[str], prompts: str) -> None:
-    """Raise `UserError` where no subset of that size can be drawn from the set called `prompts`."""
-    for k in ks:
+
+def sizes_of(ks: Sequence[int] | None, templates: Sequence[str], prompts: str) -> tuple[int, ...]:
+    """The sizes of subsets asked for; none: those of `SIZES` that the set called `prompts` is large enough for.
+
+    Raises:
+        UserError: no subset of that size can be drawn.
+    """
+    for k in ks or ():
         if k < 1:
             raise UserError(f"--k {k}: expected at least 1 template")
         if k > len(templates):
             raise UserError(
                 f"--k {k}: more templates than the {len(templates)} of {prompts}; ask for fewer, or name a larger set"
             )
+    return tuple(ks or [k for k in SIZES if k <= len(templates)])
 
 
 def robustness_report(
     encoders: Mapping[str, Encoder],
     test: ZeroShot,
     name: str,
-    ks: Sequence[int] = (1, 5, 10),
+    ks: Sequence[int] | None = None,
     perturb: bool = True,
     most: int = SUBSETS,
     seed: int = 0,
@@ -53,7 +60,7 @@ def robustness_report(
         encoders: name -> run.
         test: items, classes and templates.
         name: of the data set in the report.
-        ks: sizes of subsets; all T templates together are always added.
+        ks: sizes of subsets, see `sizes_of`; all T templates together are always added.
         perturb: score the reworded sets too: for a set of photo prompts seven times as many prompts to encode.
         most: subsets of one size.
         seed: of the subsets.
@@ -69,7 +76,7 @@ def robustness_report(
     spec, items = test.spec, test.test
     if items.several is not None:
         raise UserError(f"{spec.test}: several labels per item; robustness needs one, in a column 'label'")
-    check_ks(ks, test.templates, spec.prompts)
+    ks = sizes_of(ks, test.templates, spec.prompts)
     z, bad = {}, dict[int, str]()
     for run, encoder in encoders.items():
         part, kept, skipped = encoder.encode_readable(spec.items, items.sources, progress=f"{run}: {spec.items}")

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from xmodal.evaluation.statistics.resampling import SAMPLES, TAIL, Floats, per_cluster, resampled
 
@@ -135,6 +136,22 @@ def ratio_interval(
         return float(edge * above / (edge * below + 1 - edge)), float((edge * above + 1 - edge) / (edge * below))
     [low], [high] = resampled(ratio, np.array([above / below]), groups, samples, seed)
     return max(0.0, float(low)), float(high)
+
+
+def median_interval(values: ArrayLike) -> Interval:
+    """The exact 95% interval of a median: two of the values, by the binomial distribution of how many lie below it.
+
+    Below six values no two of them hold it so often: (nan, nan).
+
+    Example:
+        median_interval(range(1, 11))  # (2.0, 9.0)
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    below = int(stats.binom.ppf(TAIL, n, 0.5)) if n else 0  # P(fewer than `below` lie under the median) <= 0.025
+    if below < 1:
+        return math.nan, math.nan
+    return float(ordered[below - 1]), float(ordered[n - below])
 
 
 def majority(labels: Sequence[Hashable] | NDArray) -> tuple[float, Hashable]:

@@ -3,6 +3,8 @@
 Input: a manifest's items and the folder its paths start from. Output: a sequence of texts, paths, places or bytes.
 """
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from xmodal.data.audio import AudioError, scan_headers
 from xmodal.data.items import Items
-from xmodal.data.sources.tar_address import is_address
+from xmodal.data.sources.tar_address import file_of, is_address
 from xmodal.data.unusable import Bad
 
 Source = str | Path | bytes
@@ -24,6 +26,21 @@ def located(value: str | bytes, root: Path) -> Source:
     if isinstance(value, bytes):
         return value
     return str(root / value) if is_address(value) else root / value
+
+
+def one_name(source: Source) -> str | bytes:
+    """What tells one item from another: a file, and the archive a place lies in, has many names and one real path.
+
+    Texts and bytes are what they hold.
+    """
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()  # all of a training set's bytes would be too much to hold
+    if isinstance(source, Path):
+        return os.path.realpath(source)
+    if is_address(source):
+        archive = file_of(source)
+        return os.path.realpath(archive) + source.removeprefix(archive)
+    return source
 
 
 def unusable_files(files: Sequence[Path], kind: str) -> list[Bad]:

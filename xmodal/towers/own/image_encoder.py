@@ -4,9 +4,8 @@ Input: PIL images, through a `PixelProcessor`. Output: pooled features [B, G]. A
 W width, G the last of the widths.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from xmodal.config.spec import Count, Positive, Share
 from xmodal.config.tower import AnyHead
+from xmodal.towers.frames import Frames, all_of
 from xmodal.towers.heads import Linear
 from xmodal.towers.image_processor import PixelProcessor
 from xmodal.towers.kind import OwnTower
@@ -29,29 +29,41 @@ class ImageEncoder(nn.Module):
     f = GELU(norm(conv(x))). The features are the mean over what is left of the image plus its maximum. A 32x32 image
     takes 17 M multiplications; convolutions run channels last.
 
+    Norm `batch` trains fastest; `group` (8 groups) is for small batches and for `train.chunk`. Dropout is on the pooled
+    features.
+
     Args:
-        widths: channels, one per halving; the last is G.
-        norm: `batch` trains fastest; `group` (8 groups) for small batches and for `train.chunk`.
-        dropout: share of the pooled features dropped in training.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         ImageEncoder()({"pixels": torch.randn(2, 3, 32, 32)}).shape  # [2, 192]
     """
 
-    def __init__(self, widths: Sequence[int] = (24, 48, 96, 192), norm: Norm = "batch", dropout: float = 0.0):
+    def __init__(self, spec: "ImageEncoderTower.Spec | None" = None, **settings: Any):
         super().__init__()
+        spec = ImageEncoderTower.Spec.given(spec, settings)
+        widths, norm = spec.widths, spec.norm
         self.width = widths[-1]
         self.stem = Convolution(3, widths[0], norm, halve=True)
         self.stages = nn.ModuleList(Stage(a, b, norm) for a, b in pairwise(widths))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(spec.dropout)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`pixels` [B, 3, H, W] -> [B, G]."""
-        x = self.stem(inputs["pixels"].contiguous(memory_format=torch.channels_last))
+        x = self._map(inputs)
+        return self.dropout(x.mean((2, 3)) + x.amax((2, 3)))
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`pixels` [B, 3, H, W] -> the places of the last feature map, row by row."""
+        return all_of(self._map(inputs).flatten(2).transpose(1, 2))
+
+    def _map(self, inputs: dict[str, Tensor]) -> Tensor:
+        x: Tensor = self.stem(inputs["pixels"].contiguous(memory_format=torch.channels_last))
         for stage in self.stages:
             x = stage(x)
-        return self.dropout(x.mean((2, 3)) + x.amax((2, 3)))
+        return x
 
 
 class Convolution(nn.Module):
@@ -117,4 +129,4 @@ class ImageEncoderTower(OwnTower):
         """Backbone with random weights, and processor."""
         size = (spec.image_size, spec.image_size)
         processor = PixelProcessor(size, spec.mean, spec.std, interpolation="bicubic", resize="squash")
-        return ImageEncoder(spec.widths, spec.norm, spec.dropout), processor
+        return ImageEncoder(spec), processor

@@ -34,15 +34,12 @@ class LogMel(Processor):
     log; one mean and one standard deviation for the whole utterance. (Normalising every bin by itself was tried: no
     gain on commands, nine points lost on the digits of an unseen speaker, and steady tones vanish.)
 
+    With `top_db` nothing lies further than this below the utterance's loudest bin, so that neither the recording's gain
+    nor a noise floor under that level is seen; without, the floor is `LOG_FLOOR`, the same for all utterances.
+
     Args:
-        sample_rate: Hz.
-        mels: F.
-        fft: samples; also the window.
-        hop: ms.
-        low, high: Hz.
-        preemphasis: 0 is off.
-        top_db: nothing lies further than this below the utterance's loudest bin, so that neither the recording's gain
-            nor a noise floor under that level is seen; none: the floor is `LOG_FLOOR`, the same for all utterances.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         LogMel(sample_rate=16000).features(np.zeros(32000, np.float32)).shape  # (197, 64)
@@ -51,28 +48,15 @@ class LogMel(Processor):
     kind: Literal["audio"] = "audio"
     log_mel = True
 
-    def __init__(
-        self,
-        sample_rate: int = 22050,
-        mels: int = 64,
-        fft: int = 512,
-        hop: float = 10.0,
-        low: float = 50.0,
-        high: float = 7600.0,
-        preemphasis: float = 0.97,
-        top_db: float | None = None,
-    ):
-        self.sample_rate: int | None = sample_rate
-        self.preemphasis = preemphasis
-        self.top_db = top_db
-        self.fft = fft
-        self.step = max(1, round(sample_rate * hop / 1000))
-        self.window = torch.hann_window(fft)
-        self.filters = mel_filters(fft // 2 + 1, low, high, mels, sample_rate)  # [bins, F]
-        self._settings = {
-            "kind": "log_mel", "sample_rate": sample_rate, "mels": mels, "fft": fft, "hop": hop,
-            "low": low, "high": high, "preemphasis": preemphasis, "top_db": top_db,
-        }  # fmt: skip
+    def __init__(self, spec: "SpeechEncoderTower.Spec | None" = None, **settings: Any):
+        spec = SpeechEncoderTower.Spec.given(spec, settings)
+        self.sample_rate: int | None = spec.sample_rate
+        self.preemphasis, self.top_db, self.fft = spec.preemphasis, spec.top_db, spec.fft
+        self.step = max(1, round(spec.sample_rate * spec.hop / 1000))
+        self.window = torch.hann_window(spec.fft)
+        self.filters = mel_filters(spec.fft // 2 + 1, spec.low, spec.high, spec.mels, spec.sample_rate)  # [bins, F]
+        names = ("sample_rate", "mels", "fft", "hop", "low", "high", "preemphasis", "top_db")
+        self._settings = {"kind": "log_mel", **{name: getattr(spec, name) for name in names}}
 
     @torch.no_grad()
     def features(self, item: np.ndarray) -> np.ndarray:
@@ -112,42 +96,30 @@ class SpeechEncoder(nn.Module):
     head pools the valid frames. Dropout is on the input and on the two branches of each layer.
 
     Args:
-        mels: F.
-        width: G.
-        layers, heads, feed_forward: of the transformer; `heads` also of the pooling.
-        kernel: frames.
-        strides: one convolution each, at least one; (2, 2, 2) makes one token of 8 frames.
-        dropout: share.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         SpeechEncoder()({"features": torch.randn(2, 180, 64), "lengths": torch.tensor([180, 90])}).shape  # [2, 144]
     """
 
-    def __init__(
-        self,
-        mels: int = 64,
-        width: int = 144,
-        layers: int = 3,
-        heads: int = 4,
-        feed_forward: int = 576,
-        kernel: int = 5,
-        strides: Sequence[int] = (2, 2, 2),
-        dropout: float = 0.1,
-    ):
+    def __init__(self, spec: "SpeechEncoderTower.Spec | None" = None, **settings: Any):
         super().__init__()
-        self.width = width
-        self.kernel = kernel
-        self.strides = tuple(strides)
-        sizes = [mels, *[width] * (len(strides) - 1)]
+        spec = SpeechEncoderTower.Spec.given(spec, settings)
+        width = self.width = spec.width
+        self.kernel, self.strides = spec.kernel, spec.strides
+        sizes = [spec.mels, *[width] * (len(spec.strides) - 1)]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(size, width, kernel, stride, padding=kernel // 2)
-            for size, stride in zip(sizes, strides, strict=True)
+            nn.Conv1d(size, width, spec.kernel, stride, padding=spec.kernel // 2)
+            for size, stride in zip(sizes, spec.strides, strict=True)
         )
         self.enter = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(spec.dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
+        )
         self.leave = nn.LayerNorm(width)
-        self.pool = AttentionPooling(width, heads)
+        self.pool = AttentionPooling(width, spec.heads)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`features` [B, T, F] and `lengths` [B] frames -> [B, G]."""
@@ -210,10 +182,4 @@ class SpeechEncoderTower(OwnTower):
 
     def make(self, spec: Spec) -> tuple[SpeechEncoder, LogMel]:
         """Backbone with random weights, and processor."""
-        processor = LogMel(
-            spec.sample_rate, spec.mels, spec.fft, spec.hop, spec.low, spec.high, spec.preemphasis, spec.top_db
-        )
-        backbone = SpeechEncoder(
-            spec.mels, spec.width, spec.layers, spec.heads, spec.feed_forward, spec.kernel, spec.strides, spec.dropout
-        )
-        return backbone, processor
+        return SpeechEncoder(spec), LogMel(spec)

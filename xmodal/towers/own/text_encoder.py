@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xmodal.config.spec import Count, Share
 from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
+from xmodal.towers.frames import Frames
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
 from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
@@ -26,7 +27,8 @@ class ByteText(Processor):
     """Text -> its UTF-8 bytes between a start and an end token; what is longer than `max_length` tokens loses its end.
 
     Args:
-        max_length: tokens.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         ByteText().features("on")  # [256, 111, 110, 257]
@@ -34,8 +36,8 @@ class ByteText(Processor):
 
     kind: Literal["text"] = "text"
 
-    def __init__(self, max_length: int = 128):
-        self.max_length = max_length
+    def __init__(self, spec: "TextEncoderTower.Spec | None" = None, **settings: Any):
+        self.max_length = TextEncoderTower.Spec.given(spec, settings).max_length
 
     def features(self, item: str) -> np.ndarray:
         """Tokens of one text [T] int64."""
@@ -62,35 +64,46 @@ class ByteText(Processor):
 class TextEncoder(nn.Module):
     """Byte embeddings, sinusoidal positions, pre-norm transformer, attention pooling. Padding changes nothing.
 
+    Dropout is on the input and on the two branches of each layer.
+
     Args:
-        width: G.
-        layers, heads, feed_forward: of the transformer; `heads` also of the pooling.
-        dropout: share; on the input and on the two branches of each layer.
+        spec: of the tower, or
+        settings: those of the spec that matter here, by name.
 
     Example:
         processor = ByteText()
         TextEncoder()(processor.collate([processor.features("turn on the light")])).shape  # [1, 192]
     """
 
-    def __init__(
-        self, width: int = 192, layers: int = 4, heads: int = 4, feed_forward: int = 768, dropout: float = 0.1
-    ):
+    def __init__(self, spec: "TextEncoderTower.Spec | None" = None, **settings: Any):
         super().__init__()
-        self.width = width
+        spec = TextEncoderTower.Spec.given(spec, settings)
+        width = self.width = spec.width
         self.embed = nn.Embedding(VOCABULARY, width)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(spec.dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
+        )
         self.leave = nn.LayerNorm(width)
-        self.pool = AttentionPooling(width, heads)
+        self.pool = AttentionPooling(width, spec.heads)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`tokens` [B, T] and `lengths` [B] -> [B, G]."""
+        frames = self.sequence(inputs)
+        return self.pool(frames.values, frames.mask()[:, None, None])
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Frames:
+        """`tokens` [B, T] and `lengths` [B] -> what is pooled, a step for each token."""
         tokens = inputs["tokens"]
         x = self.dropout(self.embed(tokens) + sinusoids(tokens.shape[1], self.width, tokens.device))
         mask = valid_steps(inputs["lengths"], tokens.shape[1])[:, None, None]
         for block in self.blocks:
             x = block(x, mask)
-        return self.pool(self.leave(x), mask)
+        return Frames(self.leave(x), inputs["lengths"])
+
+    def pooling_modules(self) -> list[nn.Module]:
+        """What a head over the sequence leaves unused."""
+        return [self.pool]
 
 
 class TextEncoderTower(OwnTower):
@@ -115,5 +128,4 @@ class TextEncoderTower(OwnTower):
 
     def make(self, spec: Spec) -> tuple[TextEncoder, ByteText]:
         """Backbone with random weights, and processor."""
-        backbone = TextEncoder(spec.width, spec.layers, spec.heads, spec.feed_forward, spec.dropout)
-        return backbone, ByteText(spec.max_length)
+        return TextEncoder(spec), ByteText(spec)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from xmodal.training.threads import choose_threads, usable_cores
+from xmodal.threads import choose_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_a_containers_quota_is_a_limit(tmp_path, files, cores):
 def test_a_process_bound_to_one_cpu_takes_one_thread():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from xmodal.training.threads import choose_threads; print(choose_threads(None, 1))"
+        "from xmodal.threads import choose_threads; print(choose_threads(None, 1))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["1"]

@@ -1,0 +1,67 @@
+"""Voicings of recordings: what each step does to a waveform, measured."""
+
+import numpy as np
+import pytest
+
+from xmodal.config.data import WaveformAugment
+from xmodal.data.waveform_views import augment
+
+RATE = 16_000
+
+
+def tone(hertz: float = 440.0, seconds: float = 1.0) -> np.ndarray:
+    return (0.1 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def changed(spec: WaveformAugment, seed: int = 0, wave: np.ndarray | None = None) -> np.ndarray:
+    return augment(tone() if wave is None else wave, spec, RATE, np.random.default_rng(seed))
+
+
+def level(wave: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64))))
+
+
+def test_nothing_set_changes_nothing() -> None:
+    wave = tone()
+    assert changed(WaveformAugment(), wave=wave) is wave
+
+
+def test_speed_moves_length_and_pitch_alike() -> None:
+    for seed in range(5):
+        played = changed(WaveformAugment(speed=0.3), seed)
+        factor = RATE / len(played)
+        peak = np.fft.rfft(played * np.hanning(len(played)), 8 * RATE).__abs__().argmax() / 8
+        assert 1 / 1.3 <= factor <= 1.3
+        assert peak == pytest.approx(440 * factor, rel=0.01)
+    assert len({len(changed(WaveformAugment(speed=0.3), seed)) for seed in range(5)}) == 5
+
+
+def test_gain_stays_in_its_range() -> None:
+    found = [level(changed(WaveformAugment(gain=6), seed)) - level(tone()) for seed in range(20)]
+    assert -6 <= min(found) < -3
+    assert 3 < max(found) <= 6
+
+
+def test_noise_lies_so_far_under_the_recording() -> None:
+    for seed in range(5):
+        noise = changed(WaveformAugment(snr=(20, 20)), seed) - tone()
+        assert level(tone()) - level(noise) == pytest.approx(20, abs=0.1)
+    silent = np.zeros(RATE, np.float32)
+    assert not changed(WaveformAugment(snr=(20, 20)), wave=silent).any()
+
+
+def test_a_room_keeps_the_direct_sound_and_decays() -> None:
+    click = np.zeros(RATE, np.float32)
+    click[0] = 1
+    heard = changed(WaveformAugment(room=0.5), 3, click)
+    assert heard[0] == pytest.approx(1)
+    energy = np.cumsum(np.square(heard[::-1].astype(np.float64)))[::-1]  # Schroeder's backward integral
+    assert energy[1] <= 1.001
+    assert energy[int(0.5 * RATE)] < 1e-6 * energy[1]
+
+
+def test_equal_seeds_give_equal_voicings_and_others_do_not() -> None:
+    spec = WaveformAugment(speed=0.1, room=0.3, gain=6, snr=(5, 30))
+    assert np.array_equal(changed(spec, 1), changed(spec, 1))
+    assert not np.array_equal(changed(spec, 1)[:1000], changed(spec, 2)[:1000])
+    assert np.isfinite(changed(spec, 1, np.zeros(3, np.float32))).all()

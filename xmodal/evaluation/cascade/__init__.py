@@ -1,0 +1,1 @@
+"""The cascade beside speech: a recogniser's transcripts through the text tower, with the same class vectors."""

@@ -1,0 +1,1 @@
+"""Keyword spotting: words by name, anything else, and silence."""

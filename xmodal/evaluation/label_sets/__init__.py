@@ -1,0 +1,1 @@
+"""Several questions about one recording, each with answers of its own."""

@@ -1,0 +1,1 @@
+"""Frozen encoders that are ONNX graphs, run by onnxruntime (extra `onnx`)."""
