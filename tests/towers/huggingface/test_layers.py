@@ -1,10 +1,12 @@
 """Chosen layers of encoders, against the hidden states that transformers itself gives."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import transformers
-from test_transformers_speech import wave_folder
 from tiny_models import (
     SIZES,
     TEXTS,
@@ -17,20 +19,23 @@ from tiny_models import (
     sentence_folder,
     whisper_folder,
 )
+from tiny_speech import ast_folder, wave_folder
 from torch import Tensor
 
 from xmodal.errors import UserError
+from xmodal.processor import Processor
 from xmodal.towers import build_tower
 from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.sequence_heads import Transformer
+from xmodal.towers.tower import Tower
 
 
-def waves():
+def waves() -> Any:
     rng = np.random.default_rng(0)
     return [0.3 * rng.standard_normal(16000).astype(np.float32) for _ in range(2)]
 
 
-def made(folder, kind):
+def made(folder: Path, kind: str) -> Any:
     """A folder with a tiny model, and items that fill its window."""
     if kind == "bert":
         return bert_folder(folder), TEXTS[:1] * 2
@@ -39,10 +44,7 @@ def made(folder, kind):
     if kind.startswith("wav2vec2"):
         return wave_folder(folder, "wav2vec2", kind.split()[1]), waves()
     if kind == "ast":
-        config = transformers.ASTConfig(num_mel_bins=32, max_length=98, patch_size=16, **SIZES)
-        transformers.ASTModel(config).save_pretrained(folder)
-        transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=98).save_pretrained(folder)
-        return str(folder), waves()
+        return ast_folder(folder, 98), waves()
     if kind == "vit":
         config = transformers.ViTConfig(image_size=32, patch_size=8, **SIZES)
         transformers.ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
@@ -55,7 +57,7 @@ def made(folder, kind):
     return str(folder), images()
 
 
-def hidden_states(folder, tower, processor, items) -> list[Tensor]:
+def hidden_states(folder: str, tower: Tower, processor: Processor, items: list[Any]) -> list[Tensor]:
     """transformers' own, [B, T, G] each: what enters the first block, and what leaves each."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
     inputs = batch(processor, items)
@@ -79,7 +81,7 @@ KINDS = ["bert", "whisper", "wav2vec2 layer", "wav2vec2 group", "ast", "vit", "c
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_layers_stand_side_by_side(tmp_path, kind):
+def test_layers_stand_side_by_side(tmp_path: Path, kind: str) -> None:
     folder, items = made(tmp_path / "model", kind)
     pooling = {"pooling": "mean"} if kind in ("vit", "clip") else {}
     last, processor = build_tower(TransformersTower.Spec(name=folder, **pooling))
@@ -110,7 +112,7 @@ def test_layers_stand_side_by_side(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_comes_after_the_last_layer_wanted_does_not_train(tmp_path, kind):
+def test_what_comes_after_the_last_layer_wanted_does_not_train(tmp_path: Path, kind: str) -> None:
     folder, items = made(tmp_path / "model", kind)
     tower, processor = build_tower(TransformersTower.Spec(name=folder, mode="unlocked", layers=[0, 1]))
     tower(batch(processor, items)).raw.square().sum().backward()
@@ -120,7 +122,7 @@ def test_what_comes_after_the_last_layer_wanted_does_not_train(tmp_path, kind):
     assert not any(".1.attention" in name or ".1.self_attn" in name for name in names)
 
 
-def test_mistakes(tmp_path):
+def test_mistakes(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert")
     with pytest.raises(UserError, match=r"layers: 7: the model has 2 blocks; choose from 0 to 2"):
         build_tower(TransformersTower.Spec(name=folder, layers=[1, 7]))
@@ -135,7 +137,7 @@ def test_mistakes(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["whisper", "wav2vec2 group", "bert"])
-def test_a_head_mixes_the_layers_and_padding_changes_nothing(tmp_path, kind):
+def test_a_head_mixes_the_layers_and_padding_changes_nothing(tmp_path: Path, kind: str) -> None:
     folder, items = made(tmp_path / "model", kind)
     head = Transformer.Spec(mix=3, stack=2, width=16, layers=1, heads=2, feed_forward=32, dropout=0.0)
     tower, processor = build_tower(TransformersTower.Spec(name=folder, layers=[0, 1, 2], head=head), out_dim=8)

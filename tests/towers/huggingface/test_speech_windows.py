@@ -1,17 +1,18 @@
 """AST and waveform models at the length of what they hear, and in windows where that is long."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import transformers
-from test_transformers_speech import wave_folder
-from tiny_models import SIZES, check_padding, embed, features, rebuilt
+from tiny_models import check_padding, embed, features, rebuilt
+from tiny_speech import ast_folder, wave_folder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
 from xmodal.towers.from_transformers import TransformersTower
-
-LENGTH = 128  # frames, and so 12 columns of patches
 
 
 def waves(*samples: int) -> list[np.ndarray]:
@@ -19,17 +20,7 @@ def waves(*samples: int) -> list[np.ndarray]:
     return [0.3 * rng.standard_normal(n).astype(np.float32) for n in samples]
 
 
-def ast_folder(folder, length=LENGTH):
-    torch.manual_seed(0)
-    config = transformers.ASTConfig(num_mel_bins=32, max_length=length, patch_size=16, **SIZES)
-    model = transformers.ASTModel(config)
-    torch.nn.init.normal_(model.embeddings.position_embeddings)
-    model.save_pretrained(folder)
-    transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=length).save_pretrained(folder)
-    return str(folder)
-
-
-def shorter(folder, columns):
+def shorter(folder: str, columns: int) -> Any:
     """transformers' own AST made for so many columns, with the positions of those."""
     model = transformers.ASTModel.from_pretrained(folder).eval()
     config = model.config
@@ -47,7 +38,7 @@ def shorter(folder, columns):
 
 @pytest.mark.parametrize("pooling", ["auto", "cls"])
 @pytest.mark.parametrize("frames", [1, 16, 17, 46, 126])
-def test_ast_hears_a_recording_at_its_own_length(tmp_path, pooling, frames):
+def test_ast_hears_a_recording_at_its_own_length(tmp_path: Path, pooling: str, frames: int) -> None:
     folder = ast_folder(tmp_path / "ast")
     tower, processor = build_tower(TransformersTower.Spec(name=folder, pooling=pooling))
     (wave,) = waves(400 + 160 * (frames - 1) + 37)
@@ -61,7 +52,7 @@ def test_ast_hears_a_recording_at_its_own_length(tmp_path, pooling, frames):
 
 
 @pytest.mark.parametrize("pooling", ["auto", "cls"])
-def test_ast_gives_the_same_where_the_audio_fills_its_window(tmp_path, pooling):
+def test_ast_gives_the_same_where_the_audio_fills_its_window(tmp_path: Path, pooling: str) -> None:
     folder = ast_folder(tmp_path / "ast")
     own, processor = build_tower(TransformersTower.Spec(name=folder, pooling=pooling))
     full, other = build_tower(TransformersTower.Spec(name=folder, pooling=pooling, window="cut"))
@@ -71,7 +62,7 @@ def test_ast_gives_the_same_where_the_audio_fills_its_window(tmp_path, pooling):
 
 @pytest.mark.parametrize("window", ["own", 1.0, "cut"])
 @pytest.mark.parametrize("pooling", ["auto", "cls"])
-def test_ast_in_windows_and_batches(tmp_path, window, pooling):
+def test_ast_in_windows_and_batches(tmp_path: Path, window: Any, pooling: str) -> None:
     spec = TransformersTower.Spec(name=ast_folder(tmp_path / "ast"), window=window, pooling=pooling)
     tower, processor = build_tower(spec)
     items = waves(3000, 100, 400 + 160 * 127, 40000, 90000)
@@ -89,7 +80,7 @@ def test_ast_in_windows_and_batches(tmp_path, window, pooling):
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
-def test_waveforms_in_windows(tmp_path, norm):
+def test_waveforms_in_windows(tmp_path: Path, norm: str) -> None:
     folder = wave_folder(tmp_path / "w", "wav2vec2", norm)
     whole, _ = build_tower(TransformersTower.Spec(name=folder))
     tower, processor = build_tower(TransformersTower.Spec(name=folder, window=1))
@@ -112,7 +103,7 @@ def test_waveforms_in_windows(tmp_path, norm):
     assert processor.describe()["window"] == {"samples": 16000, "hop": hop * 20}
 
 
-def test_a_window_goes_not_with_an_adapter(tmp_path):
+def test_a_window_goes_not_with_an_adapter(tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = wave_folder(tmp_path / "w", "wav2vec2", "layer")
     config = transformers.Wav2Vec2Config.from_pretrained(folder, add_adapter=True)

@@ -5,25 +5,10 @@ import pytest
 import torch
 import transformers
 from tiny_models import SIZES, check_padding, embed, features, rebuilt, whisper_folder
+from tiny_speech import WAVEFORM_MODELS, wave_folder
 
 from xmodal.towers import build_tower, local_spec
 from xmodal.towers.from_transformers import TransformersTower
-
-WAVE = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
-    "conv_dim": (16, 16, 16), "conv_kernel": (10, 3, 2), "conv_stride": (5, 2, 2), "num_feat_extract_layers": 3,
-    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "mask_time_prob": 0.5, "mask_time_length": 2,
-    "layerdrop": 0.5, "num_buckets": 8, "max_bucket_distance": 20,
-}  # fmt: skip
-MODELS = {
-    "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model"),
-    "hubert": ("HubertConfig", "HubertModel"),
-    "wavlm": ("WavLMConfig", "WavLMModel"),
-    "data2vec-audio": ("Data2VecAudioConfig", "Data2VecAudioModel"),
-    "wav2vec2-conformer": ("Wav2Vec2ConformerConfig", "Wav2Vec2ConformerModel"),
-    "unispeech": ("UniSpeechConfig", "UniSpeechModel"),
-    "unispeech-sat": ("UniSpeechSatConfig", "UniSpeechSatModel"),
-}
 
 
 def utterances():
@@ -31,22 +16,13 @@ def utterances():
     return [rng.standard_normal(n).astype(np.float32) for n in (1600, 799, 1600, 1234, 30, 320)]
 
 
-def wave_folder(folder, kind, norm):
-    torch.manual_seed(0)
-    config, model = (getattr(transformers, name) for name in MODELS[kind])
-    made = model(config(**WAVE, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer"))
-    made.save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer").save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.mark.parametrize("norm", ["layer", "group"])
-@pytest.mark.parametrize("kind", list(MODELS))
+@pytest.mark.parametrize("kind", list(WAVEFORM_MODELS))
 def test_waveform_models(tmp_path, kind, norm):
     spec = TransformersTower.Spec(name=wave_folder(tmp_path / "w", kind, norm))
     tower, processor = build_tower(spec)
     assert (processor.kind, processor.sample_rate, processor.log_mel, tower.width) == ("audio", 16000, False, 32)
-    model = getattr(transformers, MODELS[kind][1]).from_pretrained(tmp_path / "w").eval()
+    model = getattr(transformers, WAVEFORM_MODELS[kind][1]).from_pretrained(tmp_path / "w").eval()
     for row, wave in zip(features(tower, processor, utterances()), utterances(), strict=True):
         field = 10 + 2 * 5 + 1 * 10  # samples behind one frame
         padded = np.pad(wave, (0, max(0, field - len(wave))))

@@ -2,6 +2,8 @@
 
 import copy
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def heard(samples: int) -> int:
     return math.ceil((max(samples, 400) + 200) / 160)
 
 
-def test_an_utterance_is_encoded_at_its_own_length(tmp_path):
+def test_an_utterance_is_encoded_at_its_own_length(tmp_path: Path) -> None:
     folder = whisper_folder(tmp_path / "whisper")
     tower, processor = build_tower(TransformersTower.Spec(name=folder))
     for wave in waves(3900, 200, 7100):
@@ -77,7 +79,7 @@ def test_an_utterance_is_encoded_at_its_own_length(tmp_path):
 
 
 @pytest.mark.parametrize("window", ["own", 1])
-def test_audio_that_fills_the_window_gives_what_the_whole_window_gives(tmp_path, window):
+def test_audio_that_fills_the_window_gives_what_the_whole_window_gives(tmp_path: Path, window: Any) -> None:
     folder = whisper_folder(tmp_path / "whisper")
     own, processor = build_tower(TransformersTower.Spec(name=folder, window=window))
     full, other = build_tower(TransformersTower.Spec(name=folder, window="cut"))
@@ -90,7 +92,7 @@ def test_audio_that_fills_the_window_gives_what_the_whole_window_gives(tmp_path,
 
 
 @pytest.mark.parametrize("window", ["own", 1, "cut"])
-def test_who_else_is_in_the_batch_changes_nothing(tmp_path, window):
+def test_who_else_is_in_the_batch_changes_nothing(tmp_path: Path, window: Any) -> None:
     tower, processor = build_tower(TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"), window=window))
     items = waves(3800, 7, 16000, 4001, 16001, 50000, 23456)
     check_padding(tower, processor, items)
@@ -101,7 +103,7 @@ def test_who_else_is_in_the_batch_changes_nothing(tmp_path, window):
             torch.testing.assert_close(row, alone.each()[0], rtol=0, atol=1e-5)
 
 
-def test_longer_audio_is_heard_in_overlapping_windows(tmp_path):
+def test_longer_audio_is_heard_in_overlapping_windows(tmp_path: Path) -> None:
     folder = whisper_folder(tmp_path / "whisper")
     tower, processor = build_tower(TransformersTower.Spec(name=folder))
     (wave,) = waves(16000 * 2 + 5800)
@@ -127,7 +129,7 @@ def test_longer_audio_is_heard_in_overlapping_windows(tmp_path):
     torch.testing.assert_close(features(tower, processor, [wave])[0], expected.mean(0), rtol=0, atol=1e-5)
 
 
-def test_a_run_keeps_the_window_and_stores_tell_it_apart(tmp_path):
+def test_a_run_keeps_the_window_and_stores_tell_it_apart(tmp_path: Path) -> None:
     folder = whisper_folder(tmp_path / "whisper")
     told = []
     for window in ("own", 1, "cut"):
@@ -142,20 +144,20 @@ def test_a_run_keeps_the_window_and_stores_tell_it_apart(tmp_path):
     assert set(plain) == {"kind", "pooling", "extractor"}  # as stores of before say it
 
 
-def test_every_parameter_that_is_used_learns(tmp_path):
+def test_every_parameter_that_is_used_learns(tmp_path: Path) -> None:
     tower, processor = build_tower(TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"), mode="unlocked"))
     batch = processor.collate([processor.features(wave) for wave in waves(3000, 20000)])
     tower(batch).z[:, 0].sum().backward()
     assert all(p.grad is not None for p in tower.parameters() if p.requires_grad)
 
 
-def test_a_window_beyond_the_model_is_refused(tmp_path):
+def test_a_window_beyond_the_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"window: 30 s, but the model hears 1 s at once; set at most that, or own"):
         build_tower(TransformersTower.Spec(name=whisper_folder(tmp_path / "whisper"), window=30))
 
 
 @pytest.mark.parametrize(("length", "stride"), [(3000, 2), (1024, 10), (480000, 320), (100, 2)])
-def test_windows_cover_everything_once(length, stride):
+def test_windows_cover_everything_once(length: int, stride: int) -> None:
     """Outputs that say where they are: joined, they count up without a gap."""
     windows = Windows.of(length, stride)
     assert abs(windows.hop - length * 5 / 6) <= stride

@@ -58,7 +58,8 @@ class Transcriber:
         self.model.to(self.device).eval()
         known = self.model.generation_config
         self.end = int(self.model.config.eos_token_id)  # text tokens are below it, all others above
-        self._options: dict[str, Any] = {"do_sample": False, "num_beams": 1}
+        most = int(self.model.config.max_target_positions) // 2  # tokens of a window, as OpenAI's own decoder has it
+        self._options: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": most}
         if getattr(known, "is_multilingual", False):
             languages = [token.strip("<|>") for token in known.lang_to_id]
             if language is not None and language not in languages:
