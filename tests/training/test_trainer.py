@@ -21,7 +21,8 @@ from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
 from xmodal.evaluation.runs.run_report import run_report
 from xmodal.report.report import Report
-from xmodal.training.trainer import Trainer, require_whole_parameters
+from xmodal.training.opening import require_whole_parameters
+from xmodal.training.trainer import Trainer
 
 TRAIN = Path(xmodal.__file__).parent / "train.py"
 

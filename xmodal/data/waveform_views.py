@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from xmodal.config.data import WaveformAugment
 
@@ -38,6 +37,8 @@ def augment(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.
         places = np.arange(max(1, round(len(x) / factor))) * factor
         x = np.interp(places, np.arange(len(x)), x).astype(np.float32)
     if spec.room:
+        from scipy.signal import fftconvolve  # late: few runs need it
+
         x = fftconvolve(x, _response(spec.room, sample_rate, rng))[: len(x)].astype(np.float32)
     if spec.gain:
         x = x * np.float32(10 ** (rng.uniform(-spec.gain, spec.gain) / 20))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType
 
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
@@ -26,6 +27,7 @@ from xmodal.towers.from_store import StoreTower
 
 log = logging.getLogger(__name__)
 
+WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # one process, or DDP
 # what tells a process that it is one of several: a run trained first is trained by one
 PROCESS_GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -139,3 +141,13 @@ def train_first(config: RunConfig) -> None:
         code = subprocess.run(command, env=alone, check=False).returncode
         if code:
             raise UserError(f"towers.{side}.config: training {tower.path} by {tower.config} failed; see above")
+
+
+def require_whole_parameters(kind: DistributedType) -> None:
+    """Raise `UserError` where parameters are sharded over processes: checkpoints and locked towers need them whole."""
+    if kind not in WHOLE:
+        raise UserError(
+            f"accelerate: found distributed type {kind.value}, expected one process or DDP; the large tower is locked "
+            "and has no optimizer state, so there is little to shard: run `accelerate config` without FSDP, DeepSpeed, "
+            "Megatron or TPU, and use train.chunk or towers read from a store where memory is short"
+        )

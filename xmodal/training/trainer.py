@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -33,13 +33,12 @@ from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.threads import choose_threads
 from xmodal.training.batches import batches_from
 from xmodal.training.judging import Judge
-from xmodal.training.opening import open_everything, read_pairs_of
+from xmodal.training.opening import open_everything, read_pairs_of, require_whole_parameters
 from xmodal.training.optim import build_optimizer, learning_rate
 from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
 from xmodal.training.steps import Stepper
 from xmodal.training.tracking import start_trackers
 
-WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # one process, or DDP
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -291,13 +290,3 @@ class Trainer:
             "data": self.skipped.facts(self._pairs(0, self.state.step)),
             **read_changes(self.config.output),
         }
-
-
-def require_whole_parameters(kind: DistributedType) -> None:
-    """Raise `UserError` where parameters are sharded over processes: checkpoints and locked towers need them whole."""
-    if kind not in WHOLE:
-        raise UserError(
-            f"accelerate: found distributed type {kind.value}, expected one process or DDP; the large tower is locked "
-            "and has no optimizer state, so there is little to shard: run `accelerate config` without FSDP, DeepSpeed, "
-            "Megatron or TPU, and use train.chunk or towers read from a store where memory is short"
-        )
