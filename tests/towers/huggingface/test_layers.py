@@ -139,7 +139,7 @@ def test_mistakes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["whisper", "wav2vec2 group", "bert"])
 def test_a_head_mixes_the_layers_and_padding_changes_nothing(tmp_path: Path, kind: str) -> None:
     folder, items = made(tmp_path / "model", kind)
-    head = Transformer.Spec(mix=3, stack=2, width=16, layers=1, heads=2, feed_forward=32, dropout=0.0)
+    head = Transformer.Spec(mix=3, stack=2, hidden=16, layers=1, heads=2, feed_forward=32, dropout=0.0)
     tower, processor = build_tower(TransformersTower.Spec(name=folder, layers=[0, 1, 2], head=head), out_dim=8)
     assert (tower.width, tower.dim) == (16, 8)
     shorter = items[0][: len(items[0]) // 3]
