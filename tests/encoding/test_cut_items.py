@@ -12,8 +12,8 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.processor import Processor
 from xmodal.store import EmbeddingStore, StoreWriter, content_id
-from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.heads import Identity
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.own.text_encoder import TextEncoderTower
 from xmodal.towers.tower import Tower
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from xmodal.data.audio import read_audio
 from xmodal.encoding.embedding import embed
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 
 

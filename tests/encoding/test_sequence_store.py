@@ -23,7 +23,7 @@ from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.store import EmbeddingStore, content_id, view_id
 from xmodal.towers import build_tower
-from xmodal.towers.from_store import StoreTower
+from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 from xmodal.towers.weights import save_backbone
 from xmodal.training.trainer import Trainer

@@ -23,10 +23,10 @@ from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError, run_script
 from xmodal.store import EmbeddingStore, content_id
 from xmodal.towers import build_tower
-from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Identity
 from xmodal.towers.huggingface.text import TextBackbone
+from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 from xmodal.towers.weights import save_backbone
 

@@ -8,8 +8,8 @@ from tiny_models import bert_folder, embed, open_clip_files, sentence_folder, wh
 from tokenizers import normalizers, pre_tokenizers
 
 from xmodal.towers import build_tower
-from xmodal.towers.from_open_clip import OpenCLIPTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.text_encoder import TextEncoderTower
 
 

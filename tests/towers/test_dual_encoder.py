@@ -5,9 +5,9 @@ import transformers
 from tiny_models import bert_folder
 
 from xmodal.errors import UserError
-from xmodal.towers.dual_encoder import dual_encoder_specs
-from xmodal.towers.from_open_clip import OpenCLIPTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.dual_encoder import dual_encoder_specs
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 def test_open_clip_names():

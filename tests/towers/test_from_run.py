@@ -11,7 +11,7 @@ import xmodal
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_run import RunTower
+from xmodal.towers.kinds.run import RunTower
 from xmodal.training.trainer import Trainer
 
 

@@ -13,8 +13,8 @@ from tiny_models import batch, features, images, rebuilt
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.from_timm import TimmTower
 from xmodal.towers.heads import Linear
+from xmodal.towers.kinds.timm import TimmTower
 
 VIT = {"patch_size": 4, "depth": 2, "embed_dim": 32, "num_heads": 2}
 

@@ -13,10 +13,10 @@ from xmodal.config.kinds import TOWERS
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower, versions_of
-from xmodal.towers.from_open_clip import OpenCLIPTower
-from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_timm import TimmTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
+from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.timm import TimmTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.text_encoder import TextEncoderTower
 from xmodal.towers.weights import save_backbone
 from xmodal.training.trainer import Trainer

@@ -13,10 +13,10 @@ from torch import nn
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.from_open_clip import OpenCLIPTower
-from xmodal.towers.from_store import StoreTower
-from xmodal.towers.from_timm import TimmTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
+from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.timm import TimmTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.lora import LoRA, add_lora, own_state
 from xmodal.towers.tower import Tower
 

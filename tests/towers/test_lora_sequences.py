@@ -16,7 +16,7 @@ from xmodal.config.load import load_config
 from xmodal.config.tower import TowerSpec
 from xmodal.objectives.infonce import InfoNCE
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.lora import own_state
 from xmodal.towers.own.text_encoder import TextEncoderTower
 from xmodal.towers.torchaudio_bundle.kind import TorchaudioTower

@@ -17,9 +17,9 @@ from xmodal.errors import UserError
 from xmodal.objectives import InfoNCE
 from xmodal.towers import OwnTower, build_tower
 from xmodal.towers.frames import Frames, padded
-from xmodal.towers.from_timm import TimmTower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Identity
+from xmodal.towers.kinds.timm import TimmTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.image_encoder import ImageEncoderTower
 from xmodal.towers.own.speech_encoder import LogMel, SpeechEncoder, SpeechEncoderTower
 from xmodal.towers.own.text_encoder import TextEncoderTower

@@ -11,8 +11,8 @@ from torch import nn
 from xmodal.errors import UserError
 from xmodal.store import StoreWriter
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.from_store import StoreTower
 from xmodal.towers.heads import Identity, Linear
+from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.own.speech_encoder import SpeechEncoderTower
 from xmodal.towers.tower import Tower
 from xmodal.towers.weights import save_backbone

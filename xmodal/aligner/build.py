@@ -14,8 +14,8 @@ from xmodal.errors import UserError
 from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.processor import Processor
 from xmodal.towers import build_tower
-from xmodal.towers.from_store import StoreProcessor
 from xmodal.towers.heads import build_head
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
 

@@ -10,7 +10,7 @@ from xmodal.config.spec import Count, Positive, Share, Spec
 
 
 class SpeechAugment(Spec):
-    """Augmentation of log-mel features, training only; every amount 0 is off (see `xmodal/data/views.py`).
+    """Augmentation of log-mel features, training only; every amount 0 is off (see `xmodal/data/views/log_mel.py`).
 
     `time_masks`, `speed` and `noise` also work on stored sequences, whose features are no frequencies.
     """
@@ -41,7 +41,7 @@ class SpeechAugment(Spec):
 
 
 class WaveformAugment(Spec):
-    """Voicings of a recording, training only; every amount 0 is off (see `xmodal/data/waveform_views.py`).
+    """Voicings of a recording, training only; every amount 0 is off (see `xmodal/data/views/waveform.py`).
 
     A live tower sees a new one in every epoch; a store of several `views` holds the recording and some voicings of it.
     """
@@ -64,7 +64,7 @@ class WaveformAugment(Spec):
 
 
 class ImageAugment(Spec):
-    """Augmentation of images, training only (see `xmodal/data/image_views.py`). Off unless set.
+    """Augmentation of images, training only (see `xmodal/data/views/image.py`). Off unless set.
 
     `flip` is off by default: captions speak of left and right.
     """

@@ -87,16 +87,16 @@ CORPORA = Registry(  # a function each: prepare(root, out, limit=None) -> {path 
 TOWERS = Registry(
     "tower",
     {
-        "transformers": "xmodal.towers.from_transformers:TransformersTower",
-        "open_clip": "xmodal.towers.from_open_clip:OpenCLIPTower",
-        "timm": "xmodal.towers.from_timm:TimmTower",
+        "transformers": "xmodal.towers.kinds.transformers:TransformersTower",
+        "open_clip": "xmodal.towers.kinds.open_clip:OpenCLIPTower",
+        "timm": "xmodal.towers.kinds.timm:TimmTower",
         "speech_encoder": "xmodal.towers.own.speech_encoder:SpeechEncoderTower",
         "image_encoder": "xmodal.towers.own.image_encoder:ImageEncoderTower",
         "text_encoder": "xmodal.towers.own.text_encoder:TextEncoderTower",
         "onnx": "xmodal.towers.onnx_graph.kind:OnnxTower",
         "torchaudio": "xmodal.towers.torchaudio_bundle.kind:TorchaudioTower",
-        "store": "xmodal.towers.from_store:StoreTower",
-        "run": "xmodal.towers.from_run:RunTower",
+        "store": "xmodal.towers.kinds.store:StoreTower",
+        "run": "xmodal.towers.kinds.run:RunTower",
     },
     "xmodal.towers",
 )

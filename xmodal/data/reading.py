@@ -28,12 +28,14 @@ from xmodal.config.data import (
     TextModality,
     WaveformAugment,
 )  # fmt: skip
-from xmodal.data import image_views, views, waveform_views
 from xmodal.data.audio import AudioError, as_waveform, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.sources.audio_bytes import member_bytes, seconds_in, waveform
 from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
+from xmodal.data.views import log_mel
+from xmodal.data.views.image import augment_image
+from xmodal.data.views.waveform import voice
 from xmodal.errors import UserError
 from xmodal.processor import ImageProcessor, Processor
 
@@ -88,7 +90,7 @@ class ItemReader:
         """The features of one augmented view of one item; raises as `decode` does."""
         decoded = self.decode(item)
         if isinstance(augment, WaveformAugment):
-            voiced = waveform_views.augment(decoded, augment, rate_of(self.processor), rng)
+            voiced = voice(decoded, augment, rate_of(self.processor), rng)
             return self.processor.features(voiced)
         return augmented(self.processor, augment, rng, lambda: decoded, lambda: self.processor.features(decoded))
 
@@ -134,8 +136,8 @@ def augmented(
         features: gives the item's features without augmentation; they may be cached.
     """
     if isinstance(augment, SpeechAugment):
-        return views.augment(features(), augment, rng)
-    return image_views.augment_image(image, features, cast(ImageProcessor, processor), augment, rng)
+        return log_mel.augment(features(), augment, rng)
+    return augment_image(image, features, cast(ImageProcessor, processor), augment, rng)
 
 
 def is_augmented(spec: ModalitySpec) -> bool:

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
-from xmodal.data import views, waveform_views
 from xmodal.data.items import Items
 from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
+from xmodal.data.views import log_mel
+from xmodal.data.views.waveform import voice
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import view_id
@@ -154,7 +155,7 @@ class SideReader:
                 assert isinstance(self.spec, AudioModality)
                 spec = self.spec.augment
                 features = [
-                    steps if rng is None else views.augment(steps, spec, rng)
+                    steps if rng is None else log_mel.augment(steps, spec, rng)
                     for steps, rng in zip(features, rngs, strict=True)
                 ]
         return int(self.items.ids[drawn[0]]), features
@@ -166,8 +167,8 @@ class SideReader:
             wave = self.cache.get((self.number, at))
             if wave is None:
                 wave = self.cache.add((self.number, at), self.reader.decode(self.items.value(at)))
-            voiced = waveform_views.augment(wave, self.spec.waveform, rate_of(self.processor), rng)
-            return views.augment(self.processor.features(voiced), self.spec.augment, rng)
+            voiced = voice(wave, self.spec.waveform, rate_of(self.processor), rng)
+            return log_mel.augment(self.processor.features(voiced), self.spec.augment, rng)
         return augmented(self.processor, self.spec.augment, rng, lambda: self._image(at), lambda: self._features(at))
 
     def _features(self, at: int) -> np.ndarray:

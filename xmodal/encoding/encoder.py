@@ -28,7 +28,7 @@ from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.towers.from_store import StoreProcessor
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
 Item = str | Path | bytes | np.ndarray | Tensor | Image.Image

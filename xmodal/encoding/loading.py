@@ -23,7 +23,7 @@ from xmodal.processor import Processor
 from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
 from xmodal.runs.weights import load_towers
 from xmodal.towers import build_tower, local_spec, without_code
-from xmodal.towers.from_store import StoreProcessor
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
 LABELS = "labels.json"  # in a run folder: the labels of its training pairs
@@ -54,7 +54,7 @@ def load(
         raise UserError(f"device {device}: torch finds no GPU here; leave device out")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if str(model).startswith(DUAL_ENCODERS):
-        from xmodal.towers.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
+        from xmodal.towers.kinds.dual_encoder import dual_encoder_specs  # late: open_clip takes seconds to import
 
         towers, processors, specs = {}, {}, {}
         for modality, spec in dual_encoder_specs(str(model)).items():

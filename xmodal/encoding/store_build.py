@@ -30,7 +30,7 @@ from xmodal.processor import Processor
 from xmodal.store import EmbeddingStore, StoreWriter
 from xmodal.threads import choose_threads
 from xmodal.towers import build_tower, kind_of, versions_of
-from xmodal.towers.from_store import StoreTower
+from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.tower import Tower
 
 log = logging.getLogger(__name__)

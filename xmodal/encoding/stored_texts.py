@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xmodal.store import content_id
-from xmodal.towers.from_store import StoreProcessor
+from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
 

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from xmodal.errors import UserError
 from xmodal.files import written_whole
 from xmodal.towers.frames import Frames, all_of
-from xmodal.towers.from_timm import TimmTower
 from xmodal.towers.hub import hub_file
 from xmodal.towers.image_processor import PixelProcessor
+from xmodal.towers.kinds.timm import TimmTower
 from xmodal.towers.lora import own_state
 from xmodal.towers.weights import FILE
 

@@ -22,8 +22,8 @@ from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run
 from xmodal.runs.weights import FILE
-from xmodal.towers.from_run import RunTower
-from xmodal.towers.from_store import StoreTower
+from xmodal.towers.kinds.run import RunTower
+from xmodal.towers.kinds.store import StoreTower
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.report.report import Report
 from xmodal.threads import usable_cores
-from xmodal.towers.from_store import StoreTower
+from xmodal.towers.kinds.store import StoreTower
 from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
 

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import stats
 
 from xmodal.config.data import ImageAugment
-from xmodal.data.image_views import augment_image, crop_box
+from xmodal.data.views.image import augment_image, crop_box
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 

@@ -16,7 +16,7 @@ from xmodal.config.data import AudioModality, DataSpec, ImageAugment, ImageModal
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.data.stream import StreamedPairs
-from xmodal.data.views import augment
+from xmodal.data.views.log_mel import augment
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines
 from xmodal.store import content_id, view_id

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from xmodal.config.data import SpeechAugment
-from xmodal.data.views import augment
+from xmodal.data.views.log_mel import augment
 
 ONE_EACH = {
     "frequency_masks": 2,

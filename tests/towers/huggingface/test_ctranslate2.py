@@ -18,10 +18,10 @@ from tiny_models import embed, features, rebuilt, whisper_folder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.speech.ctranslate2 import read_model_file
 from xmodal.towers.huggingface.speech.ctranslate2_whisper import CTranslate2Whisper
+from xmodal.towers.kinds.transformers import TransformersTower
 
 TOKENS = [f"t{number}" for number in range(48)] + ["<|endoftext|>", "<|startoftranscript|>"]
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.sequence_heads import Transformer
 from xmodal.towers.tower import Tower
 

@@ -11,7 +11,7 @@ from tiny_models import bert_folder, sentence_folder, whisper_folder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 @pytest.fixture

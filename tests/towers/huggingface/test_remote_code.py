@@ -9,7 +9,7 @@ from tiny_models import TEXTS, WORDS, embed, tokenizer
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, runs_code, save_tower, without_code
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 CONFIG = """
 from transformers import PretrainedConfig

@@ -10,7 +10,7 @@ from tiny_models import TEXTS, check_padding, embed, rebuilt, sentence_folder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 PROMPT = "play some music : "
 

@@ -12,7 +12,7 @@ from tiny_speech import ast_folder, wave_folder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 def waves(*samples: int) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from tiny_models import SIZES, check_padding, embed, features, rebuilt, whisper_
 from tiny_speech import WAVEFORM_MODELS, wave_folder
 
 from xmodal.towers import build_tower, local_spec
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 def utterances():

@@ -22,9 +22,9 @@ from tiny_models import (
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
 from xmodal.towers.huggingface.source import package_folder
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])

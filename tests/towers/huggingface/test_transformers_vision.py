@@ -10,9 +10,9 @@ from tiny_models import SIZES, TEXTS, batch, check_padding, features, images, re
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, save_tower
-from xmodal.towers.dual_encoder import dual_encoder_specs
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.heads import Linear
+from xmodal.towers.kinds.dual_encoder import dual_encoder_specs
+from xmodal.towers.kinds.transformers import TransformersTower
 
 VISION = SIZES | {"image_size": 24, "patch_size": 8}
 NORMAL = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}

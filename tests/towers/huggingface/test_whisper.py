@@ -15,8 +15,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.speech.windows import Windows
+from xmodal.towers.kinds.transformers import TransformersTower
 
 MARGIN = 50  # frames: half a second of silence
 

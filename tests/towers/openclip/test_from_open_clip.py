@@ -15,8 +15,8 @@ from tiny_models import SIZES, TEXT, TEXTS, VISION, batch, bert_folder, features
 
 from xmodal.errors import UserError
 from xmodal.towers import build_tower, local_spec, save_tower
-from xmodal.towers.from_open_clip import OpenCLIPTower
 from xmodal.towers.heads import Linear
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
 
 COCA = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1, "mlp_ratio": 2}
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None}

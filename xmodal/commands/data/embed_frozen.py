@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     path = find_yaml(options.config)
 
     from xmodal.config.load import load_config
-    from xmodal.towers.from_store import StoreTower
+    from xmodal.towers.kinds.store import StoreTower
 
     config = load_config(path, options.overrides)
     specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower.Spec)}

@@ -63,8 +63,8 @@ class Cascade:
     def check(self) -> None:
         """Raise `UserError` where the recogniser is a folder, or in a package, that is not there."""
         if self.written is None:
-            from xmodal.towers.from_transformers import TransformersTower
             from xmodal.towers.huggingface.source import locate
+            from xmodal.towers.kinds.transformers import TransformersTower
 
             locate(TransformersTower.Spec(name=self.name))
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from xmodal.config.tower import Side
 from xmodal.errors import UserError
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.model import build_model, read_tokenizer
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.text_processor import FixedTextProcessor, TextProcessor
+from xmodal.towers.kinds.transformers import TransformersTower
 
 # config's model_type -> the class of each side whose output is what get_image_features / get_text_features give
 # (by name: transformers imports a model's code only when it is asked for)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.errors import UserError
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 @dataclass(frozen=True)

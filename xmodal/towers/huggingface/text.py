@@ -15,12 +15,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 
 from xmodal.errors import UserError
 from xmodal.towers.frames import Frames
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.model import build_model, read_tokenizer
 from xmodal.towers.huggingface.sentence_folder import Dense, SentenceSettings, read_dense, write_settings
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.text_processor import Pooling, TextProcessor
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 class TextBackbone(nn.Module):

@@ -13,11 +13,11 @@ import transformers
 from tokenizers import decoders
 
 from xmodal.errors import UserError
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.digest import require_digest
 from xmodal.towers.huggingface.model import build_model, quiet, read_config, read_tokenizer
 from xmodal.towers.huggingface.source import Source, locate
 from xmodal.towers.huggingface.speech.ctranslate2_whisper import CTranslate2Whisper, is_ctranslate2
+from xmodal.towers.kinds.transformers import TransformersTower
 
 Spell = Callable[[list[int]], str]  # ids of text tokens -> the text
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from xmodal.errors import UserError
 from xmodal.towers.frames import Frames, all_of
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.dual import SIDES, WHOLE, WholeBackbone, side_model, whole_model
 from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.image_processor import PixelProcessor
+from xmodal.towers.kinds.transformers import TransformersTower
 
 ImagePooling = Literal["pooler", "cls", "mean"]
 

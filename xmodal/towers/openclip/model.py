@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from xmodal.config.tower import Side
 from xmodal.errors import UserError
 from xmodal.files import write_json
-from xmodal.towers.from_open_clip import OpenCLIPTower
 from xmodal.towers.image_processor import PixelProcessor
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
 from xmodal.towers.openclip.source import CONFIG, OpenCLIPSource, locate
 from xmodal.towers.openclip.tokens import TokenProcessor, tokenizer
 from xmodal.towers.weights import save_backbone, take_weights

@@ -13,8 +13,8 @@ import open_clip
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from xmodal.errors import UserError
-from xmodal.towers.from_open_clip import OpenCLIPTower
 from xmodal.towers.hub import hub_file
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
 from xmodal.towers.weights import FILE
 
 CONFIG = "open_clip_config.json"

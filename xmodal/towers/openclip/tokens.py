@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.towers.from_open_clip import OpenCLIPTower
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
 from xmodal.towers.openclip.source import CONFIG, OpenCLIPSource
 from xmodal.towers.text_length import cut_of, surely_fits
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from xmodal.towers.frames import Frames
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.speech.spectrogram import ASTProcessor, Hearing, hearing_of
 from xmodal.towers.huggingface.text import pool
+from xmodal.towers.kinds.transformers import TransformersTower
 
 POSITIONS = "embeddings.position_embeddings"
 

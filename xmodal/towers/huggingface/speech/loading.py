@@ -6,7 +6,6 @@ import transformers
 from torch import nn
 
 from xmodal.errors import UserError
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.speech.audio_spectrogram import load_ast
@@ -14,6 +13,7 @@ from xmodal.towers.huggingface.speech.ctranslate2_whisper import CTranslate2Whis
 from xmodal.towers.huggingface.speech.processor import SpeechProcessor
 from xmodal.towers.huggingface.speech.waveform import WAVEFORM, load_waveform
 from xmodal.towers.huggingface.speech.whisper import load_whisper, whisper_tower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 SPEECH = (*WAVEFORM, "whisper", "audio-spectrogram-transformer")
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from xmodal.errors import UserError
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.speech.processor import SpeechProcessor
 from xmodal.towers.huggingface.speech.windows import Windows
+from xmodal.towers.kinds.transformers import TransformersTower
 
 
 @dataclass(frozen=True)

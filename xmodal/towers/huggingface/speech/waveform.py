@@ -11,11 +11,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from xmodal.errors import UserError
 from xmodal.towers.frames import Frames
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.layers import LayerStates, blocks_of
 from xmodal.towers.huggingface.speech.processor import SpeechProcessor
 from xmodal.towers.huggingface.speech.windows import Windows
 from xmodal.towers.huggingface.text import pool
+from xmodal.towers.kinds.transformers import TransformersTower
 
 WAVEFORM = ("wav2vec2", "wav2vec2-conformer", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
 # Their attention mask hides padding exactly, if their first convolution has no normalisation over time.

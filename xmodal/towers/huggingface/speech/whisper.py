@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from transformers.masking_utils import create_bidirectional_mask
 
 from xmodal.towers.frames import Frames
-from xmodal.towers.from_transformers import TransformersTower
 from xmodal.towers.huggingface.layers import LayerStates
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.speech.spectrogram import Hearing, WhisperProcessor, hearing_of
 from xmodal.towers.huggingface.text import pool
+from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.own.transformer import valid_steps
 
 SILENCE = 0.5  # s after an utterance that is heard at its own length

@@ -16,7 +16,7 @@ Wave = NDArray[np.float32]
 SILENT = 1e-5  # root mean square; noise at an SNR to nothing would be nothing
 
 
-def augment(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Generator) -> Wave:
+def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Generator) -> Wave:
     """A random voicing [T'] float32 of `wave`, which stays as it is and is returned when `spec` changes nothing.
 
     - speed s: played faster or slower by a factor in [1 / (1 + s), 1 + s], log-uniform; T and pitch change
@@ -27,7 +27,7 @@ def augment(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.
       frequency uniform in [0, 2], from white to brown
 
     Example:
-        voiced = augment(wave, WaveformAugment(speed=0.1, snr=(10, 40)), 16_000, np.random.default_rng(0))
+        voiced = voice(wave, WaveformAugment(speed=0.1, snr=(10, 40)), 16_000, np.random.default_rng(0))
     """
     if not spec.is_active:
         return wave

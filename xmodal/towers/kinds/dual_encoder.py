@@ -6,8 +6,8 @@ Input: `open_clip:NAME[@PRETRAINED]` or `transformers:NAME`. Output: `{"image": 
 from pathlib import Path
 
 from xmodal.errors import UserError
-from xmodal.towers.from_open_clip import OpenCLIPTower
-from xmodal.towers.from_transformers import TransformersTower
+from xmodal.towers.kinds.open_clip import OpenCLIPTower
+from xmodal.towers.kinds.transformers import TransformersTower
 
 FORMS = "open_clip:NAME, open_clip:NAME@PRETRAINED or transformers:NAME_OR_FOLDER"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xmodal.config.data import WaveformAugment
-from xmodal.data.waveform_views import augment
+from xmodal.data.views.waveform import voice
 
 RATE = 16_000
 
@@ -14,7 +14,7 @@ def tone(hertz: float = 440.0, seconds: float = 1.0) -> np.ndarray:
 
 
 def changed(spec: WaveformAugment, seed: int = 0, wave: np.ndarray | None = None) -> np.ndarray:
-    return augment(tone() if wave is None else wave, spec, RATE, np.random.default_rng(seed))
+    return voice(tone() if wave is None else wave, spec, RATE, np.random.default_rng(seed))
 
 
 def level(wave: np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""Training views: changed versions of an item, drawn from a generator."""
