@@ -30,6 +30,7 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
 WRONG = {
     "train": ["nowhere.yaml"],
     "demo": ["--train.steps", "5"],
+    "teach": ["nowhere.yaml"],
     "sweep": ["nowhere.yaml"],
     "prepare": ["fsdd", "nowhere", "out"],
     "verify": ["imagenet", "nowhere"],
@@ -38,6 +39,7 @@ WRONG = {
     "embed-frozen": ["nowhere.yaml"],
     "zero-shot": ["nowhere"],
     "speech-intent": ["nowhere"],
+    "listen": ["nowhere"],
     "keywords": ["nowhere", "--test", "nowhere.jsonl"],
     "folds": ["nowhere", "--test", "nowhere.jsonl"],
     "slurp-score": ["nowhere.jsonl", "nowhere.jsonl"],

@@ -23,21 +23,6 @@ def pattern(template):
     return re.sub(r"\(\?!", "(", filled).replace(" ", " *")
 
 
-def test_expand_by_hand():
-    slots = {"x": ["the red lamp", "a lamp"], "n": ["one", "two"]}
-    assert set(demo.expand("turn {x} (on|off {n})", slots, 99, "s")) == {
-        "turn the red lamp on",
-        "turn the red lamp off one",
-        "turn the red lamp off two",
-        "turn a lamp on",
-        "turn a lamp off one",
-        "turn a lamp off two",
-    }
-    assert demo.expand("say (|it) again", slots, 99, "s") == ["say it again"]  # two words are too few
-    assert set(demo.expand("from {n} to {n}", slots, 9, "s")) <= {"from one to two", "from two to one"} | set()
-    assert len(demo.expand("turn {x} (on|off {n})", slots, 2, "s")) == 2
-
-
 def test_size_of_the_grammar(everything):
     intents = demo.grammar()["intents"]
     held_out = demo.held_out_intents()

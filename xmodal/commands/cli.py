@@ -13,6 +13,7 @@ from xmodal.errors import UserError, run_script
 COMMANDS = {  # name -> its module in this package, what it does
     "train": ("training.train", "train one config, or a shipped one by name (xmodal train demo_cwcl)"),
     "demo": ("training.demo", "make the demo's data, train on it, evaluate: train without arguments"),
+    "teach": ("training.teach", "a file of phrases in, a run that understands people who say such things out"),
     "sweep": ("training.sweep", "train and compare many runs"),
     "prepare": ("data.prepare", "turn a corpus as it is published into manifests"),
     "verify": ("data.verify", "check a corpus' archives against their published checksums"),
@@ -21,6 +22,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "embed-frozen": ("data.embed_frozen", "run a config's frozen towers once over its training data"),
     "zero-shot": ("evaluate.zero_shot", "zero-shot classification; one test, or a suite of them"),
     "speech-intent": ("evaluate.speech_intent", "spoken intents of a run, or of your own recordings"),
+    "listen": ("evaluate.listen", "what is said into a microphone, or in a file, and what it means"),
     "keywords": ("evaluate.keywords", "keyword spotting: words, anything else, silence"),
     "folds": ("evaluate.folds", "classification by folds: by prompts, and by probes on the other folds"),
     "slurp-score": ("evaluate.slurp_score", "SLURP's official score of a prediction file, and the strict one"),

@@ -17,12 +17,9 @@ What is held out, and what is not, plainly:
 """
 
 import hashlib
-import itertools
 import json
-import math
 import random
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +28,7 @@ from typing import Any
 import yaml
 
 from xmodal.files import write_json, write_json_lines
+from xmodal.synthesis.expansion import expand
 from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
 from xmodal.synthesis.speech_synthesis import synthesize
 
@@ -67,44 +65,6 @@ def grammar() -> dict[str, Any]:
     return yaml.safe_load(_GRAMMAR.read_text(encoding="utf-8"))
 
 
-def expand(template: str, slots: Mapping[str, Sequence[str]], limit: int, seed: str) -> list[str]:
-    """At most `limit` different fillings of a template that are 3 to 9 words long, drawn evenly by `seed`.
-
-    `{slot}` is one of the slot's values, `(a|b|)` one of its alternatives, which may hold slots.
-
-    Example:
-        expand("(turn|switch) on {x}", {"x": ["it all"]}, 9, "0")  # the two sentences, in a drawn order
-    """
-    choices = [
-        [filled for option in part[1:-1].split("|") for filled in _fill(option, slots)]
-        if part.startswith("(")
-        else _fill(part, slots)
-        for part in re.split(r"(\([^)]*\))", template)
-    ]
-    sizes = [len(c) for c in choices]
-    drawn = random.Random(seed).sample(range(math.prod(sizes)), min(4 * limit, math.prod(sizes)))
-    out: dict[str, None] = {}
-    for index in drawn:
-        words: list[str] = []
-        for choice in choices:
-            index, at = divmod(index, len(choice))
-            words += choice[at].split()
-        if len(words) in _WORDS:
-            out[" ".join(words)] = None
-    return list(out)[:limit]
-
-
-def _fill(text: str, slots: Mapping[str, Sequence[str]]) -> list[str]:
-    """Every filling of a text with slots and no alternatives; a slot that is there twice gets different values."""
-    parts = re.split(r"\{(\w+)\}", text)
-    names = parts[1::2]
-    out = []
-    for values in itertools.product(*(slots[name] for name in names)):
-        if len(set(values)) == len(values):
-            out.append("".join(itertools.chain(*itertools.zip_longest(parts[::2], values, fillvalue=""))))
-    return out
-
-
 def sentences(seed: int = 0) -> list[Sentence]:
     """All texts of the demo. No text, framed or bare, occurs twice; a text that two templates give goes to the tests,
     else to the first.
@@ -126,7 +86,7 @@ def sentences(seed: int = 0) -> list[Sentence]:
     taken: set[str] = set()
     for part, label, rule, name, template, limit in jobs:
         draw = random.Random(f"{seed}/{name}/frames")
-        for number, bare in enumerate(expand(template, rules["slots"], limit, f"{seed}/{name}")):
+        for number, bare in enumerate(expand(template, rules["slots"], limit, f"{seed}/{name}", _WORDS)):
             text = draw.choice(rules["frames"]).replace("{s}", bare) if draw.random() < _FRAMED else bare
             if bare in taken or text in taken:
                 continue
@@ -134,6 +94,20 @@ def sentences(seed: int = 0) -> list[Sentence]:
             item_id = f"{name.replace('/', '-')}-{number}"
             out.append(Sentence(item_id, text, bare, label, rule.get("domain"), name, part))
     return out
+
+
+def talk(each: int, seed: int = 0) -> list[list[str]]:
+    """Sentences that ask for nothing, at most `each` of every template: what "none of these" can be tried on."""
+    rules = grammar()
+    return [
+        expand(template, rules["slots"], each, f"{seed}/talk/{number}", _WORDS)
+        for number, template in enumerate(rules["talk"])
+    ]
+
+
+def commands(seed: int = 0) -> list[Sentence]:
+    """The training sentences that ask for something: none of `talk`, nothing of the tests."""
+    return [s for s in sentences(seed) if s.part == "train" and s.label is not None]
 
 
 def intent_names() -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""From a file of phrases to a run that understands people who say such things."""
