@@ -11,6 +11,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_models import whisper_folder
 
 from xmodal.config import load_config
 from xmodal.config.schema import RunConfig
@@ -46,7 +47,15 @@ TRAINS = {
     "cc12m/simcon": {"text"},
     "coco/simcon": {"text"},
     "spoken_captions": {"speech"},
+    "speech/common_voice_cl": {"speech.head"},
+    "speech/common_voice_cwcl": {"speech.head"},
+    "speech/nlu_frames_cl": {"speech.head"},
+    "speech/nlu_frames_cwcl": {"speech.head"},
+    "speech/nlu_text": {"text.head"},
+    "speech/nlu_tuned_cl": {"speech.head"},
+    "speech/nlu_tuned_cwcl": {"speech.head"},
 }
+FIXED_TEMPERATURE = {"speech/nlu_text"}  # SupCon's
 COLOURS = {"red": (230, 30, 30), "blue": (30, 30, 230), "zero": (30, 230, 30), "one": (200, 200, 40)}
 WNIDS = ("n01440764", "n01443537", "n01484850", "n01491361")  # labels that ImageNet's names know too
 WORDS = ("play", "stop", "set", "call", "now", "please", "alarm", "music", "on", "off")  # words of the tiny text model
@@ -90,6 +99,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     write_json_lines(folder / "test.jsonl", rows[32:])
     write_json_lines(folder / "examples.jsonl", [{"text": row["text"], "label": row["label"]} for row in rows[:32]])
     (folder / "names.json").write_text(json.dumps(dict(zip(WNIDS, COLOURS, strict=True))))
+    whisper_folder(folder / "whisper")
+    text = FOLDER / "speech" / "nlu_text.yaml"
+    Trainer(load_config(text, tiny_overrides(load_config(text), folder, folder / "text_run"))).fit()
     return folder
 
 
@@ -97,7 +109,14 @@ def tiny_tower(spec: dict, modality: str, folder: Path, output: Path) -> dict:
     """The same kind of tower, mode and head, with the smallest model; timm's small ones are taken as they are."""
     kept = {key: spec[key] for key in ("kind", "mode", "side", "views", "lora", "head") if spec.get(key) is not None}
     if spec["head"]["kind"] == "mlp":
-        kept["head"] = spec["head"] | {"dim": 12, "hidden": 24}
+        kept["head"] = spec["head"] | {"dim": None if spec["head"]["residual"] else 12, "hidden": 24}
+    if spec["head"]["kind"] == "transformer":
+        kept["head"] = spec["head"] | {"hidden": 24, "layers": 1, "heads": 2, "feed_forward": 32}
+    if spec["kind"] == "run":
+        return kept | {"path": str(folder / "text_run")}
+    if spec["kind"] == "transformers" and modality == "speech":
+        layers = spec["layers"] if spec["layers"] == "last" else list(range(len(spec["layers"])))
+        return kept | {"name": str(folder / "whisper"), "layers": layers}
     if spec["kind"] == "store":
         return kept | {"path": f"{output}_{modality}", "tower": tiny_tower(spec["tower"], modality, folder, output)}
     if spec["kind"] == "transformers":
@@ -131,6 +150,8 @@ def tiny_overrides(config: RunConfig, folder: Path, output: Path) -> list[str]:
         changes[f"towers.{modality}"] = tiny_tower(spec, modality, folder, output)
     for name, spec in tree["evaluators"].items():
         changes |= {f"evaluators.{name}.{key}": path for key, path in paths.items() if spec.get(key)}
+        if spec.get("cascade"):
+            changes[f"evaluators.{name}.cascade"] = None
         if spec.get("prompts") == "imagenet80":
             changes[f"evaluators.{name}.prompts"] = "plain"  # 1,000 names, not 80,000 sentences
     return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
@@ -153,11 +174,12 @@ def test_what_should_train_does_and_what_is_locked_stays(name: str, tiny: Path, 
 
     after = everything(trainer)
     changed = {n for n in after if not torch.equal(after[n], before[n])}
-    expected = tuple(f"towers.{part}." for part in TRAINS[name])
-    assert trainable == {n for n, _ in trainer.aligner.named_parameters() if n.startswith((*expected, "terms."))}
-    assert {n.split(".")[0] for n in trainable} == {"towers", "terms"}
+    terms = ("terms.",) if name not in FIXED_TEMPERATURE else ()
+    expected = (*(f"towers.{part}." for part in TRAINS[name]), *terms)
+    assert trainable == {n for n, _ in trainer.aligner.named_parameters() if n.startswith(expected)}
+    assert {n.split(".")[0] for n in trainable} == {"towers", *(term[:-1] for term in terms)}
     assert changed >= trainable
-    assert all(n.startswith((*expected, "terms.")) for n in changed)
+    assert all(n.startswith(expected) for n in changed)
     for store, stored in zip(stores, rows, strict=True):
         assert np.array_equal(EmbeddingStore.open(store).all_rows(), stored)
 
@@ -169,5 +191,5 @@ def test_what_should_train_does_and_what_is_locked_stays(name: str, tiny: Path, 
 
 
 def test_every_config_is_here() -> None:
-    found = [path for folder in ("", "cc12m", "coco") for path in (FOLDER / folder).glob("*.yaml")]
+    found = [path for folder in ("", "cc12m", "coco", "speech") for path in (FOLDER / folder).glob("*.yaml")]
     assert sorted(TRAINS) == sorted(path.relative_to(FOLDER).as_posix().removesuffix(".yaml") for path in found)

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch.nn.functional import normalize
 
-from xmodal.commands.evaluate.listen import main
+from xmodal.commands.speech.listen import main
 from xmodal.config.load import load_config
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.loading import load

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from xmodal.commands.evaluate.listen import main as listen
+from xmodal.commands.speech.listen import main as listen
 from xmodal.commands.training.teach import main as teach
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines
