@@ -10,7 +10,7 @@ voices, one without in many voices. Else the slots' intents would drown the othe
 from dataclasses import dataclass, replace
 
 ENCODING = 0.030  # s for one recording through the frozen encoder
-STEP = 0.50  # s for one training step of 96
+STEP = 0.35  # s for one training step of 96
 VOICING_SHARE = 0.35  # of the time, at most, spent on recordings
 BACKGROUND_SHARE = 0.25  # of the recordings that are of other sentences
 FIXED = 40.0  # s: imports, text embeddings, tests, report
