@@ -13,6 +13,7 @@ import os
 
 from xmodal.commands.parsing import command_parser
 from xmodal.commands.paths import find_yaml
+from xmodal.commands.training.train import let_threads_wait
 from xmodal.errors import UserError
 
 
@@ -23,6 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="settings in place of the file's")
     options = parser.parse_args(argv)
     path = find_yaml(options.config)
+    let_threads_wait()
 
     from xmodal.config.load import load_config
     from xmodal.towers.kinds.store import StoreTower
