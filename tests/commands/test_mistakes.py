@@ -54,7 +54,7 @@ MORE_MISTAKES = [
     ("eval/compare.py", ["{here}", "{here}/nowhere"], "{here}/nowhere: no such folder"),
     ("eval/sweep.py", ["sweeps/fssd"], "sweeps/fssd: no such file, and nothing of this name is shipped"),
     ("eval/sweep.py", ["fsdd", "--jobs", "none"], "--jobs: found none, expected a whole number, 1 or more"),
-    ("data_prep/prepare.py", ["fsd", "{here}", "{here}/out"], "slurp, yfcc15m; did you mean fsdd?"),
+    ("data_prep/prepare.py", ["fsd", "{here}", "{here}/out"], "yfcc15m; did you mean fsdd?"),
     ("data_prep/embed_frozen.py", ["cifar10_cvcl"], "cifar10_cvcl: no such file, and nothing of this name is shipped"),
     ("xmodal/train.py", ["demo_cwlc"], "shipped with xmodal; did you mean demo_cwcl?"),
     ("xmodal/train.py", ["elsewhere"], "shipped with xmodal; shipped are cc12m/clip_scratch, "),

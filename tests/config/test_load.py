@@ -19,7 +19,7 @@ from xmodal.objectives.kernels import Power
 from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.kinds.transformers import TransformersTower
 
-TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store"
+TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store, run"
 RUN = """\
 output: runs/a
 data: {train: data/train.jsonl}

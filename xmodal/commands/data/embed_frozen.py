@@ -46,3 +46,5 @@ def main(argv: list[str]) -> None:
         steps = f", {store.info['steps']:,} steps in all" if store.sequences else ""
         if state.is_main_process:
             print(f"{spec.path}: {len(store)} {modality} items{steps}, {store.width} features each")
+    state.wait_for_everyone()  # who leaves first takes the others' connections away
+    state.destroy_process_group()
