@@ -1,4 +1,7 @@
-"""A report's folder: what goes in comes out, HTML stands alone, an older report survives a crash."""
+"""A report's folder: what goes in comes out, HTML stands alone, an older report survives a crash.
+
+Over 300 lines: every part of one report is looked at through the same few tables.
+"""
 
 import io
 import json

@@ -116,6 +116,8 @@ def test_a_small_demo_is_written_completed_and_then_left_alone(tmp_path, everyth
     assert [len(rows[part]) for part in rows] == [8, 8, 8]  # two voices each
     assert not {row["voice"] for row in rows["train"]} & set(HELD_OUT_VOICES)
     assert {row["voice"] for row in rows["test_intents"]} == set(HELD_OUT_VOICES)
+    once = [json.loads(line) for line in (tmp_path / demo.ONCE).read_text().splitlines()]
+    assert once == rows["train"][::2]  # one voicing of each sentence
     columns = {"id", "speech", "text", "label", "domain", "template", "voice", "rate", "pitch", "range"}
     assert all(set(row) == columns for part in rows.values() for row in part)
     assert set(json.loads((tmp_path / "names.json").read_text())) == set(demo.grammar()["intents"])

@@ -120,7 +120,10 @@ def test_resume_is_bit_equal_with_a_head_on_a_store(tiny_config: Path, tiny_bert
 
 def test_ctrl_c_ends_with_130_and_a_checkpoint_that_loads(tiny_config: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(TRAIN), str(tiny_config), "train.steps=100000", "train.save_every=2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell starts behind itself ignores it
+    )  # fmt: skip
     deadline = time.time() + 120
     while not list((tmp_path / "run" / "checkpoints").glob("step-*[0-9]")) and time.time() < deadline:
         time.sleep(0.01)

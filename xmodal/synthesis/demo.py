@@ -27,16 +27,17 @@ from typing import Any
 
 import yaml
 
-from xmodal.files import write_json, write_json_lines
+from xmodal.files import read_json_lines, write_json, write_json_lines
 from xmodal.synthesis.expansion import expand
 from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
 from xmodal.synthesis.speech_synthesis import synthesize
 
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
-_VERSION = 2  # of what make_demo writes: another number makes old folders be written again
+_VERSION = 3  # of what make_demo writes: another number makes old folders be written again
 _WORDS = range(3, 10)  # of a sentence, before its frame
 _SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 17, 4, 8, 20  # at most so many sentences of one template
 _FIRST_UNSEEN = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
+ONCE = "train_once.jsonl"  # the first voicing of each training sentence
 _TRAIN_VOICES_EACH = 2  # of the 60 training voices, drawn for each training sentence
 _EXAMPLES = 6  # sentences of one template behind a class mean
 _FRAMED = 1 / 6  # share of sentences in a polite frame
@@ -129,10 +130,11 @@ def made_by(seed: int) -> dict[str, object]:
 def make_demo(folder: Path, seed: int = 0, processes: int | None = None) -> None:
     """Write the demo's data into `folder`; a complete one of the same seed and grammar is left alone.
 
-    `train.jsonl` (60 voices), `test_templates.jsonl` (held-out templates of trained intents), `test_intents.jsonl`
-    (the six held-out intents), both in two held-out voices, every sentence in each; columns id, speech, text, label
-    (null where a sentence asks for nothing), domain, template, voice, rate, pitch, range. `examples.jsonl` (text,
-    label, template) and `names.json` (label -> readable name). `demo.json`, written last, says that all is there.
+    `train.jsonl` (60 voices), and of it the first voicing of each sentence, `train_once.jsonl`; `test_templates.jsonl`
+    (held-out templates of trained intents), `test_intents.jsonl` (the six held-out intents), both in two held-out
+    voices, every sentence in each; columns id, speech, text, label (null where a sentence asks for nothing), domain,
+    template, voice, rate, pitch, range. `examples.jsonl` (text, label, template) and `names.json` (label -> readable
+    name). `demo.json`, written last, says that all is there.
 
     Raises UserError when espeakng-loader is missing.
 
@@ -163,6 +165,8 @@ def write_demo(everything: Sequence[Sentence], folder: Path, made: dict[str, obj
             seed=int(str(made["seed"])),
             processes=processes,
         )
+    once = [row for _, row in read_json_lines(folder / "train.jsonl") if row["id"].endswith("-0")]
+    write_json_lines(folder / ONCE, once)
     write_json_lines(folder / "examples.jsonl", example_rows(everything))
     for name, content in (("names.json", intent_names()), ("demo.json", made)):
         write_json(folder / name, content)

@@ -1,4 +1,7 @@
-"""The whole report of probes and diagnostics, by an encoder whose embeddings are colours."""
+"""The whole report of probes and diagnostics, by an encoder whose embeddings are colours.
+
+Over 300 lines: probes and diagnostics of the same coloured pictures.
+"""
 
 import json
 import math

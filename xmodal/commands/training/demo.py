@@ -1,9 +1,10 @@
-"""The demo: makes its data (2.1 GB of synthetic speech), trains a speech tower, evaluates it, prints the table.
+"""The demo: makes its data (2.1 GB of synthetic speech), aligns speech with text, evaluates it, prints the table.
 
     xmodal demo
     xmodal demo output=runs/mine train.steps=500    # any key of the config, as a.b=value
 
-Goes on where an earlier try stopped. The config is the shipped `demo_cwcl`.
+Goes on where an earlier try stopped. The config is the shipped `demo_cwcl`. Where XMODAL_DATA names a folder with
+speechocean762, fsdd or speech_commands_mini in it, sentences read by people are trained on too, and people are tested.
 """
 
 from xmodal.commands.parsing import command_parser

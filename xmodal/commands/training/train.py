@@ -10,7 +10,8 @@ Ends by printing the evaluators' table and where the report is.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from xmodal.commands.parsing import command_parser
 from xmodal.commands.paths import find_yaml, require_data
@@ -30,34 +31,25 @@ def main(argv: list[str]) -> None:
         train(options.config, options.overrides)
 
 
-def train(name: str, overrides: Sequence[str], prepare_demo: bool = False) -> None:
+def train(name: str, overrides: Sequence[str], prepare: Callable[[], None] | None = None) -> None:
     """Train a config, by path or shipped name, and print its report's table.
 
     Args:
         name: what `find_yaml` takes.
         overrides: `a.b=value`, as for `load_config`.
-        prepare_demo: make the demo's data first, where the config's data are the demo's own.
+        prepare: makes the data, where they may not be there yet.
     """
     path = find_yaml(name)
     let_threads_wait()
     from xmodal.config.load import load_config
 
     config = load_config(path, overrides)
-    # data named on the command line are the user's: never written to
-    is_demo = prepare_demo and config.data == load_config(path).data
-
-    if not is_demo:  # of the demo they are made
+    if prepare is None:
         require_data(config.data.train, hint=config.data.made_by and f"make it with: {config.data.made_by}")
-
-    def prepare() -> None:
-        if is_demo:
-            from xmodal.synthesis.demo import make_demo
-
-            make_demo(config.data.train.parent)
 
     from xmodal.training.trainer import Trainer
 
-    report = Trainer(config, prepare).fit()
+    report = Trainer(config, prepare or (lambda: None)).fit()
     if report is not None:
         print(report.to_text())
         print(f"report: {config.output / 'report' / 'report.html'}")
@@ -72,5 +64,28 @@ def let_threads_wait() -> None:
 
 
 def train_demo(overrides: Sequence[str]) -> None:
-    """Make the demo's data and train on them, going on where an earlier try stopped."""
-    train(DEMO, [*overrides, "train.resume=true"], prepare_demo=True)
+    """Make the demo's data and train on them, going on where an earlier try stopped.
+
+    Where `XMODAL_DATA` names a folder of human speech, its people are in it too. Data named on the command line are the
+    user's: nothing is made then.
+    """
+    from xmodal.config.load import load_config
+    from xmodal.synthesis.demo_people import corpora_in, make_people, people_overrides
+
+    if any(override.startswith(("data=", "data.train=")) for override in overrides):
+        train(DEMO, [*overrides, "train.resume=true"])
+        return
+    shipped = load_config(find_yaml(DEMO)).data.train
+    corpora = Path(os.environ.get("XMODAL_DATA", ""))
+    people = people_overrides(shipped.parent, corpora) if "XMODAL_DATA" in os.environ else []
+    if people:
+        print(f"people: {', '.join(corpora_in(corpora))} of {corpora} (XMODAL_DATA)", flush=True)
+
+    def prepare() -> None:
+        from xmodal.synthesis.demo import make_demo
+
+        make_demo(shipped.parent)
+        if people:
+            make_people(shipped.parent, corpora, shipped)
+
+    train(DEMO, [*people, *overrides, "train.resume=true"], prepare)
