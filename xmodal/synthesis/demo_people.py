@@ -71,6 +71,6 @@ def make_people(demo: Path, data: Path, train: Path) -> None:
 
 def _row(row: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     """A row of a manifest in `folder`, its recording by its whole path."""
-    speech = (folder / row.get("speech", row.get("audio"))).absolute()
+    speech = (folder / str(row.get("speech") or row["audio"])).absolute()
     kept = {key: row.get(key) for key in ("text", "label")} | ({"speaker": row["speaker"]} if "speaker" in row else {})
     return {"id": name, "speech": str(speech), **kept}
