@@ -149,6 +149,7 @@ def test_data_prep_synthesize_speech(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- benchmarks
 
 
+@pytest.mark.slow  # all of them together more than a minute
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmark(name: str, tmp_path: Path) -> None:
     printed = works(f"benchmarks/{name}", "--quick", cwd=tmp_path)

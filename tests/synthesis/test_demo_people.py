@@ -9,7 +9,7 @@ from xmodal.config.load import load_config
 from xmodal.files import read_json_lines, write_json_lines
 from xmodal.synthesis.demo_people import corpora_in, make_people, people_overrides
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "demo_cwcl.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "demo_frames_cwcl.yaml"
 
 
 def test_without_people_nothing_changes(tmp_path: Path) -> None:

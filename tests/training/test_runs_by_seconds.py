@@ -64,6 +64,7 @@ def test_resumed_is_equal_to_the_bit(tiny_config: Path, tmp_path: Path, killed_a
         assert torch.equal(found[name], value), name
 
 
+@pytest.mark.slow
 def test_three_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
     """Some batches hold two pairs, so that one of the processes has none."""
     short = ["train.batch_seconds=0.9" if part.startswith("train.batch_seconds") else part for part in SECONDS]

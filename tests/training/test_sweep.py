@@ -268,6 +268,7 @@ def test_a_run_that_fails_is_named_with_its_log(tiny_config: Path, tmp_path: Pat
         run_sweep(sweep)
 
 
+@pytest.mark.slow
 def test_finished_runs_are_not_trained_again_with_other_jobs(tiny_config: Path, tmp_path: Path) -> None:
     values = content(tiny_config, tmp_path) | {"baseline": None}
     values["axes"] = {"loss": {"CL": ["train.steps=2"]}, "seed": {"0": []}}

@@ -105,6 +105,7 @@ def test_resuming_before_at_and_after_it_is_bit_equal(tiny_config: Path, tmp_pat
         assert torch.equal(weights(tmp_path / "run")[name], value), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
     """With rates by depth, too; a large eps, since Adam turns rounding noise into whole steps."""
     extra = ["optim.eps=1e-3", "towers.speech.dropout=0", "optim.layer_decay=0.5", "train.chunk=3"]

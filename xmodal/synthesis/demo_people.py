@@ -1,4 +1,4 @@
-"""People in the demo, where a folder of human speech is at hand: sentences to train on, and tests it never trains on.
+"""People in the demo over frozen frames, where human speech is at hand: to train on, and to be tested on.
 
 Input: the demo's folder, with its data made, and a folder of corpora (`XMODAL_DATA`). Output: manifests in
 `DEMO/people/`, and what they change in the demo's config. Nothing of it is needed: without, the demo is TTS alone.

@@ -16,7 +16,7 @@ from pathlib import Path
 from xmodal.commands.parsing import command_parser
 from xmodal.commands.paths import find_yaml, require_data
 
-DEMO = "demo_cwcl"
+DEMO, FRAMES_DEMO = "demo_cwcl", "demo_frames_cwcl"
 
 
 def main(argv: list[str]) -> None:
@@ -63,29 +63,34 @@ def let_threads_wait() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def train_demo(overrides: Sequence[str]) -> None:
+def train_demo(overrides: Sequence[str], frames: bool = False) -> None:
     """Make the demo's data and train on them, going on where an earlier try stopped.
 
-    Where `XMODAL_DATA` names a folder of human speech, its people are in it too. Data named on the command line are the
-    user's: nothing is made then.
-    """
-    from xmodal.config.load import load_config
-    from xmodal.synthesis.demo_people import corpora_in, make_people, people_overrides
+    Data named on the command line are the user's: nothing is made then.
 
+    Args:
+        overrides: `a.b=value`, as for `load_config`.
+        frames: over Whisper's frozen frames in place of a tower from scratch; and with the people of `XMODAL_DATA`.
+    """
+    name = FRAMES_DEMO if frames else DEMO
     if any(override.startswith(("data=", "data.train=")) for override in overrides):
-        train(DEMO, [*overrides, "train.resume=true"])
+        train(name, [*overrides, "train.resume=true"])
         return
-    shipped = load_config(find_yaml(DEMO)).data.train
-    corpora = Path(os.environ.get("XMODAL_DATA", ""))
-    people = people_overrides(shipped.parent, corpora) if "XMODAL_DATA" in os.environ else []
-    if people:
-        print(f"people: {', '.join(corpora_in(corpora))} of {corpora} (XMODAL_DATA)", flush=True)
+    from xmodal.config.load import load_config
+    from xmodal.synthesis.demo import make_demo
+
+    shipped = load_config(find_yaml(name)).data.train
+    people: list[str] = []
+    if frames and "XMODAL_DATA" in os.environ:
+        from xmodal.synthesis.demo_people import corpora_in, make_people, people_overrides
+
+        corpora = Path(os.environ["XMODAL_DATA"])
+        people = people_overrides(shipped.parent, corpora)
+        print(f"people: {', '.join(corpora_in(corpora)) or 'none'} of {corpora} (XMODAL_DATA)", flush=True)
 
     def prepare() -> None:
-        from xmodal.synthesis.demo import make_demo
-
         make_demo(shipped.parent)
         if people:
             make_people(shipped.parent, corpora, shipped)
 
-    train(DEMO, [*people, *overrides, "train.resume=true"], prepare)
+    train(name, [*people, *overrides, "train.resume=true"], prepare)
