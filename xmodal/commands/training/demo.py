@@ -4,9 +4,9 @@
     xmodal demo output=runs/mine train.steps=500    # any key of the config, as a.b=value
     xmodal demo --frames                            # over the frozen frames of Whisper tiny.en, which hear people
 
-Goes on where an earlier try stopped. The config is the shipped `demo_cwcl`, or with `--frames` `demo_frames_cwcl`. There,
-where XMODAL_DATA names a folder with speechocean762, fsdd or speech_commands_mini in it, sentences read by people are
-trained on too, and people are tested.
+Goes on where an earlier try stopped. The config is the shipped `demo_cwcl`, or with `--frames` `demo_frames_cwcl`.
+There, where XMODAL_DATA names a folder with speechocean762, fsdd or speech_commands_mini in it, sentences read by
+people are trained on too, and people are tested.
 """
 
 from xmodal.commands.parsing import command_parser
