@@ -8,8 +8,8 @@ import soundfile
 import torch
 from torch import nn
 
+from xmodal.encoding.embedding_cache import EmbeddingCache
 from xmodal.encoding.encoder import Encoder
-from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.processor import Processor
 from xmodal.store import EmbeddingStore, StoreWriter, content_id
 from xmodal.towers.heads import Identity
@@ -81,7 +81,7 @@ def test_audio_is_counted_also_where_its_embedding_was_kept(tmp_path: Path, capl
     counts = []
     for _ in range(2):
         encoder = Encoder({"speech": Tower(Numbers(), Identity(2))}, {"speech": Start()})
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        encoder.cache = EmbeddingCache(tmp_path / "kept")
         encoder.encode("speech", files)
         counts.append(vars(encoder.processors["speech"])["read"])
         assert encoder.cut == {"speech": 2}

@@ -23,7 +23,7 @@ from typing import Annotated
 from pydantic import Field
 
 from xmodal.config.evaluator_spec import EvaluatorSpec
-from xmodal.encoding.kept import digest_of
+from xmodal.encoding.embedding_cache import digest_of
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.test_sets.labelled import read_labelled
 from xmodal.report import Record, Report

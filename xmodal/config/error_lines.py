@@ -58,7 +58,7 @@ def error_lines(error: ValidationError, raw: Any, source: Callable[[Sequence[str
 
 
 @dataclass
-class _Place:
+class _Where:
     type: Any  # what the schema says stands here
     root: Any  # the whole schema
     keys: list[str] = field(default_factory=list)  # the dotted key
@@ -66,9 +66,9 @@ class _Place:
     named: int | None = None  # position of the last key that is a free name (`towers.NAME`)
 
 
-def _walk(loc: Iterable[int | str], raw: Any, model: Any) -> _Place:
+def _walk(loc: Iterable[int | str], raw: Any, model: Any) -> _Where:
     """Follow `loc` through the schema and, since a `kind` decides what stands below it, through what was checked."""
-    place = _Place(model, model)
+    place = _Where(model, model)
     for part in loc:
         if part == "[key]":  # the key before it is itself the mistake
             break
@@ -123,7 +123,7 @@ def _kinds(annotation: Any) -> list[str]:
     return [_kind(m) for m in _members(annotation)]
 
 
-def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
+def _message(details: ErrorDetails, place: _Where, raw: Any) -> str:
     kind, context, found = details["type"], details.get("ctx", {}), _show(details["input"])
     if kind == "extra_forbidden":
         return f"unknown key{_nearest_key(place)}"
@@ -158,7 +158,7 @@ def _message(details: ErrorDetails, place: _Place, raw: Any) -> str:
     return f"{found} must be {expected}" if expected else f"{found}: {details['msg']}"
 
 
-def _nearest_key(place: _Place) -> str:
+def _nearest_key(place: _Where) -> str:
     *path, key = place.keys
     if place.owner is None:
         return ""
@@ -174,7 +174,7 @@ def _nearest_key(place: _Place) -> str:
     return f"; did you mean {guess[0]}?" if guess else f"; known here: {', '.join(allowed)}"
 
 
-def _nearest_name(place: _Place, raw: Any) -> str:
+def _nearest_name(place: _Where, raw: Any) -> str:
     """`towers.txt.mode=locked` on the command line makes a tower `txt`: was one of its neighbours meant?"""
     if place.named is None:
         return ""

@@ -22,8 +22,8 @@ from xmodal.data.reading import ItemReader
 from xmodal.data.tally import Tally
 from xmodal.encoding.cutting import Cut, add_cut, count_of, cut_line
 from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory, require_finite
+from xmodal.encoding.embedding_cache import Embedded, EmbeddingCache
 from xmodal.encoding.fingerprint import fingerprint_of
-from xmodal.encoding.kept import Embedded, KeptEmbeddings
 from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
@@ -70,7 +70,7 @@ class Encoder:
         trained_labels: Collection[str] = (),
     ) -> None:
         self.dtype = dtype
-        self.kept: KeptEmbeddings | None = None  # where embeddings of files stay for the next evaluation
+        self.cache: EmbeddingCache | None = None  # where embeddings of files stay for the next evaluation
         self.towers = dict(towers)
         self.processors = dict(processors)
         self.stores = dict(stores or {})
@@ -195,11 +195,11 @@ class Encoder:
                 def encode(part: Sequence[Item]) -> Embedded:
                     return self._encode_media(modality, reader, part, batch_size, bar, cut)
 
-                if self.kept is None:
+                if self.cache is None:
                     found = encode(items)
                 else:
                     maker = hashlib.sha256(f"{self.fingerprint(modality)} {self.dtype}".encode()).hexdigest()[:32]
-                    found = self.kept.complete(maker, items, self.towers[modality].dim, encode, cut)
+                    found = self.cache.complete(maker, items, self.towers[modality].dim, encode, cut)
         if cut:
             log.warning("%s: %s: %s", self.name or "encoder", modality, cut_line(cut, len(items)))
             add_cut(self._cut[modality], cut)

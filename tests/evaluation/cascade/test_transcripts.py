@@ -12,7 +12,7 @@ from tones import ToneRecogniser, save_tone
 
 from xmodal.data.audio import AudioError
 from xmodal.errors import UserError
-from xmodal.evaluation.cascade.kept_transcripts import KeptTranscripts, Transcript
+from xmodal.evaluation.cascade.transcript_cache import Transcript, TranscriptCache
 from xmodal.evaluation.cascade.transcripts import TIMED, is_file, read_transcripts, transcribed
 from xmodal.evaluation.statistics.metrics import median_interval
 
@@ -56,14 +56,14 @@ def test_transcripts_are_made_once(tmp_path: Path) -> None:
     words = [["zero", "one", "two"][at % 3] for at in range(TIMED + 20)]
     files = [save_tone(tmp_path / f"{at}.wav", word, seconds=0.05) for at, word in enumerate(words)]
     recogniser = ToneRecogniser()
-    kept = KeptTranscripts(tmp_path / "kept", "tiny")
+    kept = TranscriptCache(tmp_path / "kept", "tiny")
     first = transcribed(files, kept, lambda: recogniser)
     assert [found.text for found in first] == [f"{word.title()}." for word in words]
     assert recogniser.heard == len(files) + 1  # one of them twice: the first call is not timed
     assert sum(found.seconds is not None for found in first) == TIMED
     assert first[0].seconds is not None  # from the first to the last
     assert first[-1].seconds is not None
-    assert transcribed(files[::-1], KeptTranscripts(tmp_path / "kept", "tiny"), ToneRecogniser) == first[::-1]
+    assert transcribed(files[::-1], TranscriptCache(tmp_path / "kept", "tiny"), ToneRecogniser) == first[::-1]
     save_tone(files[3], "three", seconds=0.06)  # another recording under the same name
     other = ToneRecogniser()
     again = transcribed(files, kept, lambda: other)
@@ -81,16 +81,16 @@ def test_another_model_has_transcripts_of_its_own(tmp_path: Path) -> None:
     file, model = save_tone(tmp_path / "a.wav", "one"), tmp_path / "whisper"
     model.mkdir()
     (model / "model.bin").write_bytes(b"one")
-    KeptTranscripts(tmp_path / "kept", str(model)).add([file], {0: Transcript("One.", 0.5)})
-    assert KeptTranscripts(tmp_path / "kept", str(model)).find([file]) == {0: Transcript("One.", 0.5)}
-    assert KeptTranscripts(tmp_path / "kept", "openai/whisper-tiny.en").find([file]) == {}
+    TranscriptCache(tmp_path / "kept", str(model)).add([file], {0: Transcript("One.", 0.5)})
+    assert TranscriptCache(tmp_path / "kept", str(model)).find([file]) == {0: Transcript("One.", 0.5)}
+    assert TranscriptCache(tmp_path / "kept", "openai/whisper-tiny.en").find([file]) == {}
     (model / "model.bin").write_bytes(b"another")
-    assert KeptTranscripts(tmp_path / "kept", str(model)).find([file]) == {}
+    assert TranscriptCache(tmp_path / "kept", str(model)).find([file]) == {}
 
 
 def test_damaged_transcripts_are_made_again(tmp_path: Path) -> None:
     files = [save_tone(tmp_path / f"{word}.wav", word) for word in ("one", "two")]
-    kept = KeptTranscripts(tmp_path / "kept", "tiny")
+    kept = TranscriptCache(tmp_path / "kept", "tiny")
     kept.add(files, {0: Transcript("One."), 1: Transcript("Two.")})
     [path] = kept.folder.glob("*.jsonl")
     lines = path.read_text().splitlines()

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from xmodal.config.error_lines import error_lines
 from xmodal.config.evaluator_spec import EvaluatorSpec
+from xmodal.encoding.embedding_cache import EmbeddingCache
 from xmodal.encoding.encoder import Encoder
-from xmodal.encoding.kept import KeptEmbeddings
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
@@ -36,7 +36,7 @@ def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encode
     else:
         home = Path(model)
         specs = evaluator_specs(home, options.trust_remote_code)
-    encoder.kept = KeptEmbeddings(options.embeddings or home / "embeddings")
+    encoder.cache = EmbeddingCache(options.embeddings or home / "embeddings")
     return encoder, home, specs
 
 

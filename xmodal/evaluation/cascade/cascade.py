@@ -155,12 +155,12 @@ class Cascade:
             of = dict(zip(self.test.names, self.written.texts, strict=True))
             return [(of[name] or "", None) for name in test.names]
         from xmodal.data.audio import AudioError
-        from xmodal.evaluation.cascade.kept_transcripts import KeptTranscripts
+        from xmodal.evaluation.cascade.transcript_cache import TranscriptCache
 
         new = [row for row, name in enumerate(test.names) if name not in self._made]
         if new:
             part = test.part(new)
-            kept = KeptTranscripts(encoder.kept.folder / FOLDER, self.name) if encoder.kept is not None else None
+            kept = TranscriptCache(encoder.cache.folder / FOLDER, self.name) if encoder.cache is not None else None
             title = progress and f"{progress}: transcripts"
             try:
                 found = transcribed(list(part.sources), kept, lambda: self.load(self.name), title)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xmodal.data.sources.audio_bytes import waveform
 from xmodal.errors import UserError
-from xmodal.evaluation.cascade.kept_transcripts import KeptTranscripts, Transcript
+from xmodal.evaluation.cascade.transcript_cache import Transcript, TranscriptCache
 from xmodal.files import read_json_lines
 
 RATE = 16_000  # Hz, of what a recogniser takes
@@ -73,7 +73,7 @@ def read_transcripts(path: Path, names: Sequence[str]) -> Written:
 
 
 def transcribed(
-    sources: Sequence[Any], kept: KeptTranscripts | None, load: Callable[[], Transcribes], progress: str | None = None
+    sources: Sequence[Any], kept: TranscriptCache | None, load: Callable[[], Transcribes], progress: str | None = None
 ) -> list[Transcript]:
     """Transcripts of recordings [n]: those that are kept, and the others made anew and kept.
 
@@ -113,7 +113,7 @@ def transcribed(
     return [heard[at] for at in range(len(sources))]
 
 
-def _keep(kept: KeptTranscripts | None, sources: Sequence[Any], made: dict[int, Transcript]) -> dict[int, Transcript]:
+def _keep(kept: TranscriptCache | None, sources: Sequence[Any], made: dict[int, Transcript]) -> dict[int, Transcript]:
     if kept is not None:
         order = list(made)
         kept.add([sources[at] for at in order], dict(enumerate(made[at] for at in order)))

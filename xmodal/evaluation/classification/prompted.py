@@ -71,7 +71,7 @@ class PromptedClassification:
 
     def content(self) -> str:
         """A digest of items, labels, candidates and templates."""
-        from xmodal.encoding.kept import digest_of
+        from xmodal.encoding.embedding_cache import digest_of
 
         test = self.test
         told = [test.names.tolist(), test.labels.tolist(), test.several, test.clusters.tolist(), self.templates]
@@ -89,7 +89,7 @@ class PromptedClassification:
             UserError: more than `max_bad` of the items cannot be used; a recogniser that is not there.
         """
         from xmodal.data.unusable import require_usable
-        from xmodal.evaluation.test_sets.located import unusable_files
+        from xmodal.evaluation.test_sets.item_sources import unusable_files
 
         for items in (self.test, *self._beside()):
             bad = unusable_files(items.files, items.kind)

@@ -22,7 +22,7 @@ from xmodal.data.sources.folders import AUDIO, IMAGES
 from xmodal.data.unusable import listed
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
-from xmodal.evaluation.test_sets.located import located
+from xmodal.evaluation.test_sets.item_sources import item_source
 from xmodal.files import files_under, split_lines, write_json, written_whole
 from xmodal.prompts import read_text
 
@@ -44,7 +44,7 @@ class FoundItems:
         """The items as `Encoder.encode` takes them."""
         if kind == "text":
             return list(self.values)
-        return [located(value, self.root) for value in self.values]
+        return [item_source(value, self.root) for value in self.values]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from xmodal.data.image import ImageError, read_image
 from xmodal.encoding.encoder import Encoder, Item
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.export import EmbeddedItems
-from xmodal.evaluation.test_sets.located import located
+from xmodal.evaluation.test_sets.item_sources import item_source
 from xmodal.report import render
 
 MARK = b'content="xmodal search"'  # in a page of hits
@@ -95,7 +95,7 @@ def page(embedded: EmbeddedItems, hits: list[Hit], query: str, query_kind: str =
 def _card(embedded: EmbeddedItems, number: int, hit: Hit) -> dict[str, Any]:
     picture = None
     if embedded.info["kind"] == "image" and hit.value is not None:
-        picture = _picture(located(hit.value, Path(embedded.info["root"])))
+        picture = _picture(item_source(hit.value, Path(embedded.info["root"])))
     name = hit.value if embedded.info["kind"] == "text" else hit.id
     return {"number": number, "name": name, "score": f"{hit.score:.3f}", "picture": picture}
 

@@ -114,7 +114,7 @@ class Keywords(PromptedClassification):
         return [] if self.dev is None else [self.dev]
 
     def _further_content(self) -> list[Any]:
-        from xmodal.encoding.kept import digest_of
+        from xmodal.encoding.embedding_cache import digest_of
 
         dev = self.dev
         return [self.listed, None if dev is None else digest_of(dev.sources, dev.labels.tolist())]

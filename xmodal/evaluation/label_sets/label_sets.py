@@ -111,7 +111,7 @@ class LabelSets(PromptedClassification):
         return found
 
     def _further_content(self) -> Sequence[Any]:
-        from xmodal.encoding.kept import digest_of
+        from xmodal.encoding.embedding_cache import digest_of
 
         columns = {name: values.tolist() for name, values in self.test.further.items()}
         centre = None if self.centre is None else digest_of(self.centre.sources)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodal.errors import UserError
-from xmodal.evaluation.test_sets.located import one_name
+from xmodal.evaluation.test_sets.item_sources import one_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ class OpenSet:
 
     def content(self) -> list[Any]:
         """What is under test of it."""
-        from xmodal.encoding.kept import digest_of
+        from xmodal.encoding.embedding_cache import digest_of
 
         return [digest_of(each.sources, each.labels.tolist()) for each in (self.dev, self.outside)]
 

@@ -23,7 +23,7 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.evaluation.probes import diagnostics
 from xmodal.evaluation.statistics.jackknife import Estimate
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
-from xmodal.evaluation.test_sets.located import located
+from xmodal.evaluation.test_sets.item_sources import item_source
 from xmodal.objectives.kernels import Affine, Kernel
 from xmodal.prompts import readable
 from xmodal.report.figures import similarity_matrix
@@ -144,7 +144,7 @@ def _pairs(encoder: Encoder, test: Path, one: str, two: str, max_bad: float) -> 
     sources = values(one)
     a, kept, skipped = encoder.encode_readable(
         one,
-        sources if kind == "text" else [located(value, root_of(test)) for value in sources],
+        sources if kind == "text" else [item_source(value, root_of(test)) for value in sources],
         progress=f"{one} of {test}",
     )
     names = strings(manifest, "id").to_pylist()

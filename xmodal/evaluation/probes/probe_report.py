@@ -23,8 +23,8 @@ from xmodal.evaluation.probes.diagnosis import diagnosed
 from xmodal.evaluation.probes.probe import ClassScores, few_shot, knn_probe, linear_probe
 from xmodal.evaluation.runs.run_report import Tested, cut_notes, run_notes
 from xmodal.evaluation.statistics.drawn_interval import drawn_interval
+from xmodal.evaluation.test_sets.item_sources import one_name
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
-from xmodal.evaluation.test_sets.located import one_name
 from xmodal.provenance import made_here
 from xmodal.report.report import Record, Report
 

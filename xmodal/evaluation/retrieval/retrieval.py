@@ -71,7 +71,7 @@ class Retrieval:
 
     def content(self) -> str:
         """A digest of both sides and of who belongs to whom."""
-        from xmodal.encoding.kept import digest_of
+        from xmodal.encoding.embedding_cache import digest_of
 
         return digest_of(self.items.items, self.texts.items, [self.items.names, self.texts.names, self.pairs.tolist()])
 
@@ -98,7 +98,7 @@ class Retrieval:
             UserError: more than `max_bad` of the items cannot be used.
         """
         from xmodal.data.unusable import require_usable
-        from xmodal.evaluation.test_sets.located import unusable_files
+        from xmodal.evaluation.test_sets.item_sources import unusable_files
 
         bad = unusable_files(self.files, self.kind)
         require_usable(self.spec.test, len(self.items.items), bad, self.spec.max_bad, "the evaluator's max_bad")

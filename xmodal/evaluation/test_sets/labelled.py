@@ -14,7 +14,7 @@ from xmodal.config.data import as_tested
 from xmodal.data.manifest import Manifest, arrow_column, read_pairs, root_of, strings
 from xmodal.data.sources.folders import holds_class_folders
 from xmodal.errors import UserError
-from xmodal.evaluation.test_sets.located import Sources
+from xmodal.evaluation.test_sets.item_sources import Sources
 
 SPEAKER = "speaker"  # the column that recordings are resampled by, where nothing else is said
 

@@ -20,7 +20,7 @@ from xmodal.config.data import as_tested
 from xmodal.data.manifest import arrow_column, read_items, read_manifest, root_of, strings
 from xmodal.errors import UserError
 from xmodal.evaluation.statistics.ranking import Ints
-from xmodal.evaluation.test_sets.located import Sources, located
+from xmodal.evaluation.test_sets.item_sources import Sources, item_source
 
 if TYPE_CHECKING:
     from xmodal.evaluation.retrieval.retrieval import Retrieval
@@ -166,7 +166,7 @@ def _read_texts(spec: Retrieval.Spec, manifest: Any, kinds: Mapping[str, str]) -
                 empty += 1
                 continue
             name = text if ids is None or ids[row] is None else ids[row]
-            item = text if is_text else cast(str | Path, located(text, root))
+            item = text if is_text else cast(str | Path, item_source(text, root))
             if name not in place:
                 place[name] = len(texts)
                 texts.append(item)

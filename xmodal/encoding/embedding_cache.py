@@ -67,11 +67,11 @@ def digest_of(*parts: Any) -> str:
     return found.hexdigest()
 
 
-class KeptEmbeddings:
+class EmbeddingCache:
     """A folder of embeddings, which several processes may fill at once.
 
     Example:
-        encoder.kept = KeptEmbeddings(Path("runs/cifar10_cl/embeddings"))
+        encoder.cache = EmbeddingCache(Path("runs/cifar10_cl/embeddings"))
         encoder.encode("image", files)  # read and embedded
         encoder.encode("image", files)  # neither
     """

@@ -8,7 +8,7 @@ import torch
 from colours import colour_encoder, save_image
 from safetensors.torch import load_file, save_file
 
-from xmodal.encoding.kept import KeptEmbeddings
+from xmodal.encoding.embedding_cache import EmbeddingCache
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 
 
@@ -19,7 +19,7 @@ def evaluate(path, brief=True, **spec):
 def test_a_file_with_its_old_date_is_another_file(folder, tmp_path):
     def answer():
         encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        encoder.cache = EmbeddingCache(tmp_path / "kept")
         return encoder.encode("image", [tmp_path / "a.bmp"])
 
     for colour in ("red", "blue"):  # of one size, and of one date, as archives unpack
@@ -32,7 +32,7 @@ def test_a_file_with_its_old_date_is_another_file(folder, tmp_path):
 def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
     def evaluate():
         encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        encoder.cache = EmbeddingCache(tmp_path / "kept")
         report = ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True)
         return report.value("acc1"), encoder.towers["image"].backbone.seen
 
@@ -52,7 +52,7 @@ def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
 def test_embeddings_that_cannot_be_kept_are_used_all_the_same(folder, tmp_path, caplog):
     (tmp_path / "kept").write_text("a file where the folder should be")
     encoder = colour_encoder()
-    encoder.kept = KeptEmbeddings(tmp_path / "kept")
+    encoder.cache = EmbeddingCache(tmp_path / "kept")
     assert ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True).value("acc1") == 8 / 9
     assert "embeddings are not kept" in caplog.text
 
@@ -61,14 +61,14 @@ def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
     first, second = colour_encoder(), colour_encoder()
     reports = []
     for encoder in (first, second):
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        encoder.cache = EmbeddingCache(tmp_path / "kept")
         reports.append(ZeroShot(ZeroShot.Spec(test=folder)).evaluate(encoder, "x", brief=True))
     assert first.towers["image"].backbone.seen == 9
     assert second.towers["image"].backbone.seen == 0
     assert [r.value for r in reports[0].records[:1]] == [r.value for r in reports[1].records[:1]]
     save_image(folder / "red" / "0.png", "white")  # a changed file is read again, and nothing else
     third = colour_encoder()
-    third.kept = KeptEmbeddings(tmp_path / "kept")
+    third.cache = EmbeddingCache(tmp_path / "kept")
     ZeroShot(ZeroShot.Spec(test=folder)).evaluate(third, "x", brief=True)
     assert third.towers["image"].backbone.seen == 1
     third.dtype = torch.bfloat16  # another precision is another embedding
@@ -79,7 +79,7 @@ def test_kept_embeddings_never_read_an_image_again(folder, tmp_path):
 def test_other_candidates_read_nothing_and_new_items_alone_are_embedded(folder, tmp_path):
     def seen(path=folder, **spec):
         encoder = colour_encoder()
-        encoder.kept = KeptEmbeddings(tmp_path / "kept")
+        encoder.cache = EmbeddingCache(tmp_path / "kept")
         report = ZeroShot(ZeroShot.Spec(test=path, **spec)).evaluate(encoder, "x", brief=True)
         return encoder.towers["image"].backbone.seen, report.predictions
 

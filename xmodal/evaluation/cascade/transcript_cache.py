@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xmodal.encoding.kept import digest_of, item_keys
+from xmodal.encoding.embedding_cache import digest_of, item_keys
 from xmodal.files import written_whole
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Transcript(NamedTuple):
     seconds: float | None = None
 
 
-class KeptTranscripts:
+class TranscriptCache:
     """A folder of one recogniser's transcripts.
 
     Args:
@@ -32,7 +32,7 @@ class KeptTranscripts:
         model: as a config names it: a folder, whose files count by their state, or another name.
 
     Example:
-        kept = KeptTranscripts(Path("runs/demo/embeddings/transcripts"), "openai/whisper-tiny.en")
+        kept = TranscriptCache(Path("runs/demo/embeddings/transcripts"), "openai/whisper-tiny.en")
         kept.find([Path("a.wav")])  # {} or {0: Transcript("play some music")}
     """
 

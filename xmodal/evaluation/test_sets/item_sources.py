@@ -21,7 +21,7 @@ from xmodal.data.unusable import Bad
 Source = str | Path | bytes
 
 
-def located(value: str | bytes, root: Path) -> Source:
+def item_source(value: str | bytes, root: Path) -> Source:
     """An item where it is: bytes, an address inside a tar under `root` (a string), or a file under it (a path)."""
     if isinstance(value, bytes):
         return value
@@ -81,7 +81,7 @@ class Sources(Sequence[Source]):
         if isinstance(at, slice):
             return self.part(np.arange(len(self))[at])
         value = self.items.value(int(self.places[at]))
-        return value if self.is_text else located(value, self.root)
+        return value if self.is_text else item_source(value, self.root)
 
     def part(self, rows: NDArray[np.int64] | Sequence[int]) -> "Sources":
         """The items of some rows, in their order."""
