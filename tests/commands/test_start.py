@@ -35,6 +35,8 @@ WRONG = {
     "prepare": ["fsdd", "nowhere", "out"],
     "verify": ["imagenet", "nowhere"],
     "synthesize": ["nowhere.jsonl", "out"],
+    "make-words": ["out.jsonl", "--count", "0"],
+    "mix": ["out.jsonl", "nowhere.jsonl"],
     "make-demo": ["out", "--processes", "0"],
     "embed-frozen": ["nowhere.yaml"],
     "zero-shot": ["nowhere"],

@@ -18,6 +18,8 @@ COMMANDS = {  # name -> its module in this package, what it does
     "prepare": ("data.prepare", "turn a corpus as it is published into manifests"),
     "verify": ("data.verify", "check a corpus' archives against their published checksums"),
     "synthesize": ("data.synthesize", "voice any JSONL of texts with espeak-ng"),
+    "make-words": ("data.make_words", "the most frequent words of a text tower's vocabulary, to be voiced"),
+    "mix": ("data.mix", "one manifest out of several"),
     "make-demo": ("data.make_demo", "write the demo's data and nothing else"),
     "embed-frozen": ("data.embed_frozen", "run a config's frozen towers once over its training data"),
     "zero-shot": ("evaluate.zero_shot", "zero-shot classification; one test, or a suite of them"),

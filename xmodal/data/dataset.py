@@ -29,7 +29,8 @@ from xmodal.store import content_id
 class PairDataset(Dataset[PairBatch]):
     """The training pairs of a run: `dataset[BatchKey(epoch, indices)]` is a `PairBatch`.
 
-    `lengths` [n]: seconds of audio where audio is read, else characters of text, for bucketing. `names`: the pair ids.
+    `lengths` [n], for bucketing: seconds of audio where audio is read, steps where a store gives its sequences, else
+    characters of text. `names`: the pair ids.
     `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
     a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
     the reason. `tally`: what was seen, used, left out and cut short. Items that fail later, when decoded, are left out
@@ -137,10 +138,12 @@ class PairDataset(Dataset[PairBatch]):
         return [row for row, label in enumerate(labels or ()) if label in out] if out else []
 
     def _scan(self) -> tuple[np.ndarray, dict[int, str]]:
-        """Lengths [n], of audio where audio is read, else of text; and the rows that cannot be used with the reason."""
+        """Lengths [n], of audio where it is heard, else of text; and the rows that cannot be used with the reason.
+
+        Audio is heard where it is read, and where a store gives its sequences.
+        """
         lengths, reasons = np.zeros(self.total), {}
-        live = [side for side in self._sides if side.is_live]
-        heard = any(isinstance(side.spec, AudioModality) for side in live)
+        heard = any(isinstance(s.spec, AudioModality) and (s.is_live or s.stores_sequences) for s in self._sides)
         for side in self._sides:
             found, bad = side.scan(self.tally)
             reasons.update(bad)

