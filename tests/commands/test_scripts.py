@@ -16,7 +16,7 @@ from run_script import ROOT, rows_of, script, works
 from xmodal.config.load import load_config
 from xmodal.report.report import read_report
 from xmodal.store import EmbeddingStore, content_id
-from xmodal.synthesis.demo import made_by
+from xmodal.synthesis.demo import Making
 from xmodal.training.trainer import Trainer
 
 BENCHMARKS = sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py"))
@@ -108,7 +108,7 @@ def test_data_prep_embed_frozen(tiny_config: Path, tiny_bert: Path, tiny_pairs: 
 
 def test_data_prep_make_demo(tmp_path: Path) -> None:
     """On a folder that is complete: making one takes a minute. What it writes is tested in test_demo.py."""
-    (tmp_path / "demo.json").write_text(json.dumps(made_by(3)))
+    (tmp_path / "demo.json").write_text(json.dumps(Making(3).made()))
     assert works("data_prep/make_demo.py", tmp_path, "--seed", "3", cwd=tmp_path) == [str(tmp_path)]
     assert [p.name for p in tmp_path.iterdir()] == ["demo.json"]
 

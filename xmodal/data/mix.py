@@ -1,6 +1,6 @@
 """Several manifests as one: what a run trains on where its pairs come from several places.
 
-Input: manifests. Output: rows whose paths start from another folder, each with the number of its manifest before its id.
+Input: manifests. Output: rows whose paths start from another folder, the number of its manifest before each one's id.
 """
 
 import os

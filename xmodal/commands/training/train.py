@@ -16,7 +16,7 @@ from pathlib import Path
 from xmodal.commands.parsing import command_parser
 from xmodal.commands.paths import find_yaml, require_data
 
-DEMO, FRAMES_DEMO = "demo_cwcl", "demo_frames_cwcl"
+DEMO = "demo_cwcl"
 
 
 def main(argv: list[str]) -> None:
@@ -63,25 +63,23 @@ def let_threads_wait() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def train_demo(overrides: Sequence[str], frames: bool = False) -> None:
-    """Make the demo's data and train on them, going on where an earlier try stopped.
+def train_demo(overrides: Sequence[str]) -> None:
+    """Make the demo's data and train on them, going on where an earlier try stopped; with the people of `XMODAL_DATA`.
 
     Data named on the command line are the user's: nothing is made then.
 
     Args:
         overrides: `a.b=value`, as for `load_config`.
-        frames: over Whisper's frozen frames in place of a tower from scratch; and with the people of `XMODAL_DATA`.
     """
-    name = FRAMES_DEMO if frames else DEMO
     if any(override.startswith(("data=", "data.train=")) for override in overrides):
-        train(name, [*overrides, "train.resume=true"])
+        train(DEMO, [*overrides, "train.resume=true"])
         return
     from xmodal.config.load import load_config
     from xmodal.synthesis.demo import make_demo
 
-    shipped = load_config(find_yaml(name)).data.train
+    shipped = load_config(find_yaml(DEMO)).data.train
     people: list[str] = []
-    if frames and "XMODAL_DATA" in os.environ:
+    if "XMODAL_DATA" in os.environ:
         from xmodal.synthesis.demo_people import corpora_in, make_people, people_overrides
 
         corpora = Path(os.environ["XMODAL_DATA"])
@@ -93,4 +91,4 @@ def train_demo(overrides: Sequence[str], frames: bool = False) -> None:
         if people:
             make_people(shipped.parent, corpora, shipped)
 
-    train(name, [*people, *overrides, "train.resume=true"], prepare)
+    train(DEMO, [*people, *overrides, "train.resume=true"], prepare)
