@@ -35,6 +35,7 @@ TRAINS = {
     "demo_cl": {"speech.head"},
     "demo_cwcl": {"speech.head"},
     "demo_scratch_cwcl": {"speech"},
+    "esc10_cwcl": {"audio.head"},
     "fsdd_cwcl": {"speech"},
     "cc12m/lit": {"text"},
     "coco/lit": {"text"},
@@ -75,7 +76,7 @@ SPEECH = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 32, "strides": [
 def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A folder of tiny towers (`vision`, `text`, `clip.json`) and of data that every config can be run on.
 
-    train.jsonl (32 rows), test.jsonl (8): id, image, speech, text, label; examples.jsonl, names.json.
+    train.jsonl (32 rows), test.jsonl (8): id, image, speech, audio, source, text, label; examples.jsonl, names.json.
     """
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
@@ -96,7 +97,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
         t = np.arange(int(8000 * rng.uniform(0.2, 0.3))) / 8000
         soundfile.write(folder / f"{n}.wav", 0.2 * np.sin(2 * np.pi * (300 + 600 * (n % 4)) * t), 8000)
         text = f"{word} {WORDS[n // 4]}"
-        rows.append({"id": f"p{n}", "image": f"{n}.png", "speech": f"{n}.wav", "text": text, "label": WNIDS[n % 4]})
+        sound = {"speech": f"{n}.wav", "audio": f"{n}.wav", "source": f"s{n % 5}"}
+        rows.append({"id": f"p{n}", "image": f"{n}.png", **sound, "text": text, "label": WNIDS[n % 4]})
     write_json_lines(folder / "train.jsonl", rows[:32])
     write_json_lines(folder / "test.jsonl", rows[32:])
     write_json_lines(folder / "examples.jsonl", [{"text": row["text"], "label": row["label"]} for row in rows[:32]])
@@ -116,7 +118,7 @@ def tiny_tower(spec: dict, modality: str, folder: Path, output: Path) -> dict:
         kept["head"] = spec["head"] | {"hidden": 24, "layers": 1, "heads": 2, "feed_forward": 32}
     if spec["kind"] == "run":
         return kept | {"path": str(folder / "text_run")}
-    if spec["kind"] == "transformers" and modality == "speech":
+    if spec["kind"] == "transformers" and modality in ("speech", "audio"):
         layers = spec["layers"] if spec["layers"] == "last" else list(range(len(spec["layers"])))
         return kept | {"name": str(folder / "whisper"), "layers": layers}
     if spec["kind"] == "store":
