@@ -1,7 +1,8 @@
 """What a taught run is trained and tested on, on disk: voiced sentences, manifests, texts behind class vectors.
 
-    DATA/train.jsonl           voiced training sentences; a background, sentences of the demo's home commands without
-                               labels, so that words are heard elsewhere; the user's recordings; human speech
+    DATA/train.jsonl           voiced training sentences; a background without labels, so that words are heard elsewhere:
+                               sentences of the demo's home commands, frequent words; the user's recordings; human
+                               speech
     DATA/new_phrases.jsonl     held-out phrases in held-out voices
     DATA/known_phrases.jsonl   trained sentences in held-out voices
     DATA/recordings.jsonl      the user's test recordings, where there are any
@@ -25,6 +26,7 @@ from xmodal.synthesis.demo import commands, talk
 from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
 from xmodal.synthesis.phrases import Phrases
 from xmodal.synthesis.speech_synthesis import synthesize
+from xmodal.synthesis.vocabulary import MINILM, words_of
 from xmodal.teaching.request import Lesson
 from xmodal.teaching.sentences import INTENT, Row, intent_examples, set_examples, spread
 
@@ -65,8 +67,14 @@ def write_corpus(lesson: Lesson, processes: int | None = None) -> Corpus:
     for row in said.train:
         by_voices.setdefault(plan.voices_of(of_phrase[row["phrase"]]), []).append(row)
     taught = [row for each, part in by_voices.items() for row in voice(f"train_{each}", part, TRAINING_VOICES, each)]
-    other = [_other(phrases, f"background/{s.id}", s.text) for s in commands(seed) if bare_words(s.text) not in known]
-    background = voice("background", spread(other, plan.background), TRAINING_VOICES, 1)
+    words = words_of(MINILM, plan.background // 2) if plan.background > 1 else []
+    home = spread([(s.id, s.text) for s in commands(seed)], plan.background - len(words))
+    other = [
+        _other(phrases, f"background/{name}", text)
+        for name, text in [*home, *((f"word-{word}", word) for word in words)]
+        if bare_words(text) not in known
+    ]
+    background = voice("background", other, TRAINING_VOICES, 1)
     new = voice("new_phrases", said.new_phrases, HELD_OUT_VOICES, 2)
     parts = {
         "train": taught + background + recordings.train + human,
