@@ -1,8 +1,7 @@
 """What a taught run is trained and tested on, on disk: voiced sentences, manifests, texts behind class vectors.
 
-    DATA/train.jsonl           voiced training sentences; a background without labels, so that words are heard elsewhere:
-                               sentences of the demo's home commands, frequent words; the user's recordings; human
-                               speech
+    DATA/train.jsonl           voiced training sentences; a background without labels, so that words are heard
+                               elsewhere: home commands of the demo, frequent words; the user's recordings; human speech
     DATA/new_phrases.jsonl     held-out phrases in held-out voices
     DATA/known_phrases.jsonl   trained sentences in held-out voices
     DATA/recordings.jsonl      the user's test recordings, where there are any
