@@ -55,6 +55,8 @@ TRAINS = {
     "speech/nlu_frames_cl": {"speech.head"},
     "speech/nlu_frames_cwcl": {"speech.head"},
     "speech/nlu_text": {"text.head"},
+    "speech/people_cl": {"speech.head"},
+    "speech/people_cwcl": {"speech.head"},
     "speech/nlu_tuned_cl": {"speech.head"},
     "speech/nlu_tuned_cwcl": {"speech.head"},
 }
