@@ -82,7 +82,7 @@ def require_whole(found: int, expected: int, is_mp3: bool, name: str) -> None:
         raise AudioError(f"{name}: truncated, {found} of {expected} samples could be read")
 
 
-def promised_samples(file: soundfile.SoundFile | Any) -> int:
+def promised_samples(file: Any) -> int:
     """How many samples a file's header speaks of; of a WAV libsndfile itself counts those that are there.
 
     Args:
