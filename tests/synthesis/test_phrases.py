@@ -118,7 +118,22 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, text)) == 3
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "intents: {a: [x], b: [y]}\nintents: {}\n", "\tintents:"])
+def test_a_phrase_of_another_type_is_one_mistake(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "intents: {a: [1], b: [bye]}") == [
+        "line 1: intents.a.phrases.0: 1 must be text (put quotes around it)"
+    ]
+
+
+def test_two_intents_of_one_name(tmp_path: Path) -> None:
+    [line] = mistakes(tmp_path, "intents:\n  stop_it: [halt]\n  b: {name: Stop it, phrases: [bye]}")
+    assert line == "line 3: intents.b: is called 'Stop it', and so is stop_it; give one of them another name"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a\n- b\n", "intents: {a: [x], b: [y]}\nintents: {}\n", "\tintents:", "intents: " + "[" * 3000],
+    ids=["empty", "list", "twice", "tab", "deep"],
+)
 def test_what_is_no_mapping(text: str, tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, text)) == 1
 

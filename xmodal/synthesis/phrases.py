@@ -116,7 +116,7 @@ def read_phrases(path: Path) -> Phrases:
 
     Raises:
         UserError: no such file, no YAML, or a line for each mistake: an unknown slot, a single intent, an empty list, a
-            phrase that is there twice, two intents that share a phrase (as written, or as filled).
+            phrase that is there twice, two intents of one name, or that share a phrase (as written, or as filled).
 
     Example:
         phrases = read_phrases(Path("phrases.yaml"))
@@ -171,6 +171,13 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
             f"{where.of(['intents'])}: intents: found {len(spec.intents)} ({', '.join(spec.intents) or 'none'}), "
             "expected two or more to choose among; add one, such as what people say that is none of it"
         )
+    called: dict[str, str] = {}
+    for intent, each in spec.intents.items():
+        name = each.name or intent.replace("_", " ")
+        other = called.setdefault(bare_words(name), intent)
+        if other != intent:
+            at = where.of(["intents", intent])
+            yield f"{at}: intents.{intent}: is called {name!r}, and so is {other}; give one of them another name"
     total = sum(len(each.phrases) for each in spec.intents.values())
     if total > MOST:
         yield f"{where.path}: {total:,} phrases, expected at most {MOST:,}; write their common parts as slots"
