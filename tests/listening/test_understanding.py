@@ -156,6 +156,8 @@ def test_raw_samples_are_heard_as_the_file_is(
     [
         (["--intent", "stop=stop"], "expected two or more to choose among"),
         (["--intent", "a=", "--intent", "b"], "--intent: found 'a=', expected a name and phrases"),
+        (["--intent", "a=x,z", "--intent", "b=Z"], "--intent: 'Z' is a phrase of a and of b; take it out of one"),
+        (["--intent", "a=x", "--intent", "b=y", "--threshold", "nan"], "--threshold: found nan, expected a cosine"),
         (["--intent", "a=x", "--intent", "a=y"], "--intent: a is named twice; give all its phrases at once"),
         (["--labels", "size=small"], "--labels: found 'size=small', expected SET=VALUE,VALUE"),
         (["--rate", "0"], "--rate: found 0, expected a whole number, 1 or more"),
