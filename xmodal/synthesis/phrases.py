@@ -171,19 +171,14 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
             f"{where.of(['intents'])}: intents: found {len(spec.intents)} ({', '.join(spec.intents) or 'none'}), "
             "expected two or more to choose among; add one, such as what people say that is none of it"
         )
-    called: dict[str, str] = {}
-    for intent, each in spec.intents.items():
-        name = each.name or intent.replace("_", " ")
-        other = called.setdefault(bare_words(name), intent)
-        if other != intent:
-            at = where.of(["intents", intent])
-            yield f"{at}: intents.{intent}: is called {name!r}, and so is {other}; give one of them another name"
     total = sum(len(each.phrases) for each in spec.intents.values())
     if total > MOST:
         yield f"{where.path}: {total:,} phrases, expected at most {MOST:,}; write their common parts as slots"
     for intent, each in spec.intents.items():
         if not intent.strip() or "\n" in intent:
             yield f"{where.of(['intents', intent])}: intents: {intent!r}: expected a name, such as order_tea"
+        elif problem := _text_problem(intent if each.name is None else each.name):
+            yield f"{where.of(['intents', intent])}: intents.{intent}: its name {problem}; write a name: below it"
         for number, written in enumerate(each.phrases):
             at = f"{where.of(['intents', intent, str(number)])}: intents.{intent}: {written!r}"
             yield from (f"{at}: {problem}" for problem in _phrase_problems(written, spec.slots))
@@ -191,8 +186,10 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
 
 def _phrase_problems(written: str, slots: Mapping[str, Sequence[str]]) -> Iterator[str]:
     bare = re.sub(r"\([^()]*\)", "", written)
-    if problem := _text_problem(re.sub(r"\$\w+", "x", written)):
-        yield f"{problem}; write what people say, or leave it out"
+    least = re.sub(r"\(([^()]*)\)", lambda found: max(found[1].split("|"), key=_text_problem), written)
+    if problem := _text_problem(re.sub(r"\$\w+", "x", least)):
+        said = "" if least == written else f", said as {least!r}"
+        yield f"{problem}{said}; write what people say, or leave it out"
     elif re.search(r"[{}]", written):
         yield "holds braces; slots are written $size"
     elif re.search(r"\$(?!\w)", written):
