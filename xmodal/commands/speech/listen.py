@@ -172,6 +172,6 @@ def _threshold_of(run: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["threshold"])
-    except (ValueError, KeyError, TypeError):
+        return _finite(str(json.loads(path.read_text(encoding="utf-8"))["threshold"]))
+    except (UserError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not a threshold; give --threshold, or teach the run again") from None
