@@ -62,7 +62,8 @@ def run_script(main: Callable[[list[str]], None], argv: list[str] | None = None)
     except OSError as error:  # a file where a folder should be, no permission, a full disk
         if debug or error.strerror is None:
             traceback.print_exc()
-        where = f"{error.filename}: " if error.filename else ""
+        named = error.filename2 or error.filename  # of a file that is moved, where it goes
+        where = f"{named}: " if named else ""
         print(f"error: {where}{error.strerror or error}; choose another path, or free it", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

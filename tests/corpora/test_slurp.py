@@ -62,11 +62,21 @@ def test_score_by_hand(gold: Path, tmp_path: Path) -> None:
         ([labelled({"slurp_id": "1"}, "a", "b")] * 2, "slurp_id 1 is predicted twice"),
         ([labelled({"slurp_id": "9"}, "a", "b")], "slurp_id 9 is not in .*gold.jsonl; is it the same split"),
         ([labelled({"file": "a"}, "a", "b")], "line 1: no slurp_id; found file, scenario"),
+        ([{"slurp_id": "1", "scenario": None, "action": "b"}], "slurp_id 1: scenario is None, expected its name"),
+        ([{"slurp_id": "1", "scenario": "a", "action": ["b"]}], r"slurp_id 1: action is \['b'\], expected its name"),
     ],
 )
 def test_predictions_that_do_not_fit(gold: Path, tmp_path: Path, rows: list[dict[str, Any]], line: str) -> None:
     with pytest.raises(UserError, match=line):
         score(gold, write(tmp_path / "p.jsonl", rows), per="sentence")
+
+
+@pytest.mark.parametrize("recordings", ["a.flac", [1], [{"path": "a.flac"}]])
+def test_recordings_that_are_none(recordings: object, tmp_path: Path) -> None:
+    row = labelled({"slurp_id": "1", "recordings": recordings}, "a", "b")
+    predictions = write(tmp_path / "p.jsonl", [labelled({"file": "a.flac"}, "a", "b")])
+    with pytest.raises(UserError, match=r"slurp_id 1: recordings is .*, expected a list of objects with file; give"):
+        score(write(tmp_path / "g.jsonl", [row]), predictions, per="recording")
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ def write_bad_files(folder):
     soundfile.write(folder / "whole.mp3", tone(RATE, 2), RATE)
     whole = (folder / "whole.mp3").read_bytes()
     (folder / "cut.mp3").write_bytes(whole[: len(whole) // 3])
+    soundfile.write(folder / "whole.wav", tone(RATE, 2), RATE)
+    (folder / "cut.wav").write_bytes((folder / "whole.wav").read_bytes()[: RATE * 2])
     (folder / "headerless.raw").write_bytes(b"1234" * 100)
 
 
@@ -104,6 +106,7 @@ REASONS = {
     "norate.wav": "cannot be decoded",
     "cut.flac": "cannot be decoded",
     "cut.mp3": "truncated",
+    "cut.wav": r"truncated, \d+ of 32000 samples",
     "headerless.raw": "cannot be read",
 }
 
@@ -119,12 +122,22 @@ def test_what_cannot_be_used_says_why(tmp_path, name):
 
 def test_headers_are_scanned_in_order(tmp_path):
     write_bad_files(tmp_path)
-    names = ["good.wav", "missing.wav", "nan.wav", "slow.wav", "empty.wav", *["good.wav"] * 600, "text.wav"]
+    names = ["good.wav", "missing.wav", "nan.wav", "slow.wav", "empty.wav", *["good.wav"] * 600, "text.wav", "cut.wav"]
     found = scan_headers([tmp_path / name for name in names])
     # Samples are not looked at: nan.wav passes here and fails when it is decoded.
     assert [isinstance(f, AudioError) for f in found] == [n not in ("good.wav", "nan.wav") for n in names]
     assert found[0] == found[5] == pytest.approx(0.5)
     assert "no such file" in str(found[1])
+
+
+@pytest.mark.parametrize("claimed", [0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_that_was_written_to_a_pipe_claims_any_length(tmp_path, claimed):
+    soundfile.write(tmp_path / "a.wav", tone(RATE, 1), RATE)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[40:44] = claimed.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(read_audio(tmp_path / "a.wav", RATE)) == pytest.approx(RATE, abs=1)
+    assert audio_seconds(tmp_path / "a.wav") == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from xmodal.commands.cli import main
 from xmodal.data.mix import mixed
-from xmodal.errors import UserError
+from xmodal.errors import UserError, run_script
 from xmodal.files import read_json_lines, write_json_lines
 
 
@@ -39,6 +39,20 @@ def test_a_manifest_without_the_others_items_is_refused(manifests: list[Path], t
         mixed([manifests[0], tmp_path / "texts.jsonl"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({"speech": None}, "column 'speech' is null in 1 of 1 rows"),
+        ({"speech": [1]}, "column 'speech' holds list<.*> values, expected strings"),
+        ({"speech": "a.wav", "audio": "b.wav"}, "columns 'speech' and 'audio', which are one in a mix"),
+    ],
+)
+def test_a_path_is_never_made_up(row: dict[str, object], line: str, manifests: list[Path], tmp_path: Path) -> None:
+    write_json_lines(tmp_path / "odd.jsonl", [{"id": "a", "text": "hello", **row}])
+    with pytest.raises(UserError, match=rf"odd\.jsonl: {line}"):
+        mixed([manifests[0], tmp_path / "odd.jsonl"], tmp_path)
+
+
 def test_the_command_writes_and_counts(
     manifests: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,3 +65,5 @@ def test_the_command_writes_and_counts(
     ]  # fmt: skip
     with pytest.raises(UserError, match="is one of the manifests to mix"):
         main(["mix", str(manifests[0]), *map(str, manifests)])
+    assert run_script(main, ["mix", str(tmp_path / "tts"), str(manifests[1])]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'tts'}: Is a directory; choose another path, or free it\n"

@@ -149,7 +149,7 @@ def test_a_process_killed_among_two_loses_nothing(config_path: Path, tmp_path: P
 
 
 def test_unusable_items_are_counted_over_a_resumed_build(
-    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(store_build, "BATCH_SIZE", 4)
     rows = []
@@ -165,6 +165,7 @@ def test_unusable_items_are_counted_over_a_resumed_build(
         make(config_path, *common, "data.max_bad=0.1")
     store = make(config_path, *common, "data.max_bad=0.2")
     assert len(store) == 10
+    assert "speech: 2 of 12 items cannot be used and are left out: r2 (" in caplog.text
     assert not store.contains(np.array([content_id("2.wav"), content_id("9.wav")])).any()
 
 

@@ -79,6 +79,15 @@ def test_a_damaged_file_says_where_it_ends(tmp_path: Path) -> None:
         assert "truncated: " in source.notes[0]
 
 
+def test_a_wav_that_is_cut_short_says_so(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.tile(WAVE, 4), 16_000)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    source = from_file(tmp_path / "a.wav")
+    heard = len(whole(source)) / 16_000
+    assert source.notes == [f"{tmp_path / 'a.wav'}: truncated: {heard:.1f} of {len(WAVE) / 4_000:.1f} s could be read"]
+
+
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
     wave = WAVE.astype(np.float32)
     wave[20_000] = np.nan

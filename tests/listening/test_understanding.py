@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,6 +157,8 @@ def test_raw_samples_are_heard_as_the_file_is(
     [
         (["--intent", "stop=stop"], "expected two or more to choose among"),
         (["--intent", "a=", "--intent", "b"], "--intent: found 'a=', expected a name and phrases"),
+        (["--intent", "a=x,z", "--intent", "b=Z"], "--intent: 'Z' is a phrase of a and of b; take it out of one"),
+        (["--intent", "a=x", "--intent", "b=y", "--threshold", "nan"], "--threshold: found nan, expected a cosine"),
         (["--intent", "a=x", "--intent", "a=y"], "--intent: a is named twice; give all its phrases at once"),
         (["--labels", "size=small"], "--labels: found 'size=small', expected SET=VALUE,VALUE"),
         (["--rate", "0"], "--rate: found 0, expected a whole number, 1 or more"),
@@ -167,6 +170,22 @@ def test_a_mistake_is_one_line(more: list[str], line: str, run: Path, talk: Path
         main([str(run), str(talk), *more])
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({"text": "stop", "slot": None}, "sets.jsonl: line 1: no of, damaged; teach the run again, or give --intent"),
+        ({"text": "stop", "slot": "size", "of": "stop"}, "sets.jsonl: line 1: no size, damaged; teach the run again"),
+    ],
+)
+def test_what_teaching_wrote_may_be_damaged(row: dict[str, Any], line: str, run: Path, talk: Path) -> None:
+    (run / "sets.jsonl").write_text(json.dumps(row) + "\n")
+    try:
+        with pytest.raises(UserError, match=line):
+            main([str(run), str(talk)])
+    finally:
+        (run / "sets.jsonl").unlink()
 
 
 def test_a_silent_file_says_so(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

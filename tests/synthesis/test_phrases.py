@@ -68,6 +68,9 @@ MISTAKES = [
     ("Never mind!", "(a|b", 12, "intents.cancel: '(a|b': alternatives are written (a|b), none inside another"),
     ("Never mind!", "((a|b)|c)", 12, "intents.cancel: '((a|b)|c)': alternatives are written (a|b), none inside"),
     ("Never mind!", "'!'", 12, "intents.cancel: '!': has no word in it; write what people say, or leave it out"),
+    ("Never mind!", "'(well|) (!|$size)'", 12, "intents.cancel: '(well|) (!|$size)': has no word in it, said as ' !'"),
+    ("Never mind!", "'(never mind|)'", 12, "intents.cancel: '(never mind|)': has no word in it, said as ''; write"),
+    ("  cancel:", "  '!?':", 10, "intents.!?: its name has no word in it; write a name: below it"),
     ("Never mind!", "Cancel, my order", 12, "intents.cancel: 'Cancel, my order' is there twice, first on line 11"),
     ("Never mind!", "could I get a mocha", 12, "intents.cancel: 'could I get a mocha' can say 'could i get a mocha', "
      "and so can '(can|could) I get a $drink' of intent order_drink (line 9); what is said has one intent: reword"),
@@ -118,7 +121,22 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, text)) == 3
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "intents: {a: [x], b: [y]}\nintents: {}\n", "\tintents:"])
+def test_a_phrase_of_another_type_is_one_mistake(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "intents: {a: [1], b: [bye]}") == [
+        "line 1: intents.a.phrases.0: 1 must be text (put quotes around it)"
+    ]
+
+
+def test_two_intents_of_one_name(tmp_path: Path) -> None:
+    [line] = mistakes(tmp_path, "intents:\n  stop_it: [halt]\n  b: {name: Stop it, phrases: [bye]}")
+    assert line == "intents.b: is called 'Stop it', and so is stop_it; give one another name"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a\n- b\n", "intents: {a: [x], b: [y]}\nintents: {}\n", "\tintents:", "intents: " + "[" * 3000],
+    ids=["empty", "list", "twice", "tab", "deep"],
+)
 def test_what_is_no_mapping(text: str, tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, text)) == 1
 

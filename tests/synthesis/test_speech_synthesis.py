@@ -154,7 +154,15 @@ def test_bad_rows_are_user_errors_and_leave_no_manifest(tmp_path, given, message
     assert not (tmp_path / "m.jsonl").exists()
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "empty"), ("{}\n{x", "line 2 is not JSON"), ("[1]", "list")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        ("{}\n{x", "line 2 is not JSON"),
+        ("[1]", "list"),
+        ('{"text": "a"}\n\n{"text": ""}', r"in\.jsonl: line 3: column 'text' is '', expected a text"),
+    ],
+)
 def test_bad_files_are_user_errors(tmp_path, content, message):
     with pytest.raises(UserError, match="no such file"):
         synthesize_file(tmp_path / "none.jsonl", tmp_path / "out")

@@ -10,7 +10,7 @@ import soundfile
 
 from xmodal.errors import UserError
 from xmodal.synthesis.phrases import Phrases, read_phrases
-from xmodal.teaching.recordings import human_manifest, read_human, read_recordings
+from xmodal.teaching.recordings import human_manifest, read_human, read_recordings, require_readable
 
 
 @pytest.fixture
@@ -70,6 +70,16 @@ def test_no_recording_is_in_training_and_in_the_test(copied: bool, tmp_path: Pat
     path = manifest(tmp_path, rows, {"b.wav": "a.wav"} if copied else None)
     with pytest.raises(UserError, match=r"the recording .*\.wav \(mine/b\) is in training too \(mine/a\); "):
         read_recordings(path, phrases)
+
+
+def test_what_cannot_be_read_is_told_before_anything_is_made(tmp_path: Path, phrases: Phrases) -> None:
+    path = manifest(tmp_path, [row("a", "train"), row("b", "test"), row("c", "test")])
+    require_readable(read_recordings(path, phrases), path)
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "c.wav").write_bytes(b"")
+    line = rf"mine\.jsonl: 2 of 3 recordings cannot be used, the first mine/b \({tmp_path}/b\.wav: no such file\); mend"
+    with pytest.raises(UserError, match=line):
+        require_readable(read_recordings(path, phrases), path)
 
 
 def test_human_speech_gives_its_training_rows_without_labels(tmp_path: Path, phrases: Phrases) -> None:

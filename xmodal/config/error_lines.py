@@ -42,7 +42,10 @@ def error_lines(error: ValidationError, raw: Any, source: Callable[[Sequence[str
         model: the whole schema: a model, or a mapping of names to specs as `dict[str, TowerSpec]`.
     """
     complaints: dict[tuple[str, ...], list[str]] = {}
-    for details in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for details in found:
+        if details["type"] == "too_short" and _is_above(details["loc"], found):
+            continue  # pydantic counts the entries that are as they should be
         place = _walk(details["loc"], raw, model)
         message = _message(details, place, raw)
         if details["type"] in ("union_tag_invalid", "union_tag_not_found", "unknown_kind"):
@@ -55,6 +58,11 @@ def error_lines(error: ValidationError, raw: Any, source: Callable[[Sequence[str
         for line in message.split("\n"):  # what looks at several keys may find several mistakes
             lines.append(": ".join([source(keys), *([".".join(keys)] if keys else []), line]))
     return lines
+
+
+def _is_above(loc: tuple[int | str, ...], found: Sequence[ErrorDetails]) -> bool:
+    """Is an entry of what stands at `loc` itself a mistake?"""
+    return any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in found)
 
 
 @dataclass

@@ -62,6 +62,8 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds no objects
     except ValueError as error:  # what looks like a number and is none: 0b_
         raise yaml.YAMLError(str(error)) from None
+    except RecursionError:
+        raise yaml.YAMLError("brackets or lists are too deep inside each other; close what is open") from None
 
 
 def write_yaml(value: Any) -> str:

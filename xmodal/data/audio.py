@@ -5,10 +5,12 @@ ogg, mp3). What cannot be used raises `AudioError` with the path and the reason.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,7 +23,10 @@ from xmodal.distributed import rank
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; anything else is a broken header
 LONGEST = 3_600  # seconds; a small file can hold days of silence
 MOST_CHANNELS = 64  # more "channels" than this is a [T, channels] array
+UNKNOWN_LENGTH = 0x7FFF0000  # bytes; what is written to a pipe claims as many, or more, for want of knowing
 FINEST_RATIO = 2_000  # a resampling kernel holds ratio x ratio numbers: 16 MB at most
+
+_WAV_CUT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)  # libsndfile's notes on a header
 
 
 class AudioError(ValueError):
@@ -39,7 +44,7 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
     """
     try:
         with soundfile.SoundFile(path) as file:
-            rate, expected, format_ = file.samplerate, file.frames, file.format
+            rate, expected, format_ = file.samplerate, promised_samples(file), file.format
             if expected > LONGEST * rate:
                 raise AudioError(f"{path}: {expected / rate:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
             samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
@@ -77,6 +82,18 @@ def require_whole(found: int, expected: int, is_mp3: bool, name: str) -> None:
         raise AudioError(f"{name}: truncated, {found} of {expected} samples could be read")
 
 
+def promised_samples(file: Any) -> int:
+    """How many samples a file's header speaks of; of a WAV libsndfile itself counts those that are there.
+
+    Args:
+        file: an open `SoundFile`, or what `soundfile.info` gives.
+    """
+    found = _WAV_CUT.search(file.extra_info)
+    if found is None or int(found[1]) >= UNKNOWN_LENGTH or int(found[2]) == 0:
+        return int(file.frames)
+    return round(file.frames * int(found[1]) / int(found[2]))
+
+
 def audio_seconds(path: str | Path) -> float:
     """Length in seconds, from the file's header alone. Raises `AudioError` for what the header can show."""
     try:
@@ -86,6 +103,7 @@ def audio_seconds(path: str | Path) -> float:
     _check_rate(info.samplerate, str(path))
     if info.frames <= 0:
         raise AudioError(f"{path}: no samples")
+    require_whole(info.frames, promised_samples(info), info.format in ("MP3", "MPEG"), str(path))
     return info.frames / info.samplerate
 
 

@@ -5,10 +5,12 @@ Input: manifests. Output: rows whose paths start from another folder, the number
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xmodal.data.manifest import read_manifest
+from xmodal.data.manifest import Manifest, read_manifest
+from xmodal.data.sources.checks import checked
 from xmodal.errors import UserError
 
 PATHS = ("speech", "audio", "image")  # columns that hold paths
@@ -27,12 +29,13 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
         lower: texts in lower case, as one text in two spellings counts as two.
 
     Raises:
-        UserError: what `read_manifest` raises; a manifest without any of the path columns that the others have.
+        UserError: what `read_manifest` raises; a path that is null or no string; a manifest without any of the path
+            columns that the others have, or with both `audio` and `speech`.
 
     Example:
         mixed([Path("tts/manifest.jsonl"), Path("people/train.jsonl")], Path("mix"))[0]["id"]  # "1-a"
     """
-    tables = [read_manifest(path) for path in manifests]
+    tables = [_read(path) for path in manifests]
     speech = any("speech" in table.column_names for table in tables)
     renamed = {"audio": "speech"} if speech else {}
     names = [[renamed.get(name, name) for name in table.column_names] for table in tables]
@@ -45,11 +48,20 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
     rows = []
     for number, table in enumerate(tables, start=1):
         for row in table:
-            own = {renamed.get(name, name): value for name, value in row.items()}
-            own["id"] = f"{number}-{own['id']}"
-            for name in {*PATHS} & own.keys():
-                own[name] = os.path.relpath(table.root / str(own[name]), folder)
-            if lower and isinstance(own.get("text"), str):
-                own["text"] = own["text"].lower()
-            rows.append({name: own.get(name) for name in columns})
+            kept = {renamed.get(name, name): value for name, value in row.items()}
+            kept["id"] = f"{number}-{kept['id']}"
+            for name in {*PATHS} & kept.keys():
+                kept[name] = os.path.relpath(table.root / str(kept[name]), folder)
+            if lower and isinstance(kept.get("text"), str):
+                kept["text"] = kept["text"].lower()
+            rows.append({name: kept.get(name) for name in columns})
     return rows
+
+
+def _read(path: Path) -> Manifest:
+    """A manifest whose paths are all there."""
+    found = read_manifest(path)
+    paths = [name for name in PATHS if name in found.column_names]
+    if {"speech", "audio"} <= {*paths}:
+        raise UserError(f"{path}: columns 'speech' and 'audio', which are one in a mix; take one of them out")
+    return replace(found, table=checked(path, found.table, ["id", *paths], media=()))

@@ -21,7 +21,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.data.manifest import root_of
 from xmodal.data.reading import UNREADABLE, ItemReader, count_cut, lengths_of
 from xmodal.data.tally import Tally
-from xmodal.data.unusable import Bad, require_usable
+from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.distributed import main_first, rank, together, world_size
 from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, longest_first, progress_bar
 from xmodal.encoding.store_content import Content, describe_reading, read_content
@@ -112,7 +112,10 @@ def build_store(
         if rank() > 0:
             return EmbeddingStore.open(spec.path)
         whole = hand(claims=False)
-        _require_usable(config, content, unusable | dict(whole.unusable))
+        lost = _require_usable(config, content, unusable | dict(whole.unusable))
+        if lost:
+            told = listed(lost)
+            log.warning("%s: %d of %d items cannot be used and are left out: %s", modality, len(lost), len(order), told)
         return whole.finish(versions_of([spec.tower]), cut)
 
     return main_first(finish, device)
@@ -213,9 +216,11 @@ def _matching(spec: StoreTower.Spec, expected: dict[str, Any], remake: bool) -> 
     return store
 
 
-def _require_usable(config: RunConfig, content: Content, unusable: dict[int, str]) -> None:
+def _require_usable(config: RunConfig, content: Content, unusable: dict[int, str]) -> list[Bad]:
+    """The items that cannot be used; `UserError` where there are too many."""
     bad: list[Bad] = [(str(content.names[at]), reason) for at, reason in sorted(unusable.items())]
     require_usable(config.data.train, len(content.ids), bad, config.data.max_bad, "data.max_bad")
+    return bad
 
 
 def _pixels(spec: ModalitySpec) -> dict[str, int]:

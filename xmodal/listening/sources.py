@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from xmodal.data.audio import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS
+from xmodal.data.audio import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, promised_samples
 from xmodal.errors import UserError, no_such_file
 from xmodal.listening.segmentation import Waveform
 
@@ -41,9 +41,10 @@ def from_file(path: Path) -> Source:
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
+        known = path.suffix[1:].upper() in soundfile.available_formats().keys() - {"RAW"}
+        way_out = "record or convert it again" if known else "raw samples go on standard input: xmodal listen RUN - < "
         raise UserError(
-            f"{path}: cannot be read as a sound file ({_short(error)}); raw samples go on standard input: "
-            f"xmodal listen RUN - < {path.name}"
+            f"{path}: cannot be read as a sound file ({_short(error)}); {way_out}{'' if known else path.name}"
         ) from None
     _require_rate(file.samplerate, str(path))
     if file.channels > MOST_CHANNELS:
@@ -86,7 +87,7 @@ def from_microphone(rate: int) -> Source:
 
 
 def _file_blocks(file: soundfile.SoundFile, path: Path, notes: list[str]) -> Iterator[Waveform]:
-    read = 0
+    read, promised = 0, promised_samples(file)
     with file:
         while True:
             at = read / file.samplerate
@@ -103,9 +104,9 @@ def _file_blocks(file: soundfile.SoundFile, path: Path, notes: list[str]) -> Ite
                 raise UserError(f"{path}: samples that are NaN or infinite after {at:.1f} s; mend the file")
             yield np.asarray(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0], np.float32)
     # an MP3 without a full header only estimates its length
-    if read < (0.5 if file.format in ("MP3", "MPEG") else 0.99) * file.frames:
+    if read < (0.5 if file.format in ("MP3", "MPEG") else 0.99) * promised:
         notes.append(
-            f"{path}: truncated: {read / file.samplerate:.1f} of {file.frames / file.samplerate:.1f} s could be read"
+            f"{path}: truncated: {read / file.samplerate:.1f} of {promised / file.samplerate:.1f} s could be read"
         )
 
 
@@ -138,7 +139,7 @@ def _live_blocks(stream: "object", notes: list[str]) -> Iterator[Waveform]:
 
 def _require_rate(rate: int, name: str) -> None:
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UserError(f"{name}: sample rate {rate} Hz, expected {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz")
+        raise UserError(f"{name}: sample rate {rate} Hz, expected {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz; convert it")
 
 
 def _short(error: BaseException) -> str:

@@ -126,9 +126,14 @@ def read_understanding(encoder: Encoder, text: str, run: Path) -> Understanding:
     """That of a taught run's folder.
 
     Raises:
-        UserError: it was not taught.
+        UserError: it was not taught, or its file is damaged.
     """
     rows = read_json_lines(run / SETS, "give --intent or --phrases, or a run of xmodal teach")
+    for where, row in rows:
+        slot = row.get("slot")
+        missing = [key for key in ("text", "of", "slot", *([slot] if slot is not None else [])) if key not in row]
+        if missing:
+            raise UserError(f"{where}: no {missing[0]}, damaged; teach the run again, or give --intent or --phrases")
     return understanding_of(encoder, text, [row for _, row in rows])
 
 

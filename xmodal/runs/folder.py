@@ -57,9 +57,7 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str], bool]:
     """
     folder = config.output
     changed: list[str] = []
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output: {folder} is a file; choose another folder")
-    there = [p for p in folder.iterdir() if p.suffix != ".tmp"] if folder.exists() else []
+    there = require_free(folder)
     newest = None
     if is_run(folder):
         read_run(folder)  # of a newer format: its weights may be where this xmodal does not look
@@ -67,8 +65,6 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str], bool]:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder / "towers", ignore_errors=True)
         write_json(folder / "versions.json", versions())
-    elif not is_run(folder):
-        raise UserError(f"output: {folder} exists and is not a run of xmodal; choose another folder (output=...)")
     elif not config.train.resume:
         checkpoint = newest_checkpoint(folder)
         found = f"at {checkpoint.name}" if checkpoint else "its weights only"
@@ -83,6 +79,16 @@ def open_run(config: RunConfig) -> tuple[Path | None, list[str], bool]:
         return newest, changed, not all(line.startswith(PASSING) for line in differences)
     write_text(folder / "config.yaml", dump_config(config))
     return newest, changed, False
+
+
+def require_free(folder: Path) -> list[Path]:
+    """What is in a run folder, or in one that may become one. Raises `UserError` where it is something else."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output: {folder} is a file; choose another folder")
+    there = [p for p in folder.iterdir() if p.suffix != ".tmp"] if folder.exists() else []
+    if there and not is_run(folder):
+        raise UserError(f"output: {folder} exists and is not a run of xmodal; choose another folder (output=...)")
+    return there
 
 
 def write_config(config: RunConfig) -> None:

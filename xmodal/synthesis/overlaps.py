@@ -1,4 +1,4 @@
-"""Phrases that say the same: twice in one intent as written, or in two intents whatever fills their slots.
+"""Phrases that say the same: twice in one intent as written, or in two intents whatever fills their slots; and names.
 
 Input: phrases as `phrases.py` reads them. Output: a line for each mistake.
 """
@@ -18,8 +18,18 @@ DRAWN = 200  # fillings of such a phrase that are compared with others of the ki
 
 
 def overlaps(phrases: "Phrases") -> list[str]:
-    """A line for each phrase that repeats one of its intent, or can say what a phrase of another intent can."""
-    return [*_repeated(phrases), *_shared(phrases)]
+    """A line for each phrase that repeats one of its intent, or can say what a phrase of another intent can; for each
+    intent that is called what another is.
+    """
+    return [*_names(phrases), *_repeated(phrases), *_shared(phrases)]
+
+
+def _names(phrases: "Phrases") -> Iterator[str]:
+    first: dict[str, str] = {}
+    for intent, name in phrases.names.items():
+        other = first.setdefault(bare_words(name), intent)
+        if other != intent:
+            yield f"{phrases.path}: intents.{intent}: is called {name!r}, and so is {other}; give one another name"
 
 
 def _repeated(phrases: "Phrases") -> Iterator[str]:

@@ -116,7 +116,7 @@ def read_phrases(path: Path) -> Phrases:
 
     Raises:
         UserError: no such file, no YAML, or a line for each mistake: an unknown slot, a single intent, an empty list, a
-            phrase that is there twice, two intents that share a phrase (as written, or as filled).
+            phrase that is there twice, two intents of one name, or that share a phrase (as written, or as filled).
 
     Example:
         phrases = read_phrases(Path("phrases.yaml"))
@@ -177,6 +177,8 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
     for intent, each in spec.intents.items():
         if not intent.strip() or "\n" in intent:
             yield f"{where.of(['intents', intent])}: intents: {intent!r}: expected a name, such as order_tea"
+        elif problem := _text_problem(intent if each.name is None else each.name):
+            yield f"{where.of(['intents', intent])}: intents.{intent}: its name {problem}; write a name: below it"
         for number, written in enumerate(each.phrases):
             at = f"{where.of(['intents', intent, str(number)])}: intents.{intent}: {written!r}"
             yield from (f"{at}: {problem}" for problem in _phrase_problems(written, spec.slots))
@@ -184,8 +186,10 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
 
 def _phrase_problems(written: str, slots: Mapping[str, Sequence[str]]) -> Iterator[str]:
     bare = re.sub(r"\([^()]*\)", "", written)
-    if problem := _text_problem(re.sub(r"\$\w+", "x", written)):
-        yield f"{problem}; write what people say, or leave it out"
+    least = re.sub(r"\(([^()]*)\)", lambda found: max(found[1].split("|"), key=_text_problem), written)
+    if problem := _text_problem(re.sub(r"\$\w+", "x", least)):
+        said = "" if least == written else f", said as {least!r}"
+        yield f"{problem}{said}; write what people say, or leave it out"
     elif re.search(r"[{}]", written):
         yield "holds braces; slots are written $size"
     elif re.search(r"\$(?!\w)", written):

@@ -30,6 +30,7 @@ def synthesize(
     seed: int = 0,
     processes: int | None = None,
     text_column: str = "text",
+    places: Sequence[str] | None = None,
 ) -> list[dict[str, object]]:
     """Voice every row and write `manifest` (JSONL) last; the WAV files lie beside it in a folder of its name.
 
@@ -39,6 +40,8 @@ def synthesize(
     its name only when complete: an interrupted call goes on where it stopped, and a call with other settings never
     takes another's audio for its own.
 
+    `places` are what errors call the rows (default: row 1, row 2, ...).
+
     Raises UserError: no rows, no text column, an empty text, an id twice, an unknown voice, a text without sound.
 
     Example:
@@ -46,7 +49,8 @@ def synthesize(
     """
     if per_text < 1:
         raise UserError(f"per_text: found {per_text}, expected at least 1")
-    spoken = _takes(rows, manifest, voices, per_text, seed, text_column)
+    places = places or [f"row {number}" for number in range(1, len(rows) + 1)]
+    spoken = _takes(rows, places, manifest, voices, per_text, seed, text_column)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     (manifest.parent / manifest.stem).mkdir(exist_ok=True)
     with Espeak() as espeak:
@@ -75,16 +79,18 @@ def synthesize_file(
     """`synthesize` over a JSONL file; returns the manifest's path, `folder/manifest.jsonl`. Raises UserError too for
     a missing or empty file and for a line that is not a JSON object.
     """
-    rows = [row for _, row in read_json_lines(source, hint="give one object with a text a line")]
+    rows = read_json_lines(source, hint="give one object with a text a line")
     manifest = folder / "manifest.jsonl"
     synthesize(
-        rows, manifest, voices=voices, per_text=per_text, seed=seed, processes=processes, text_column=text_column
-    )
+        [row for _, row in rows], manifest, voices=voices, per_text=per_text, seed=seed, processes=processes,
+        text_column=text_column, places=[place for place, _ in rows],
+    )  # fmt: skip
     return manifest
 
 
 def _takes(
     rows: Sequence[Mapping[str, object]],
+    places: Sequence[str],
     manifest: Path,
     voices: Sequence[str],
     per_text: int,
@@ -98,18 +104,18 @@ def _takes(
         raise UserError("voices: the list is empty; name at least one, such as en-us+f2")
     out: list[tuple[dict[str, object], Manner]] = []
     used: set[str] = set()
-    for number, row in enumerate(rows, start=1):
+    for place, row in zip(places, rows, strict=True):
         if text_column not in row:
-            raise UserError(f"row {number}: no column {text_column!r}; found {', '.join(row)}; name it: --text-column")
+            raise UserError(f"{place}: no column {text_column!r}; found {', '.join(row)}; name it: --text-column")
         text = row[text_column]
         if not isinstance(text, str) or not text.strip():
-            raise UserError(f"row {number}: column {text_column!r} is {text!r}, expected a text that is not empty")
+            raise UserError(f"{place}: column {text_column!r} is {text!r}, expected a text that is not empty")
         base = str(row["id"]) if "id" in row else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         for take in range(per_text):
             name = base if per_text == 1 else f"{base}-{take}"
             if name in used:
                 way_out = "give each row its own" if "id" in row else "the text is there twice; give the rows ids"
-                raise UserError(f"row {number}: id {name} is there twice; {way_out}")
+                raise UserError(f"{place}: id {name} is there twice; {way_out}")
             used.add(name)
             manner = manner_of(seed, base, voices, take)
             file = f"{manifest.stem}/{_file_name(name, text, manner)}"

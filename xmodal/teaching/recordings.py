@@ -90,6 +90,21 @@ def require_apart(train: list[Row], test: list[Row], source: str) -> None:
             )
 
 
+def require_readable(recordings: Recordings, source: Path | None) -> None:
+    """Raise `UserError` where the header of a recording shows that it cannot be used: told before minutes of work."""
+    from xmodal.data.audio import AudioError, scan_headers  # imports torch
+
+    rows = recordings.train + recordings.test
+    found = scan_headers([Path(row["speech"]) for row in rows])
+    bad = [(row["id"], error) for row, error in zip(rows, found, strict=True) if isinstance(error, AudioError)]
+    if bad:
+        name, error = bad[0]
+        raise UserError(
+            f"{source}: {len(bad)} of {len(rows)} recordings cannot be used, the first {name} ({error}); mend them, or "
+            "take their rows out"
+        )
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, shortened."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -17,7 +17,15 @@ from xmodal.synthesis.expansion import count
 from xmodal.synthesis.phrases import Phrases, read_phrases
 from xmodal.teaching.held_out import HeldOut, hold_out
 from xmodal.teaching.plan import Plan, plan_for
-from xmodal.teaching.recordings import Recordings, digest_of, human_manifest, read_human, read_recordings, require_apart
+from xmodal.teaching.recordings import (
+    Recordings,
+    digest_of,
+    human_manifest,
+    read_human,
+    read_recordings,
+    require_apart,
+    require_readable,
+)  # fmt: skip
 from xmodal.teaching.sentences import INTENT, Sentences, sentences
 
 VERSION = 1  # of what teaching makes: another number makes a run folder be refused
@@ -78,7 +86,8 @@ def prepare(typed: Typed) -> Lesson:
     """Read and check everything.
 
     Raises:
-        UserError: a mistake in the phrases, the recordings, the config or the overrides; a folder of something else.
+        UserError: a mistake in the phrases, the recordings, the config or the overrides; a folder of something else; a
+            recording that cannot be read.
     """
     _require_free(typed.overrides)
     phrases = read_phrases(typed.phrases)
@@ -96,6 +105,7 @@ def prepare(typed: Typed) -> Lesson:
     config = load_config(typed.config, [*ours, *typed.overrides, *_fixed(typed)])
     lesson = Lesson(typed, phrases, held, said, plan.with_steps(config.train.steps), config, recordings, human)
     require_same(lesson)
+    require_readable(recordings, typed.recordings)
     return lesson
 
 

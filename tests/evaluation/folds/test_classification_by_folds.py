@@ -111,6 +111,9 @@ def test_the_folds_there_must_be(tmp_path: Path) -> None:
         folds(tmp_path, folds=("1", "2"))
     with pytest.raises(UserError, match=r"missing column 'take2'"):
         folds(tmp_path, fold="take2")
+    (tmp_path / "all.jsonl").write_text("\n".join(lines).replace('"fold": 3', '"fold": 4000000000'))
+    with pytest.raises(UserError, match=r"fold 3 has no items \(column 'fold' holds 1, 2, 4, 4000000000\)"):
+        folds(tmp_path)  # and does not count up to it
     corpus(tmp_path, folds=1)
     with pytest.raises(UserError, match=r"all\.jsonl: one fold \(1\), expected two or more"):
         folds(tmp_path)

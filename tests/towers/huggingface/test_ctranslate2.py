@@ -120,6 +120,13 @@ def what_is_wrong(folder: Path) -> str:
     return ""
 
 
+def test_numbers_that_are_none_are_refused(tmp_path: Path, model: Any) -> None:
+    with torch.no_grad():
+        model.model.encoder.conv1.weight[0, 0, 0] = torch.nan
+    folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
+    refused(folder, "encoder/conv1/weight holds numbers that are NaN or infinite; copy or convert it anew")
+
+
 def test_every_cut_of_the_file_is_refused(tmp_path: Path, model: Any) -> None:
     folder = ctranslate2_folder(tmp_path / "ct2", model, TOKENS)
     path = folder / "model.bin"

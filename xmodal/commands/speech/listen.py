@@ -13,6 +13,7 @@ over one file print the same; what it took goes to standard error.
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
         metavar="SLOT=VALUE,...",
         help="labels of a further kind to choose among",
     )
-    parser.add_argument("--threshold", type=float, help="a best score under it is none of these; default: the run's")
+    parser.add_argument("--threshold", type=_finite, help="a best score under it is none of these; default: the run's")
     parser.add_argument(
         "--rate", type=at_least(1, "--rate"), default=16_000, help="Hz, of - and the microphone (16000)"
     )
@@ -94,6 +95,16 @@ def _source(options: Any) -> "Source":
     return from_file(Path(options.file))
 
 
+def _finite(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"--threshold: found {text}, expected a cosine, such as 0.3")
+    return found
+
+
 def _named(typed: str) -> tuple[str, list[str]]:
     """NAME=A,B as a name and its phrases; a bare text is its own name."""
     name, equals, listed = typed.partition("=")
@@ -127,6 +138,12 @@ def _understanding(
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"--intent: {twice} is named twice; give all its phrases at once, as {twice}=one,another")
+        of: dict[str, str] = {}
+        for name, listed in typed:
+            for phrase in listed:
+                other = of.setdefault(phrase.lower(), name)
+                if other != name:
+                    raise UserError(f"--intent: {phrase!r} is a phrase of {other} and of {name}; take it out of one")
         rows = [{"text": phrase.lower(), "slot": None, "of": name} for name, phrases in typed for phrase in phrases]
         found = understanding_of(encoder, text, rows)
     elif options.phrases:
@@ -155,6 +172,6 @@ def _threshold_of(run: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["threshold"])
-    except (ValueError, KeyError, TypeError):
+        return _finite(str(json.loads(path.read_text(encoding="utf-8"))["threshold"]))
+    except (UserError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not a threshold; give --threshold, or teach the run again") from None

@@ -46,6 +46,10 @@ def train(name: str, overrides: Sequence[str], prepare: Callable[[], None] | Non
     config = load_config(path, overrides)
     if prepare is None:
         require_data(config.data.train, hint=config.data.made_by and f"make it with: {config.data.made_by}")
+    else:
+        from xmodal.runs.folder import require_free
+
+        require_free(config.output)  # before minutes go into the data
 
     from xmodal.training.trainer import Trainer
 

@@ -96,7 +96,8 @@ def score(gold_path: Path, predictions_path: Path, per: Per) -> Scores:
         per: score sentences (text systems), or their recordings (audio systems).
 
     Raises:
-        UserError: a file is missing or broken; an item is predicted twice, or is not in the gold file.
+        UserError: a file is missing or broken; an item is predicted twice, is not in the gold file, or gets a scenario
+            or action that is no text.
 
     Example:
         score(root / "test.jsonl", root / "predictions/gold_hermit_predictions.jsonl", per="sentence")
@@ -118,7 +119,7 @@ def outcomes(gold_path: Path, predictions_path: Path, per: Per) -> list[Outcome]
     gold: dict[str, tuple[str, dict[str, str]]] = {}
     for row in read_rows(gold_path, ("slurp_id", "scenario", "action", "recordings")):
         sentence = str(row["slurp_id"])
-        names = [sentence] if per == "sentence" else [str(recording["file"]) for recording in row["recordings"]]
+        names = [sentence] if per == "sentence" else _files(gold_path, row)
         gold |= {name: (sentence, _levels(row)) for name in names}
     item = _ITEM[per]
     predicted: dict[str, dict[str, str]] = {}
@@ -128,6 +129,9 @@ def outcomes(gold_path: Path, predictions_path: Path, per: Per) -> list[Outcome]
             raise UserError(f"{predictions_path}: {item} {name} is predicted twice")
         if name not in gold:
             raise UserError(f"{predictions_path}: {item} {name} is not in {gold_path}; is it the same split?")
+        for level in ("scenario", "action"):
+            if not isinstance(row[level], str):
+                raise UserError(f"{predictions_path}: {item} {name}: {level} is {row[level]!r}, expected its name")
         predicted[name] = _levels(row)
     return [
         Outcome(name, sentence, None if name not in predicted else _right(levels, predicted[name]))
@@ -147,6 +151,17 @@ def items_of(predictions_path: Path) -> Per:
     if "slurp_id" in row:
         return "sentence"
     raise UserError(f"{predictions_path}: line 1: neither file nor slurp_id; found {', '.join(row)}; name the item")
+
+
+def _files(path: Path, row: dict[str, Any]) -> list[str]:
+    """The files of a sentence's recordings."""
+    found = row["recordings"]
+    if not isinstance(found, list) or not all(isinstance(each, dict) and "file" in each for each in found):
+        raise UserError(
+            f"{path}: slurp_id {row['slurp_id']}: recordings is {str(found)[:40]!r}, expected a list of objects with "
+            "file; give the annotations as published"
+        )
+    return [str(each["file"]) for each in found]
 
 
 def _right(gold: dict[str, str], predicted: dict[str, str]) -> dict[str, bool]:

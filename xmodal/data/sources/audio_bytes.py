@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from xmodal.data.audio import LONGEST, AudioError, as_waveform, read_audio, require_whole
+from xmodal.data.audio import LONGEST, AudioError, as_waveform, promised_samples, read_audio, require_whole
 from xmodal.data.sources.tar_address import member_of, read_member
 from xmodal.errors import UserError
 
@@ -36,7 +36,7 @@ def decode_audio(data: bytes, name: str, sample_rate: int) -> np.ndarray:
         if file.frames > LONGEST * file.samplerate:
             seconds = file.frames / file.samplerate
             raise AudioError(f"{name}: {seconds:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
-        expected, is_mp3, rate = file.frames, file.format in ("MP3", "MPEG"), file.samplerate
+        expected, is_mp3, rate = promised_samples(file), file.format in ("MP3", "MPEG"), file.samplerate
         samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
     require_whole(len(samples), expected, is_mp3, name)
     try:

@@ -7,6 +7,7 @@ docs/evaluation.md. Axes: n items, C classes, D embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from xmodal.errors import UserError
@@ -77,7 +78,9 @@ class Folds(PromptedClassification):
         """The folds in order, none of them without items."""
         spec, wanted = self.spec, self.spec.folds
         if wanted is None and all(fold.isdecimal() for fold in found):
-            wanted = tuple(str(fold) for fold in range(int(found[0]), int(found[-1]) + 1))
+            numbers = sorted({int(fold) for fold in found})
+            gaps = [below + 1 for below, above in pairwise(numbers) if above > below + 1]
+            wanted = tuple(map(str, [*numbers, *gaps]))
         bare = [fold for fold in wanted or () if fold not in found]
         if bare:
             raise UserError(
@@ -102,7 +105,7 @@ class Folds(PromptedClassification):
         """Score the test; `name` is the dataset's name in the report; `brief` leaves probes and tables out.
 
         Raises:
-            UserError: no item of a fold can be read.
+            UserError: no item of a fold can be read; one class alone outside of a fold, with probes.
         """
         import pandas as pd
 
@@ -164,6 +167,13 @@ class Folds(PromptedClassification):
         from xmodal.evaluation.probes.probe import knn_probe, linear_probe
 
         labels = list(self.classes.labels)
+        for one in self.folds:
+            taught = set(test.labels[fold != one])
+            if len(taught) < 2:
+                raise UserError(
+                    f"{self.spec.test}: fold {one}: the other folds hold one class ({', '.join(taught)}), and a probe "
+                    "has nothing to tell apart; make other folds, or leave the probes out (--probes without a name)"
+                )
         scores, chosen = np.zeros((len(test), len(labels))), {}
         for one in self.folds:
             tested = fold == one

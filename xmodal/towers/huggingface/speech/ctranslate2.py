@@ -57,14 +57,18 @@ class ModelFile:
         """An array, floating-point numbers as float32.
 
         Raises:
-            UserError: the file has none of that name.
+            UserError: the file has none of that name; numbers that are NaN or infinite.
         """
         array = self.array(name)
         with self.path.open("rb") as file:
             file.seek(array.at)
             data = bytearray(file.read(array.size))
         found = torch.frombuffer(data, dtype=array.dtype).reshape(array.shape)
-        return found.float() if found.is_floating_point() else found
+        if not found.is_floating_point():
+            return found
+        if not found.isfinite().all():
+            raise UserError(f"{self.path}: {name} holds numbers that are NaN or infinite; copy or convert it anew")
+        return found.float()
 
 
 class _Reader:
