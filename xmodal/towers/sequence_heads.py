@@ -17,7 +17,7 @@ from xmodal.config.spec import Configured, Count, Share
 from xmodal.config.tower import HeadSpec
 from xmodal.errors import UserError
 from xmodal.towers.frames import Frames
-from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
 
 
 class SequenceHead(Configured, nn.Module):
@@ -139,8 +139,7 @@ class Transformer(SequenceHead):
         """frames -> [B, W]."""
         x = self.steps(frames)
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.stack)).unflatten(1, (-1, self.stack)).flatten(2)
-        lengths = -(-frames.lengths // self.stack)
-        mask = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, None, None]
+        mask = valid_steps(-(-frames.lengths // self.stack), x.shape[1])[:, None, None]
         x = self.enter(x)
         x = self.dropout(x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype))
         for block in self.blocks:
