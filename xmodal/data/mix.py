@@ -49,7 +49,8 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
             own = {renamed.get(name, name): value for name, value in row.items()}
             own["id"] = f"{number}-{own['id']}"
             for name in {*PATHS} & own.keys():
-                own[name] = os.path.relpath(table.root / str(own[name]), folder)
+                if own[name] is not None:  # read_pairs says which column has nulls; a path "None" would say nothing
+                    own[name] = os.path.relpath(table.root / str(own[name]), folder)
             if lower and isinstance(own.get("text"), str):
                 own["text"] = own["text"].lower()
             rows.append({name: own.get(name) for name in columns})

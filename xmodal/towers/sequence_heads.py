@@ -25,9 +25,10 @@ class SequenceHead(Configured, nn.Module):
 
     Args:
         width: G; with `mix`, of all layers side by side.
-        dim: D; default the spec's, else W.
+        dim: D, where the spec says nothing of it; default W.
         spec: as a config gives it, or
         settings: those of the spec by name.
+        pooled: W, as each kind of head has it.
 
     Raises:
         UserError: a width that is no multiple of `mix`, or of `heads`.
@@ -55,7 +56,7 @@ class SequenceHead(Configured, nn.Module):
             )
         if pooled % spec.heads:
             raise UserError(f"head.heads: {pooled} features are no multiple of {spec.heads} heads; set heads")
-        self.width, self.layers = pooled, spec.mix
+        self.width, self.mix = pooled, spec.mix
         self.dim = spec.dim or dim or pooled
         self.step_width = width // spec.mix
         self.norm = nn.LayerNorm(self.step_width)
@@ -67,7 +68,7 @@ class SequenceHead(Configured, nn.Module):
         """Normalised frames [B, T, G / mix], zeros where nothing counts."""
         beyond = ~frames.mask()[..., None]
         values = frames.values.masked_fill(beyond, 0)  # before the norm too: what means nothing may be infinite
-        values = self.norm(values.unflatten(-1, (self.layers, self.step_width)))
+        values = self.norm(values.unflatten(-1, (self.mix, self.step_width)))
         if self.weights is None:
             mixed = values[..., 0, :]
         else:

@@ -83,7 +83,8 @@ class Keywords(PromptedClassification):
         self.test, self.left_out = self._read(spec.test, kinds)
         self.classes = named_classes(self.words, spec.names, spec.test, {})
         self.dev: LabelledItems | None = None
-        self._spreads: dict[tuple[Path, int], Any] = {}  # of a set's levels: they do not change in training
+        # (a set's file, names of its readable items) -> spreads of their levels, which do not change in training
+        self._spreads: dict[tuple[Path, tuple[str, ...]], Any] = {}
         if self.thresholded and spec.dev is not None:
             require_apart(spec.test, spec.dev)
             self.dev, _ = self._read(spec.dev, kinds)
@@ -175,7 +176,7 @@ class Keywords(PromptedClassification):
         seconds, _ = lengths_of(AudioModality(min_seconds=0, max_seconds=1e9), list(read.sources))
         spread = None
         if SILENCE in self.listed:
-            key = (items.path, len(read))
+            key = (items.path, tuple(map(str, read.names)))
             if key not in self._spreads:
                 waves = (waveform(source, LEVEL_RATE) for source in read.sources)
                 self._spreads[key] = np.array([level_spread(wave, LEVEL_RATE) for wave in waves])

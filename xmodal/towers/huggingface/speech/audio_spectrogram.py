@@ -96,7 +96,7 @@ def load_ast(
     config, rate = model.config, extractor.sampling_rate
     window, hop = round(rate * 0.025), round(rate * 0.01)  # Kaldi's
     patch, stride = config.patch_size, config.time_stride
-    hearing = hearing_of(spec, config.max_length, patch, stride, patch, rate / hop)
+    hearing = hearing_of(spec, config.max_length, field=patch, stride=stride, margin=patch, rate=rate / hop)
     states = layer_states(spec.layers, model, spec.name)
     processor = ASTProcessor(extractor, pooling, window, hop, config.max_length, hearing, spec.told_layers)
     return ASTBackbone(model, pooling, hearing, states), processor

@@ -95,7 +95,7 @@ def whisper_tower(
     """
     most, hop = 2 * encoder.config.max_source_positions, extractor.hop_length
     rate = extractor.sampling_rate / hop
-    hearing = hearing_of(spec, most, 2, 2, round(SILENCE * rate), rate)
+    hearing = hearing_of(spec, most, field=2, stride=2, margin=round(SILENCE * rate), rate=rate)
     states = LayerStates(spec.layers, list(encoder.layers), spec.name, [encoder.layer_norm])
     processor = WhisperProcessor(extractor, "mean", extractor.n_fft, hop, most, hearing, spec.told_layers)
     return WhisperBackbone(encoder, hearing, states), processor
