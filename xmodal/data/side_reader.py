@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import AudioModality, ModalitySpec, TextModality
+from xmodal.data.image import most_pixels
 from xmodal.data.items import Items
 from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
@@ -61,8 +62,7 @@ class SideReader:
     @cached_property
     def reader(self) -> ItemReader:
         """What reads an item."""
-        pixels = {"max_pixels": self.spec.max_pixels} if isinstance(self.spec, ImageModality) else {}
-        return ItemReader(self.processor, self.root, **pixels)
+        return ItemReader(self.processor, self.root, most_pixels(self.spec))
 
     @property
     def training_views(self) -> int:

@@ -16,6 +16,7 @@ import torch
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
 from xmodal.config.schema import RunConfig
+from xmodal.data.image import most_pixels
 from xmodal.data.manifest import root_of
 from xmodal.data.reading import ItemReader, count_cut, lengths_of
 from xmodal.data.tally import Tally
@@ -65,7 +66,7 @@ def build_store(
     found = main_first(lambda: _matching(spec, fingerprint, remake), device)
     if found is not None:
         return found
-    reader = ItemReader(processor, root_of(config.data.train), **_pixels(modality_spec))
+    reader = ItemReader(processor, root_of(config.data.train), most_pixels(modality_spec))
     lengths, unusable, cut = _lengths(content, reader, modality_spec, modality)
     batches = Batches(content, longest_first(lengths), modality_spec, reader, spec.views, unusable)
     build = _Build(spec, config, modality, tower, processor, batches, fingerprint, device)
@@ -197,10 +198,6 @@ def _matching(spec: StoreTower.Spec, expected: dict[str, Any], remake: bool) -> 
             raise
         return None
     return store
-
-
-def _pixels(spec: ModalitySpec) -> dict[str, int]:
-    return {"max_pixels": spec.max_pixels} if isinstance(spec, ImageModality) else {}
 
 
 def _lengths(
