@@ -12,6 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def valid_steps(lengths: Tensor, steps: int) -> Tensor:
+    """[B, steps] bool, true for the first `lengths` [B] of each row."""
+    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
 class Frames(NamedTuple):
     """Padded sequences. Steps beyond an item's length hold anything, and mean nothing."""
 
@@ -20,7 +25,7 @@ class Frames(NamedTuple):
 
     def mask(self) -> Tensor:
         """[B, T] bool, true where a step counts."""
-        return torch.arange(self.values.shape[1], device=self.values.device) < self.lengths[:, None]
+        return valid_steps(self.lengths, self.values.shape[1])
 
     def each(self) -> list[Tensor]:
         """The items' own steps, [T_i, G] each."""

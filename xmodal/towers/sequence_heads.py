@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from xmodal.config.spec import Configured, Count, Share
 from xmodal.config.tower import HeadSpec
 from xmodal.errors import UserError
-from xmodal.towers.frames import Frames
-from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
+from xmodal.towers.frames import Frames, valid_steps
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
 
 
 class SequenceHead(Configured, nn.Module):

@@ -8,12 +8,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from xmodal.errors import UserError
-from xmodal.towers.frames import Frames, all_of, by_length, mean_of
+from xmodal.towers.frames import Frames, all_of, by_length, mean_of, valid_steps
 from xmodal.towers.huggingface.layers import LayerStates, blocks_of
 from xmodal.towers.huggingface.speech.processor import SpeechProcessor
 from xmodal.towers.huggingface.speech.windows import Windows
 from xmodal.towers.kinds.transformers import TransformersTower
-from xmodal.towers.own.transformer import valid_steps
 from xmodal.towers.waveforms import padded_waves
 
 WAVEFORM = ("wav2vec2", "wav2vec2-conformer", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.masking_utils import create_bidirectional_mask
 
-from xmodal.towers.frames import Frames, mean_of, one_batch
+from xmodal.towers.frames import Frames, mean_of, one_batch, valid_steps
 from xmodal.towers.huggingface.layers import LayerStates
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.speech.spectrogram import Hearing, WhisperProcessor, hearing_of
 from xmodal.towers.kinds.transformers import TransformersTower
-from xmodal.towers.own.transformer import valid_steps
 
 SILENCE = 0.5  # s after an utterance that is heard at its own length
 AT_ONCE = 16  # windows of long audio that are encoded together, at least
