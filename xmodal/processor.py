@@ -18,7 +18,7 @@ class Processor(Protocol):
 
     `kind` says what one item is. text: a str; audio: a float32 waveform [T], mono, at `sample_rate`; image: a
     `PIL.Image.Image` in RGB; item_id: an int that names a row of a store (such a processor also has `store`, an
-    `EmbeddingStore`, and `views`, the number of views the store holds of each item).
+    `EmbeddingStore`, `views`, the number of views the store holds of each item, and `sequences`: are they sequences?).
 
     Example:
         class Letters(Processor):

@@ -18,7 +18,7 @@ import xmodal
 from xmodal.config import dump_config
 from xmodal.config.load import load_config
 from xmodal.data.audio import read_audio
-from xmodal.encoding import store_build
+from xmodal.encoding import store_batches, store_build
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.store import EmbeddingStore, content_id, view_id
@@ -81,7 +81,7 @@ def test_it_holds_what_the_live_tower_gives(config_path: Path, tiny_pairs: Path)
 
 
 def test_an_interrupted_build_gives_the_same_bits(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_build, "BATCH_SIZE", 7)
+    monkeypatch.setattr(store_batches, "BATCH_SIZE", 7)
     whole = make(config_path)
     expected = files(whole.folder)
     encode, seen = store_build._encode, list[int]()
@@ -151,7 +151,7 @@ def test_a_process_killed_among_two_loses_nothing(config_path: Path, tmp_path: P
 def test_unusable_items_are_counted_over_a_resumed_build(
     config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store_build, "BATCH_SIZE", 4)
+    monkeypatch.setattr(store_batches, "BATCH_SIZE", 4)
     rows = []
     for n in range(12):
         wave = np.full(4000, np.nan) if n in (2, 9) else np.random.default_rng(n).standard_normal(4000) / 9

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.loading import load
 from xmodal.errors import UserError
 from xmodal.listening.listening import Listener, clock
-from xmodal.listening.sources import from_file
+from xmodal.listening.segmentation import Waveform
+from xmodal.listening.sources import Source, from_file
 from xmodal.listening.understanding import LabelSet, Slot, Understanding, understanding_of
 from xmodal.training.trainer import Trainer
 
@@ -194,6 +196,19 @@ def test_a_silent_file_says_so(run: Path, tmp_path: Path, capsys: pytest.Capture
     found = capsys.readouterr()
     assert found.out == ""
     assert "nobody speaks: the loudest moment has -120 dB of full scale" in found.err
+
+
+def test_a_sound_that_is_broken_off_is_summed_up(encoder: Encoder) -> None:
+    def blocks() -> Iterator[Waveform]:
+        yield np.zeros(32_000, np.float32)
+        raise KeyboardInterrupt
+
+    rows = [{"text": text, "slot": None, "of": text} for text in ("play some music", "stop it")]
+    listener = Listener(encoder, "speech", understanding_of(encoder, "text", rows))
+    with pytest.raises(KeyboardInterrupt):
+        list(listener.listen(Source("microphone", 16_000, blocks(), [])))
+    assert listener.loudest == pytest.approx(-120)
+    assert listener.seconds == 2
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(3.24, "0:03.2"), (59.96, "1:00.0"), (3723.4, "1:02:03.4")])

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from xmodal.errors import UserError
 
@@ -50,6 +51,20 @@ def add_max_bad(parser: argparse.ArgumentParser, default: float | None, what: st
     )
 
 
+def add_labelled(
+    parser: argparse.ArgumentParser, items: str, what: str = "items", label: str = "label", trained: str = "classes"
+) -> None:
+    """`--items`, `--column`, `--label` and `--trained`: where a test holds its items and labels, what training knew.
+
+    `items`: the modality by default; `what` the items are; `label`: the column by default; `trained`: what may occur
+    in training.
+    """
+    parser.add_argument("--items", default=items, help=f"modality under test (default {items})")
+    parser.add_argument("--column", help=f"of the {what} (default: the modality's name)")
+    parser.add_argument("--label", help=f"column of the labels (default: {label})")
+    parser.add_argument("--trained", action="store_true", help=f"the {trained} occur in training")
+
+
 def add_cascade(parser: argparse.ArgumentParser) -> None:
     """`--cascade`: whose transcripts are scored beside the recordings."""
     told = "a Whisper (folder, name on the hub, package:NAME/FOLDER), or transcripts (.jsonl: id, text), scored beside"
@@ -93,3 +108,10 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run code from outside xmodal that the model needs: a package's tower, code that came with its files",
     )
+
+
+def add_report(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--embeddings`, how the model is loaded, and `--out`: what an evaluation keeps, and the folder of its report."""
+    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
+    add_loading(parser)
+    parser.add_argument("--out", type=Path, help=f"report folder (default: {default})")

@@ -19,8 +19,9 @@ from xmodal.config.data import AudioModality, DataSpec, ModalitySpec
 from xmodal.data.manifest import read_pairs
 from xmodal.data.reading import UNREADABLE
 from xmodal.data.sampler import BatchKey
-from xmodal.data.side_reader import FeatureCache, SideReader, check_fit, check_views
+from xmodal.data.side_reader import FeatureCache, SideReader
 from xmodal.data.unusable import Bad, require_usable
+from xmodal.data.views.fit import check_fit, check_views
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import content_id

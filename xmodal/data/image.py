@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from xmodal.config.data import ImageModality
+from xmodal.config.data import ImageModality, ModalitySpec
 from xmodal.data.sources.tar_address import file_of, inset_of, member_of, read_member
 from xmodal.errors import UserError
 
@@ -28,6 +28,11 @@ warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
 
 class ImageError(ValueError):
     """An image that cannot be used: which, and why."""
+
+
+def most_pixels(spec: ModalitySpec) -> int:
+    """Pixels of the largest image that a modality takes; of other modalities the default."""
+    return spec.max_pixels if isinstance(spec, ImageModality) else MOST_PIXELS
 
 
 def read_image(source: str | Path | bytes, root: Path | None = None, max_pixels: int = MOST_PIXELS) -> Image.Image:

@@ -3,6 +3,7 @@
 Input: manifests. Output: rows whose paths start from another folder, the number of its manifest before each one's id.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,12 +40,12 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
     speech = any("speech" in table.column_names for table in tables)
     renamed = {"audio": "speech"} if speech else {}
     names = [[renamed.get(name, name) for name in table.column_names] for table in tables]
-    items = [{*PATHS} & {*columns} for columns in names]
-    for path, own in zip(manifests, items, strict=True):
-        missing = sorted(set().union(*items) - own)
+    paths = [{*PATHS} & {*columns} for columns in names]
+    for path, there in zip(manifests, paths, strict=True):
+        missing = sorted(set().union(*paths) - there)
         if missing:
             raise UserError(f"{path}: no column {missing[0]!r}, which other manifests of the mix have; add it")
-    columns = list(dict.fromkeys(["id", *(name for own in names for name in own)]))
+    columns = list(dict.fromkeys(["id", *itertools.chain(*names)]))
     rows = []
     for number, table in enumerate(tables, start=1):
         for row in table:

@@ -4,7 +4,7 @@ Input: the side's items, its spec and its tower's processor. Output: features of
 padded batches of them. Features are cached as long as there is room: with shuffled epochs, evicting would gain nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,32 +13,34 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
+from xmodal.config.data import AudioModality, ModalitySpec, TextModality
+from xmodal.data.image import most_pixels
 from xmodal.data.items import Items
 from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
 from xmodal.data.views import log_mel
+from xmodal.data.views.fit import holds_sequences, masks_steps, stored_views
 from xmodal.data.views.waveform import voice
-from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.store import view_id
+from xmodal.store import EmbeddingStore, view_id
 
 ENTRY_BYTES = 200  # what a cached array costs besides its numbers
+Key = tuple[int, int, str]  # side, item, what is kept of it
 
 
 class FeatureCache:
     """Arrays by key, until `megabytes` are full."""
 
     def __init__(self, megabytes: int) -> None:
-        self._arrays: dict[tuple[int, int], np.ndarray] = {}
+        self._arrays: dict[Key, np.ndarray] = {}
         self._room = megabytes * 2**20
 
-    def get(self, key: tuple[int, int]) -> np.ndarray | None:
-        """The array, or None."""
-        return self._arrays.get(key)
-
-    def add(self, key: tuple[int, int], array: np.ndarray) -> np.ndarray:
-        """Store the array where there is room; returns it."""
+    def get(self, key: Key, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array; one that is not there is made, and kept where there is room."""
+        found = self._arrays.get(key)
+        if found is not None:
+            return found
+        array = make()
         if self._room >= array.nbytes + ENTRY_BYTES:
             self._room -= array.nbytes + ENTRY_BYTES
             self._arrays[key] = array
@@ -60,8 +62,7 @@ class SideReader:
     @cached_property
     def reader(self) -> ItemReader:
         """What reads an item."""
-        pixels = {"max_pixels": self.spec.max_pixels} if isinstance(self.spec, ImageModality) else {}
-        return ItemReader(self.processor, self.root, **pixels)
+        return ItemReader(self.processor, self.root, most_pixels(self.spec))
 
     @property
     def training_views(self) -> int:
@@ -76,59 +77,68 @@ class SideReader:
     @property
     def stored_views(self) -> int:
         """Views of each item in the store that stands in for the tower."""
-        return int(getattr(self.processor, "views", 1))
+        return stored_views(self.processor)
 
     @property
     def stores_sequences(self) -> bool:
         """Does a store of sequences stand in for the tower?"""
-        return not self.is_live and bool(getattr(self.processor, "sequences", False))
-
-    @property
-    def _masks_steps(self) -> bool:
-        """Are stored sequences augmented?"""
-        return self.stores_sequences and isinstance(self.spec, AudioModality) and self.spec.augment.is_active
+        return holds_sequences(self.processor)
 
     @cached_property
     def is_random(self) -> bool:
         """Does an item, or its view, change from epoch to epoch?"""
-        changes = is_augmented(self.spec) if self.is_live else self.stored_views > 1 or self._masks_steps
-        return changes or bool((self.items.count > 1).any())
+        if bool((self.items.count > 1).any()):
+            return True
+        if self.is_live:
+            return is_augmented(self.spec)
+        return self.stored_views > 1 or masks_steps(self.spec, self.processor)
 
     def scan(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
-        """Lengths [n] (seconds of audio, characters of text; of a row's first item), and unusable rows with the reason.
+        """Lengths [n] (seconds of audio, characters of text, steps of stored sequences; of a row's first item), and
+        unusable rows with the reason.
 
-        What the tower cuts short is counted in `tally`.
-
-        Audio headers are read once. Images are not looked at: whole corpora of them have no lengths worth knowing.
+        What the tower cuts short is counted in `tally`. Audio headers are read once. Images are not looked at: whole
+        corpora of them have no lengths worth knowing.
         """
-        lengths = np.zeros(len(self.items))
-        reasons: dict[int, str] = {}
-        if isinstance(self.spec, TextModality):  # also where a store stands in: the batches must be the same
-            texts = self.items.values.to_pylist()
-            found, bad = lengths_of(self.spec, texts)
-            count_cut(self.processor, self.spec, texts, found, tally)
-            for row in range(len(self.items)) if bad else ():
-                at = self.items.of(row)
-                if not bad.keys().isdisjoint(range(at.start, at.stop)):
-                    reasons[row] = f"{self.name}: empty text"
-            if self.is_live:
-                lengths += found[self.items.first]
-        store = getattr(self.processor, "store", None)
-        if store is not None:
-            for each in store.info.get("cut", ()):  # told when the store was made, from all of its items
-                tally.cut[each["reason"]] = Counted(each["count"], [(name, why) for name, why in each["examples"]])
-            names = np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids])
-            known = store.contains(names)
-            if self.stores_sequences and not isinstance(self.spec, TextModality):
-                lengths = store.lengths(names[self.items.first]).astype(np.float64)  # in steps: for buckets alone
-            for row in range(len(self.items)) if not known.all() else ():
-                if not known[self.items.of(row)].all():
-                    reasons.setdefault(row, f"{self.name}: not in the store, it could not be read when that was made")
         if isinstance(self.spec, AudioModality) and self.is_live:
             firsts = [self.items.value(int(item)) for item in self.items.first]
             lengths, reasons = lengths_of(self.spec, firsts, self.root)
             count_cut(self.processor, self.spec, firsts, lengths, tally)
+            return lengths, reasons
+        lengths, reasons = np.zeros(len(self.items)), {}
+        if isinstance(self.spec, TextModality):  # also where a store stands in: the batches must be the same
+            lengths, reasons = self._scan_texts(tally)
+        store = getattr(self.processor, "store", None)
+        if store is not None:
+            lengths, missing = self._scan_store(store, lengths, tally)
+            reasons = missing | reasons
         return lengths, reasons
+
+    def _scan_texts(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
+        """Characters of each row's first text [n], zeros where a store stands in; rows with an empty text."""
+        texts = self.items.values.to_pylist()
+        found, bad = lengths_of(self.spec, texts)
+        count_cut(self.processor, self.spec, texts, found, tally)
+        reasons = dict[int, str]()
+        for row in range(len(self.items)) if bad else ():
+            at = self.items.of(row)
+            if not bad.keys().isdisjoint(range(at.start, at.stop)):
+                reasons[row] = f"{self.name}: empty text"
+        return found[self.items.first] if self.is_live else np.zeros(len(self.items)), reasons
+
+    def _scan_store(
+        self, store: EmbeddingStore, lengths: np.ndarray, tally: Tally
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """Steps of each row's first item [n], where they are stored, else `lengths`; rows with an item that is not."""
+        for each in store.info.get("cut", ()):  # told when the store was made, from all of its items
+            tally.cut[each["reason"]] = Counted(each["count"], [(name, why) for name, why in each["examples"]])
+        names = np.array([view_id(int(item), 0, self.stored_views) for item in self.items.ids])
+        known = store.contains(names)
+        if self.stores_sequences and not isinstance(self.spec, TextModality):
+            lengths = store.lengths(names[self.items.first]).astype(np.float64)  # in steps: for buckets alone
+        told = f"{self.name}: not in the store, it could not be read when that was made"
+        rows = range(len(self.items)) if not known.all() else ()
+        return lengths, {row: told for row in rows if not known[self.items.of(row)].all()}
 
     def read(self, row: int, rngs: Sequence[np.random.Generator | None]) -> tuple[int, list[np.ndarray]]:
         """(item id of the first view, features of each view) of a row.
@@ -151,7 +161,7 @@ class SideReader:
             stored = zip(drawn, _draw(self.stored_views, rngs), strict=True)
             names = [view_id(int(self.items.ids[at]), view, self.stored_views) for at, view in stored]
             features = [self.processor.features(name) for name in names]
-            if self._masks_steps:
+            if masks_steps(self.spec, self.processor):
                 assert isinstance(self.spec, AudioModality)
                 spec = self.spec.augment
                 features = [
@@ -164,26 +174,23 @@ class SideReader:
         if rng is None or isinstance(self.spec, TextModality) or not is_augmented(self.spec):
             return self._features(at)
         if isinstance(self.spec, AudioModality) and self.spec.waveform.is_active:
-            wave = self.cache.get((self.number, at))
-            if wave is None:
-                wave = self.cache.add((self.number, at), self.reader.decode(self.items.value(at)))
-            voiced = voice(wave, self.spec.waveform, rate_of(self.processor), rng)
+            voiced = voice(self._decoded(at), self.spec.waveform, rate_of(self.processor), rng)
             return log_mel.augment(self.processor.features(voiced), self.spec.augment, rng)
-        return augmented(self.processor, self.spec.augment, rng, lambda: self._image(at), lambda: self._features(at))
+        return augmented(
+            self.processor,
+            self.spec.augment,
+            rng,
+            lambda: Image.fromarray(self._decoded(at)),
+            lambda: self._features(at),
+        )
 
     def _features(self, at: int) -> np.ndarray:
         """An item's features without augmentation."""
-        cached = self.cache.get((self.number, at))
-        if cached is not None:
-            return cached
-        return self.cache.add((self.number, at), self.reader.features(self.items.value(at)))
+        return self.cache.get((self.number, at, "features"), lambda: self.reader.features(self.items.value(at)))
 
-    def _image(self, at: int) -> Image.Image:
-        """The whole image, from the cache where it was decoded before."""
-        cached = self.cache.get((self.number, at))
-        if cached is None:
-            cached = self.cache.add((self.number, at), np.asarray(self.reader.decode(self.items.value(at))))
-        return Image.fromarray(cached)
+    def _decoded(self, at: int) -> np.ndarray:
+        """A whole recording [T], or a whole image [H, W, 3]."""
+        return self.cache.get((self.number, at, "item"), lambda: np.asarray(self.reader.decode(self.items.value(at))))
 
     def collate(self, features: list[np.ndarray]) -> dict[str, Tensor]:
         """A padded batch; of no features an empty one of the right shapes."""
@@ -199,53 +206,3 @@ def _draw(many: int, rngs: Sequence[np.random.Generator | None]) -> list[int]:
         left = left or list(range(many))
         drawn.append(0 if rng is None or many == 1 else left.pop(int(rng.integers(len(left)))))
     return drawn
-
-
-def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
-    """Raise `UserError` where a tower's processor does not take what the modality is."""
-    if processor.kind not in ("item_id", spec.kind):
-        raise UserError(
-            f"towers.{name}: this tower takes {processor.kind}, but the modality {name!r} is {spec.kind}; "
-            f"choose another tower, or set data.modalities.{name}.kind={processor.kind}"
-        )
-    if not isinstance(spec, AudioModality) or not spec.augment.is_active:
-        return
-    if getattr(processor, "sequences", False):
-        if spec.augment.of_frequencies:
-            raise UserError(
-                f"data.modalities.{name}.augment.{spec.augment.of_frequencies[0]}: works on log-mel features, and the "
-                f"store of towers.{name} holds a model's frames; set time_masks, speed or noise"
-            )
-    elif not processor.log_mel:
-        raise UserError(
-            f"data.modalities.{name}.augment: works on log-mel features, which this tower does not take; "
-            "leave it out, or use a tower of kind speech_encoder"
-        )
-
-
-def check_views(name: str, spec: ModalitySpec, processor: Processor, several: bool) -> None:
-    """Raise `UserError` where several training views are asked for that would be the same.
-
-    Args:
-        name: of the side.
-        spec: of the side.
-        processor: of its tower.
-        several: does any row hold several texts?
-    """
-    if spec.training_views == 1:
-        return
-    if isinstance(spec, TextModality):
-        differ, way_out = several, "texts are not augmented: give several texts a row (a list), or set templates"
-    elif processor.kind == "item_id" and not (
-        getattr(processor, "sequences", False) and isinstance(spec, AudioModality) and spec.augment.is_active
-    ):
-        stored = int(getattr(processor, "views", 1))
-        differ = stored >= spec.training_views
-        way_out = f"the store of towers.{name} holds {stored} of each item; set its views, or use the tower live"
-    else:
-        differ, way_out = is_augmented(spec), f"set data.modalities.{name}.augment"
-    if not differ:
-        raise UserError(
-            f"data.modalities.{name}.training_views: {spec.training_views} views would not all differ; {way_out}, "
-            "or set training_views=1"
-        )

@@ -21,10 +21,11 @@ from xmodal.data.dataset import make_batch
 from xmodal.data.items import column_of
 from xmodal.data.manifest import Manifest
 from xmodal.data.reading import count_cut
-from xmodal.data.side_reader import FeatureCache, SideReader, check_fit, check_views
+from xmodal.data.side_reader import FeatureCache, SideReader
 from xmodal.data.sources.streamed import OUT, name_of, named_row, open_stream, present, read_stream
 from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
+from xmodal.data.views.fit import check_fit, check_views
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import content_id

@@ -6,24 +6,24 @@ read are left out, up to the data's `max_bad`; pairs that need them are left out
 Axes: n items of the manifest (times their views), G features.
 """
 
-import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
 from xmodal.config.schema import RunConfig
+from xmodal.data.image import most_pixels
 from xmodal.data.manifest import root_of
-from xmodal.data.reading import UNREADABLE, ItemReader, count_cut, lengths_of
+from xmodal.data.reading import ItemReader, count_cut, lengths_of
 from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.distributed import main_first, rank, together, world_size
-from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, longest_first, progress_bar
+from xmodal.encoding.embedding import encode_batch, evaluating, longest_first, progress_bar
+from xmodal.encoding.store_batches import Batches, read_ahead
 from xmodal.encoding.store_content import Content, describe_reading, read_content
 from xmodal.errors import UserError
 from xmodal.processor import Processor
@@ -34,8 +34,6 @@ from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.tower import Tower
 
 log = logging.getLogger(__name__)
-
-Read = tuple[list[int], list[np.ndarray], list[tuple[int, str]]]  # positions read, their features, (position, reason)
 
 
 def build_store(
@@ -61,108 +59,99 @@ def build_store(
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower, processor = build_tower(spec.tower)
-    kind = config.modality(modality)
-    _require_fit(spec, tower, processor, kind, modality)
+    modality_spec = config.modality(modality)
+    _require_fit(spec, tower, processor, modality_spec, modality)
     content = read_content(config, modality, spec.views)
-    expected = {
+    fingerprint = _fingerprint(spec, modality_spec, tower, processor, content)
+    found = main_first(lambda: _matching(spec, fingerprint, remake), device)
+    if found is not None:
+        return found
+    reader = ItemReader(processor, root_of(config.data.train), most_pixels(modality_spec))
+    lengths, unusable, cut = _lengths(content, reader, modality_spec, modality)
+    batches = Batches(content, longest_first(lengths), modality_spec, reader, spec.views, unusable)
+    build = _Build(spec, config, modality, tower, processor, batches, fingerprint, device)
+    build.require_usable()
+    choose_threads(config.train.threads if isinstance(config.train.threads, int) else None, world_size())
+    writer = main_first(lambda: build.writer(claims=rank() == 0), device)
+    tower.to(device)
+    together(lambda: build.write_share(writer), device)
+    return main_first(lambda: build.finish(cut), device)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What all steps of making one store share."""
+
+    spec: StoreTower.Spec
+    config: RunConfig
+    modality: str
+    tower: Tower
+    processor: Processor
+    batches: Batches
+    fingerprint: dict[str, Any]
+    device: torch.device
+
+    def writer(self, claims: bool) -> StoreWriter:
+        """A hand in the store's folder; one that `claims` it starts over what was begun otherwise."""
+        spec, tower = self.spec, self.tower
+        width = int(getattr(tower.backbone, "step_width", tower.width)) if spec.holds_sequences else tower.width
+        return StoreWriter(
+            spec.path, self.batches.content.ids, width, self.fingerprint, self.batches.plan(),
+            sequences=spec.holds_sequences, claims=claims,
+        )  # fmt: skip
+
+    def write_share(self, writer: StoreWriter) -> None:
+        """Read, encode and write this process's batches of those that are not there yet."""
+        batches, content = self.batches, self.batches.content
+        left = [number for number in range(len(batches)) if number not in writer.done]
+        mine = left[rank() :: world_size()]
+        title = f"embedding {self.modality} into {self.spec.path}" if rank() == 0 else None
+        done = len(content.ids) - sum(len(batches.positions(number)) for number in left)
+        with progress_bar(title, len(content.ids), done) as bar, evaluating(self.tower), writer:
+            reading = read_ahead(batches, mine, self.config.data.workers)
+            for number, (positions, features, bad) in zip(mine, reading, strict=True):
+                rows = _encode(self.tower, self.processor, features, self.device, self.spec.holds_sequences)
+                _require_finite(rows, positions, self.config, content, self.modality)
+                writer.write(number, np.array(positions, np.int64), rows, bad)
+                self.require_usable(writer.unusable)
+                bar.update(len(batches.positions(number)) * world_size())
+
+    def finish(self, cut: list[dict[str, Any]]) -> EmbeddingStore:
+        """The whole store: put together by the main process, opened by the others after it."""
+        if rank() > 0:
+            return EmbeddingStore.open(self.spec.path)
+        whole = self.writer(claims=False)
+        lost = self.require_usable(whole.unusable)
+        if lost:
+            many, told = len(self.batches.content.ids), listed(lost)
+            log.warning("%s: %d of %d items cannot be used and are left out: %s", self.modality, len(lost), many, told)
+        return whole.finish(versions_of([self.spec.tower]), cut)
+
+    def require_usable(self, undecodable: Sequence[tuple[int, str]] = ()) -> list[Bad]:
+        """The items that cannot be used; `UserError` where they are more than `data.max_bad`.
+
+        `undecodable`: (position, reason) of those that failed when decoded.
+        """
+        content, data = self.batches.content, self.config.data
+        unusable = self.batches.unusable | dict(undecodable)
+        bad: list[Bad] = [(str(content.names[at]), reason) for at, reason in sorted(unusable.items())]
+        require_usable(data.train, len(content.ids), bad, data.max_bad, "data.max_bad")
+        return bad
+
+
+def _fingerprint(
+    spec: StoreTower.Spec, modality_spec: ModalitySpec, tower: Tower, processor: Processor, content: Content
+) -> dict[str, Any]:
+    """What decides every number in the store; see `xmodal.store.form.FINGERPRINT`."""
+    return {
         "model": kind_of(spec.tower).model_of(spec.tower),
         "revision": getattr(spec.tower, "revision", None),
         "weights": tower.fingerprint(),
         "preprocessing": processor.describe()
-        | describe_reading(kind, spec.views)
+        | describe_reading(modality_spec, spec.views)
         | ({"output": "sequence"} if spec.holds_sequences else {}),
         "data": content.digest,
     }
-    found = main_first(lambda: _matching(spec, expected, remake), device)
-    if found is not None:
-        return found
-    reader = ItemReader(processor, root_of(config.data.train), **_pixels(kind))
-    lengths, unusable, cut = _lengths(content, reader, kind, modality)
-    _require_usable(config, content, unusable)
-    order = longest_first(lengths)
-    plan = hashlib.sha256(content.ids[order].tobytes() + str(BATCH_SIZE).encode()).hexdigest()
-    width = int(getattr(tower.backbone, "step_width", tower.width)) if spec.holds_sequences else tower.width
-
-    def hand(claims: bool) -> StoreWriter:
-        return StoreWriter(spec.path, content.ids, width, expected, plan, sequences=spec.holds_sequences, claims=claims)
-
-    choose_threads(config.train.threads if isinstance(config.train.threads, int) else None, world_size())
-    writer = main_first(lambda: hand(claims=rank() == 0), device)
-    batches = Batches(content, order, kind, reader, spec.views, unusable)
-    tower.to(device)
-
-    def share() -> None:
-        left = [number for number in range(len(batches)) if number not in writer.done]
-        mine = left[rank() :: world_size()]
-        title = f"embedding {modality} into {spec.path}" if rank() == 0 else None
-        done = len(order) - sum(len(batches.positions(number)) for number in left)
-        with progress_bar(title, len(order), done) as bar, evaluating(tower), writer:
-            for number, (positions, features, bad) in zip(
-                mine, _ahead(batches, mine, config.data.workers), strict=True
-            ):
-                rows = _encode(tower, processor, features, device, spec.holds_sequences)
-                _require_finite(rows, positions, config, content, modality)
-                writer.write(number, np.array(positions, np.int64), rows, bad)
-                _require_usable(config, content, unusable | dict(writer.unusable))
-                bar.update(len(batches.positions(number)) * world_size())
-
-    together(share, device)
-
-    def finish() -> EmbeddingStore:
-        if rank() > 0:
-            return EmbeddingStore.open(spec.path)
-        whole = hand(claims=False)
-        lost = _require_usable(config, content, unusable | dict(whole.unusable))
-        if lost:
-            told = listed(lost)
-            log.warning("%s: %d of %d items cannot be used and are left out: %s", modality, len(lost), len(order), told)
-        return whole.finish(versions_of([spec.tower]), cut)
-
-    return main_first(finish, device)
-
-
-@dataclass(frozen=True)
-class Batches(Dataset[Read]):
-    """The batches of a build by number: items of like length, the longest first, whatever the number of processes."""
-
-    content: Content
-    order: np.ndarray  # [n] int64
-    spec: ModalitySpec
-    reader: ItemReader
-    views: int
-    unusable: dict[int, str]  # position -> why its header shows that it cannot be used
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // BATCH_SIZE)
-
-    def positions(self, number: int) -> np.ndarray:
-        """What is in one of them."""
-        return self.order[number * BATCH_SIZE : (number + 1) * BATCH_SIZE]
-
-    def __getitem__(self, number: int) -> Read:
-        read: Read = [], [], []
-        for position in map(int, self.positions(number)):
-            if position in self.unusable:
-                continue
-            try:
-                read[1].append(self.content.features(position, self.spec, self.reader, self.views))
-                read[0].append(position)
-            except UNREADABLE as error:
-                read[2].append((position, str(error)))
-        return read
-
-
-def _ahead(batches: Batches, numbers: Sequence[int], workers: int) -> Iterator[Read]:
-    """Those batches, read by `workers` processes while the model is at work; 0: read when their turn comes."""
-    loader = DataLoader(
-        batches, sampler=list(numbers), batch_size=None, num_workers=workers, collate_fn=_as_it_is,
-        generator=torch.Generator(),  # drawing from the global one would change the run that follows
-    )  # fmt: skip
-    return iter(loader)
-
-
-def _as_it_is(read: Any) -> Any:
-    return read
 
 
 def _encode(
@@ -189,11 +178,13 @@ def _require_finite(
         )
 
 
-def _require_fit(spec: StoreTower.Spec, tower: Tower, processor: Processor, kind: ModalitySpec, modality: str) -> None:
-    if processor.kind != kind.kind:
+def _require_fit(
+    spec: StoreTower.Spec, tower: Tower, processor: Processor, modality_spec: ModalitySpec, modality: str
+) -> None:
+    if processor.kind != modality_spec.kind:
         raise UserError(
             f"towers.{modality}.tower: takes {processor.kind}, but the modality {modality!r} is "
-            f"{kind.kind}; choose another tower"
+            f"{modality_spec.kind}; choose another tower"
         )
     if spec.holds_sequences and not hasattr(tower.backbone, "sequence"):
         raise UserError(
@@ -214,17 +205,6 @@ def _matching(spec: StoreTower.Spec, expected: dict[str, Any], remake: bool) -> 
             raise
         return None
     return store
-
-
-def _require_usable(config: RunConfig, content: Content, unusable: dict[int, str]) -> list[Bad]:
-    """The items that cannot be used; `UserError` where there are too many."""
-    bad: list[Bad] = [(str(content.names[at]), reason) for at, reason in sorted(unusable.items())]
-    require_usable(config.data.train, len(content.ids), bad, config.data.max_bad, "data.max_bad")
-    return bad
-
-
-def _pixels(spec: ModalitySpec) -> dict[str, int]:
-    return {"max_pixels": spec.max_pixels} if isinstance(spec, ImageModality) else {}
 
 
 def _lengths(

@@ -4,8 +4,9 @@ Input: a `Source`, an `Understanding`, a run's encoder. Output: `Heard`, one for
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from xmodal.encoding.encoder import Encoder
@@ -81,18 +82,15 @@ class Listener:
     def listen(self, source: Source) -> Iterator[Heard]:
         """What is heard, as it ends; raises what reading the source raises."""
         segmenter = Segmenter(source.rate, self.cutting)
-        for block in source.blocks:
-            began = time.perf_counter()
-            found = [self._understand(segment, source.rate) for segment in segmenter.push(block)]
-            self.seconds += len(block) / source.rate
-            self.busy += time.perf_counter() - began
-            yield from found
-        began = time.perf_counter()
-        found = [self._understand(segment, source.rate) for segment in segmenter.finish()]
-        self.busy += time.perf_counter() - began
-        yield from found
-        self.passed_over += segmenter.passed_over
-        self.loudest = max(self.loudest, segmenter.loudest)
+        try:
+            for block in source.blocks:
+                found = self._understood(partial(segmenter.push, block), source.rate)
+                self.seconds += len(block) / source.rate
+                yield from found
+            yield from self._understood(segmenter.finish, source.rate)
+        finally:  # of a sound that is broken off too
+            self.passed_over += segmenter.passed_over
+            self.loudest = max(self.loudest, segmenter.loudest)
 
     def summary(self) -> list[str]:
         """What became of the sound, and how fast."""
@@ -110,9 +108,17 @@ class Listener:
                 f"nobody speaks: the loudest moment has {self.loudest:.0f} dB of full scale, and speech begins "
                 f"{self.cutting.above:g} dB over the noise and at {self.cutting.faintest:g} dB"
             )
-        lines += [f"{count} pieces are longer than the tower reads; their ends count for nothing" for count in
-                  [self.encoder.cut.get(self.speech, 0)] if count]  # fmt: skip
+        count = self.encoder.cut.get(self.speech, 0)
+        if count:
+            lines.append(f"{count} pieces are longer than the tower reads; their ends count for nothing")
         return lines
+
+    def _understood(self, cut: Callable[[], list[Segment]], rate: int) -> list[Heard]:
+        """What is meant by the pieces that `cut` gives; the time of both counts as `busy`."""
+        began = time.perf_counter()
+        found = [self._understand(segment, rate) for segment in cut()]
+        self.busy += time.perf_counter() - began
+        return found
 
     def _understand(self, segment: Segment, rate: int) -> Heard:
         self.pieces += 1

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from xmodal.config.spec import Configured, Count, Share
 from xmodal.config.tower import HeadSpec
 from xmodal.errors import UserError
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, valid_steps
 from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
 
 
@@ -25,9 +25,10 @@ class SequenceHead(Configured, nn.Module):
 
     Args:
         width: G; with `mix`, of all layers side by side.
-        dim: D; default the spec's, else W.
+        dim: D, where the spec says nothing of it; default W.
         spec: as a config gives it, or
         settings: those of the spec by name.
+        pooled: W, as each kind of head has it.
 
     Raises:
         UserError: a width that is no multiple of `mix`, or of `heads`.
@@ -55,7 +56,7 @@ class SequenceHead(Configured, nn.Module):
             )
         if pooled % spec.heads:
             raise UserError(f"head.heads: {pooled} features are no multiple of {spec.heads} heads; set heads")
-        self.width, self.layers = pooled, spec.mix
+        self.width, self.mix = pooled, spec.mix
         self.dim = spec.dim or dim or pooled
         self.step_width = width // spec.mix
         self.norm = nn.LayerNorm(self.step_width)
@@ -67,7 +68,7 @@ class SequenceHead(Configured, nn.Module):
         """Normalised frames [B, T, G / mix], zeros where nothing counts."""
         beyond = ~frames.mask()[..., None]
         values = frames.values.masked_fill(beyond, 0)  # before the norm too: what means nothing may be infinite
-        values = self.norm(values.unflatten(-1, (self.layers, self.step_width)))
+        values = self.norm(values.unflatten(-1, (self.mix, self.step_width)))
         if self.weights is None:
             mixed = values[..., 0, :]
         else:
@@ -139,8 +140,7 @@ class Transformer(SequenceHead):
         """frames -> [B, W]."""
         x = self.steps(frames)
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.stack)).unflatten(1, (-1, self.stack)).flatten(2)
-        lengths = -(-frames.lengths // self.stack)
-        mask = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, None, None]
+        mask = valid_steps(-(-frames.lengths // self.stack), x.shape[1])[:, None, None]
         x = self.enter(x)
         x = self.dropout(x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype))
         for block in self.blocks:

@@ -9,7 +9,7 @@ report.html, report.json to --out. Embeddings of the items are kept in MODEL/emb
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_loading, add_max_bad, add_model, at_least, command_parser
+from xmodal.commands.parsing import add_max_bad, add_model, add_report, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
 
 WHAT = ("linear", "knn", "few_shot", "diagnostics")
@@ -30,9 +30,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--group", help="column of items that belong together, such as speaker")
     add_max_bad(parser, 0.01)
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_loading(parser)
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/probe-TEST)")
+    add_report(parser, "RUN/probe-TEST")
     options = parser.parse_args(argv)
     require_model(options.model)
     require_data(options.train, options.test)

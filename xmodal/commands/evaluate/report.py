@@ -48,6 +48,13 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
     return report, out
 
 
+def evaluate_and_print(encoder: Encoder, specs: Specs, home: Path, out: Path, resume: bool = False) -> None:
+    """The same, and print the report and where it is."""
+    report, out = evaluate_model(encoder, specs, home, out, resume)
+    print(report.to_text())
+    print(f"report: {out / 'report.html'}")
+
+
 def _built(specs: Specs, kinds: Mapping[str, str]) -> dict[str, Evaluator]:
     """All evaluators, or one error with a line for each that cannot be: known before the first one runs."""
     evaluators, mistakes = dict[str, Evaluator](), []

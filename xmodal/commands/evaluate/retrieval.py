@@ -12,7 +12,7 @@ RUN/embeddings: a second evaluation does not read the images again, but for thos
 
 from pathlib import Path
 
-from xmodal.commands.parsing import add_loading, add_max_bad, add_model, at_least, command_parser
+from xmodal.commands.parsing import add_max_bad, add_model, add_report, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -29,9 +29,7 @@ def main(argv: list[str]) -> None:
     k = at_least(1, "--k")
     parser.add_argument("--k", type=k, nargs="+", default=[1, 5, 10], help="recall@k (default 1 5 10)")
     add_max_bad(parser, 0.01)
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_loading(parser)
-    parser.add_argument("--out", type=Path, help="report folder (default RUN/retrieval, RUN/retrieval-TEST)")
+    add_report(parser, "RUN/retrieval, RUN/retrieval-TEST")
     options = parser.parse_args(argv)
     of_test = ("items", "text", "column", "text_column", "k", "max_bad")
     if options.test is None and any(getattr(options, name) != parser.get_default(name) for name in of_test):
@@ -41,7 +39,7 @@ def main(argv: list[str]) -> None:
     require_data(options.test)
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of
-    from xmodal.commands.evaluate.report import evaluate_model
+    from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.evaluation.retrieval.retrieval import Retrieval
 
     encoder, home, named = load_for_evaluation(options.model, options)
@@ -55,6 +53,4 @@ def main(argv: list[str]) -> None:
         specs, name = {called: spec}, f"retrieval-{called}"
     elif not specs:
         raise UserError(f"{options.model}: names no evaluators of kind retrieval; give --test MANIFEST")
-    report, out = evaluate_model(encoder, specs, home, options.out or home / name)
-    print(report.to_text())
-    print(f"report: {out / 'report.html'}")
+    evaluate_and_print(encoder, specs, home, options.out or home / name)

@@ -12,7 +12,7 @@ RUN may also be open_clip:NAME or transformers:NAME. Embeddings of the items are
 import os
 from pathlib import Path
 
-from xmodal.commands.parsing import add_loading, add_max_bad, at_least, command_parser
+from xmodal.commands.parsing import add_labelled, add_max_bad, add_report, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -24,21 +24,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="manifest with a column of items and label")
     parser.add_argument("--prompts", help="template set (cifar, ...), YAML or .txt file (default: the run's own)")
     parser.add_argument("--k", type=int, nargs="+", help="templates averaged (default 1 5 10, of a set that large)")
-    parser.add_argument("--items", default="image", help="modality and column of the items (default image)")
+    add_labelled(parser, "image")
     parser.add_argument("--text", default="text", help="modality of the prompts (default text)")
     parser.add_argument("--names", type=Path, help="JSON: label -> class name; or imagenet, for WordNet ids")
     parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
-    parser.add_argument("--column", help="of the items (default: the modality's name)")
-    parser.add_argument("--label", help="column of the labels (default: label)")
     parser.add_argument("--cluster", help="column whose equal values are resampled together (speech: its text)")
-    parser.add_argument("--trained", action="store_true", help="the classes occur in training")
     parser.add_argument("--synthetic", action="store_true", help="the items are synthetic")
     add_max_bad(parser, 0.01)
     parser.add_argument("--no-perturbations", action="store_true", help="do not reword templates: fewer prompts")
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_loading(parser)
     parser.add_argument("--seed", type=at_least(0, "--seed"), default=0, help="of the subsets (default 0)")
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/robustness-DATASET of the first run)")
+    add_report(parser, "RUN/robustness-DATASET of the first run")
     options = parser.parse_args(argv)
     if len({os.path.realpath(run) for run in options.run}) < len(options.run):
         raise UserError("a run is given twice; expected different ones")

@@ -19,69 +19,45 @@ without a label are "none of these", and the threshold that says so is chosen on
 Embeddings of the images are kept in RUN/embeddings: other prompts do not read the images again.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-from xmodal.commands.parsing import add_cascade, add_loading, add_max_bad, add_model, command_parser, label_sets
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmodal.commands.parsing import (
+    add_cascade,
+    add_labelled,
+    add_max_bad,
+    add_model,
+    add_report,
+    command_parser,
+    label_sets,
+)
 from xmodal.commands.paths import find_yaml, require_data, require_model
 from xmodal.errors import UserError
+
+if TYPE_CHECKING:
+    from xmodal.config.evaluator_spec import EvaluatorSpec
+
+ITEMS = "image"  # the modality under test, where none is named
+OF_TEST = ("prompts", "names", "column", "label", "classes", "cluster", "cascade", "dev", "max_bad")
+OF_SETS = ("labels", "examples", "centre")
+NOT_OF_SETS = ("column", "label", "classes", "dev")  # label sets name columns and classes themselves
 
 
 def main(argv: list[str]) -> None:
     """Parse the options and call the library."""
-    parser = command_parser("zero-shot", __doc__)
-    add_model(parser)
-    parser.add_argument("--dataset", type=Path, help="the test")
-    parser.add_argument("--suite", help="YAML: many tests, one table; or a shipped one's name, as suites/imagenet")
-    parser.add_argument("--prompts", help="template set (imagenet80, cifar, ...), YAML or .txt file; default: plain")
-    parser.add_argument("--names", help="JSON: label -> class name; .txt: of labels 0, 1, ...; or imagenet, for wnids")
-    parser.add_argument("--column", help="of the items (default: the modality's name)")
-    parser.add_argument("--label", help="column of the labels (default: labels, else label)")
-    parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
-    parser.add_argument("--cluster", help="column whose equal values are resampled together")
-    parser.add_argument("--items", default="image", help="modality under test (default image)")
-    parser.add_argument("--trained", action="store_true", help="the classes occur in training")
-    add_cascade(parser)
-    parser.add_argument("--dev", type=Path, help="like --dataset: chooses the threshold of items that are of no class")
-    parser.add_argument("--labels", action="append", metavar="SET=VALUE,VALUE", help="a label set; may be repeated")
-    parser.add_argument("--examples", type=Path, help="of --labels: phrases (text, columns of the sets) behind means")
-    parser.add_argument("--centre", type=Path, help="of --labels: recordings whose mean is taken off, not the test's")
-    add_max_bad(parser, None)
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default RUN/embeddings)")
-    add_loading(parser)
-    parser.add_argument("--out", type=Path, help="report folder (default RUN/report, RUN/zero_shot-DATASET-PROMPTS)")
-    options = parser.parse_args(argv)
-    given = {
-        "prompts": options.prompts,
-        "names": options.names,
-        "column": options.column,
-        "label": options.label,
-        "classes": options.classes,
-        "cluster": options.cluster,
-        "cascade": options.cascade,
-        "dev": options.dev,
-        "max_bad": options.max_bad,
-    }
-    of_sets = {"labels": label_sets(options.labels), "examples": options.examples, "centre": options.centre}
-    other_items = options.items != parser.get_default("items")
-    asked = any(value is not None for value in [*given.values(), *of_sets.values()])
-    if options.dataset is None and (asked or options.trained or other_items):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in [*of_sets, *given, "items", "trained"])
-        raise UserError(f"{named} go with --dataset; a run's own tests are as its config says")
-    if options.dataset and options.suite:
-        raise UserError("--dataset and --suite: give one of them")
-    if options.labels is None and (options.examples or options.centre):
-        raise UserError("--examples and --centre go with --labels: they are of label sets")
-    not_of_sets = [f"--{name}" for name in ("column", "label", "classes", "dev") if given[name] is not None]
-    if options.labels is not None and not_of_sets:
-        raise UserError(f"{', '.join(not_of_sets)}: goes without --labels, whose sets name columns and classes")
+    options = _parser().parse_args(argv)
+    options.labels = label_sets(options.labels)
+    _require_sound(options)
     require_model(options.model)
     require_data(options.dataset, options.dev, options.examples, options.centre)
     suite = find_yaml(options.suite, "suites") if options.suite else None
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, spec_of_options, zero_shot_spec
-    from xmodal.commands.evaluate.report import evaluate_model
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of
+    from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.commands.evaluate.suite import read_suite
-    from xmodal.evaluation.label_sets.label_sets import LabelSets
 
     encoder, home, specs = load_for_evaluation(options.model, options)
     name = "report"
@@ -89,13 +65,54 @@ def main(argv: list[str]) -> None:
         specs, name = read_suite(suite), f"suite-{suite.stem}"
     elif options.dataset:
         called = name_of(options.dataset)
-        specs = {called: zero_shot_spec(options.dataset, options.items, options.trained, given)}
-        if options.labels is not None:
-            told = {key: given[key] for key in ("prompts", "names", "cluster", "max_bad", "cascade")}
-            side = options.items if other_items else "speech"
-            told |= {"test": options.dataset, "speech": side, "trained": options.trained}
-            specs = {called: spec_of_options(LabelSets.Spec, **told, **of_sets)}
+        specs = {called: _spec(options)}
         name = f"zero_shot-{called}" + (f"-{Path(options.prompts).stem}" if options.prompts else "")
-    report, out = evaluate_model(encoder, specs, home, options.out or home / name, resume=suite is not None)
-    print(report.to_text())
-    print(f"report: {out / 'report.html'}")
+    evaluate_and_print(encoder, specs, home, options.out or home / name, resume=suite is not None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("zero-shot", __doc__)
+    add_model(parser)
+    parser.add_argument("--dataset", type=Path, help="the test")
+    parser.add_argument("--suite", help="YAML: many tests, one table; or a shipped one's name, as suites/imagenet")
+    parser.add_argument("--prompts", help="template set (imagenet80, cifar, ...), YAML or .txt file; default: plain")
+    parser.add_argument("--names", help="JSON: label -> class name; .txt: of labels 0, 1, ...; or imagenet, for wnids")
+    add_labelled(parser, ITEMS, label="labels, else label")
+    parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
+    parser.add_argument("--cluster", help="column whose equal values are resampled together")
+    add_cascade(parser)
+    parser.add_argument("--dev", type=Path, help="like --dataset: chooses the threshold of items that are of no class")
+    parser.add_argument("--labels", action="append", metavar="SET=VALUE,VALUE", help="a label set; may be repeated")
+    parser.add_argument("--examples", type=Path, help="of --labels: phrases (text, columns of the sets) behind means")
+    parser.add_argument("--centre", type=Path, help="of --labels: recordings whose mean is taken off, not the test's")
+    add_max_bad(parser, None)
+    add_report(parser, "RUN/report, RUN/zero_shot-DATASET-PROMPTS")
+    return parser
+
+
+def _require_sound(options: argparse.Namespace) -> None:
+    """Raise `UserError` for options that do not go together."""
+    asked = any(getattr(options, name) is not None for name in (*OF_TEST, *OF_SETS))
+    if options.dataset is None and (asked or options.trained or options.items != ITEMS):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in [*OF_SETS, *OF_TEST, "items", "trained"])
+        raise UserError(f"{named} go with --dataset; a run's own tests are as its config says")
+    if options.dataset and options.suite:
+        raise UserError("--dataset and --suite: give one of them")
+    if options.labels is None and (options.examples or options.centre):
+        raise UserError("--examples and --centre go with --labels: they are of label sets")
+    not_of_sets = [f"--{name}" for name in NOT_OF_SETS if getattr(options, name) is not None]
+    if options.labels is not None and not_of_sets:
+        raise UserError(f"{', '.join(not_of_sets)}: goes without --labels, whose sets name columns and classes")
+
+
+def _spec(options: argparse.Namespace) -> EvaluatorSpec:
+    """The evaluator of --dataset."""
+    from xmodal.commands.evaluate.model import spec_of_options, zero_shot_spec
+    from xmodal.evaluation.label_sets.label_sets import LabelSets
+
+    if options.labels is None:
+        given = {name: getattr(options, name) for name in OF_TEST}
+        return zero_shot_spec(options.dataset, options.items, options.trained, given)
+    given = {name: getattr(options, name) for name in (*OF_TEST, *OF_SETS) if name not in NOT_OF_SETS}
+    speech = options.items if options.items != ITEMS else "speech"
+    return spec_of_options(LabelSets.Spec, test=options.dataset, speech=speech, trained=options.trained, **given)

@@ -6,13 +6,13 @@
 
 Lists: 12 and 35 (Speech Commands V2), superb (V0.01, 12 classes), or words of your own; among them _unknown_ (any other
 word) and _silence_, whose thresholds are chosen on --dev. Manifests have speech and label; labels outside the list are
-_unknown_ where that is in it, and else left out. Embeddings are kept in MODEL/embeddings.
+_unknown_ where that is in it, and else left out. Embeddings are kept in RUN/embeddings.
 """
 
 import math
 from pathlib import Path
 
-from xmodal.commands.parsing import add_loading, add_max_bad, add_model, command_parser
+from xmodal.commands.parsing import add_labelled, add_max_bad, add_model, add_report, command_parser
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -27,22 +27,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--most-false-accepts", type=_rate, help="per hour of --dev (default: misses weigh alike)")
     parser.add_argument("--prompts", help="template set, YAML or .txt file; default: plain")
     parser.add_argument("--names", type=Path, help="JSON: word -> how the prompts say it")
-    parser.add_argument("--items", default="speech", help="modality under test (default speech)")
-    parser.add_argument("--column", help="of the recordings (default: the modality's name)")
-    parser.add_argument("--label", help="column of the labels (default: label)")
+    add_labelled(parser, "speech", "recordings", trained="words")
     parser.add_argument("--cluster", help="column resampled together (default: speaker, where there is one)")
-    parser.add_argument("--trained", action="store_true", help="the words occur in training as classes")
     parser.add_argument("--synthetic", action="store_true", help="the speech is TTS")
     add_max_bad(parser, 0.01, "recordings")
-    parser.add_argument("--embeddings", type=Path, help="where embeddings are kept (default MODEL/embeddings)")
-    add_loading(parser)
-    parser.add_argument("--out", type=Path, help="report folder (default: RUN/keywords-TEST)")
+    add_report(parser, "RUN/keywords-TEST")
     options = parser.parse_args(argv)
     require_model(options.model)
     require_data(options.test, options.dev, options.names)
 
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of, spec_of_options
-    from xmodal.commands.evaluate.report import evaluate_model
+    from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.evaluation.keywords.keywords import Keywords
 
     settings = (
@@ -53,9 +48,7 @@ def main(argv: list[str]) -> None:
     spec = spec_of_options(Keywords.Spec, words=words, **{name: getattr(options, name) for name in settings})
     encoder, home, _ = load_for_evaluation(options.model, options)
     called = name_of(options.test)
-    report, out = evaluate_model(encoder, {called: spec}, home, options.out or home / f"keywords-{called}")
-    print(report.to_text())
-    print(f"report: {out / 'report.html'}")
+    evaluate_and_print(encoder, {called: spec}, home, options.out or home / f"keywords-{called}")
 
 
 def _rate(text: str) -> float:

@@ -12,11 +12,12 @@ values of its slots; under the threshold it is none of these. Standard output ho
 over one file print the same; what it took goes to standard error.
 """
 
+import argparse
 import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xmodal.commands.parsing import at_least, command_parser, label_sets
 from xmodal.commands.paths import require_model
@@ -30,39 +31,9 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> None:
     """Parse the options, then listen."""
-    parser = command_parser("listen", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="a sound file, or - for raw samples; default: microphone"
-    )
-    parser.add_argument("--intent", action="append", default=[], metavar="NAME=PHRASE,...", help="an intent to know")
-    parser.add_argument("--phrases", type=Path, help="a file of intents with phrases, in place of the run's")
-    parser.add_argument(
-        "--labels",
-        action="append",
-        metavar="SLOT=VALUE,...",
-        help="labels of a further kind to choose among",
-    )
-    parser.add_argument("--threshold", type=_finite, help="a best score under it is none of these; default: the run's")
-    parser.add_argument(
-        "--rate", type=at_least(1, "--rate"), default=16_000, help="Hz, of - and the microphone (16000)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code from outside xmodal that the run needs"
-    )
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     require_model(str(options.run))
-    if options.intent and options.phrases:
-        raise UserError("--intent and --phrases: both say what may be meant; give one of them")
-    typed = [_named(each) for each in options.intent]
-    labels = label_sets(options.labels) or {}
-    if options.file not in (None, "-") and not Path(options.file).exists():
-        raise no_such_file(Path(options.file))
-    if options.phrases:
-        from xmodal.synthesis.phrases import read_phrases
-
-        read_phrases(options.phrases)  # its mistakes are told at once
+    typed, labels = _told(options)
 
     from xmodal.encoding.loading import load
     from xmodal.listening.listening import Listener
@@ -85,7 +56,51 @@ def main(argv: list[str]) -> None:
         print(line, file=sys.stderr)
 
 
-def _source(options: Any) -> "Source":
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("listen", __doc__)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="a sound file, or - for raw samples; default: microphone"
+    )
+    parser.add_argument("--intent", action="append", default=[], metavar="NAME=PHRASE,...", help="an intent to know")
+    parser.add_argument("--phrases", type=Path, help="a file of intents with phrases, in place of the run's")
+    parser.add_argument(
+        "--labels",
+        action="append",
+        metavar="SLOT=VALUE,...",
+        help="labels of a further kind to choose among",
+    )
+    parser.add_argument("--threshold", type=_finite, help="a best score under it is none of these; default: the run's")
+    parser.add_argument(
+        "--rate", type=at_least(1, "--rate"), default=16_000, help="Hz, of - and the microphone (16000)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run code from outside xmodal that the run needs"
+    )
+    return parser
+
+
+def _told(options: argparse.Namespace) -> tuple[list[tuple[str, list[str]]], dict[str, tuple[str, ...]]]:
+    """The typed intents with their phrases, and the typed labels by slot.
+
+    Raises:
+        UserError: of any option, before a model is loaded.
+    """
+    if options.intent and options.phrases:
+        raise UserError("--intent and --phrases: both say what may be meant; give one of them")
+    typed = [_named(each) for each in options.intent]
+    labels = label_sets(options.labels) or {}
+    if options.file not in (None, "-") and not Path(options.file).exists():
+        raise no_such_file(Path(options.file))
+    if options.phrases:
+        from xmodal.synthesis.phrases import read_phrases
+
+        read_phrases(options.phrases)  # its mistakes are told at once
+    return typed, labels
+
+
+def _source(options: argparse.Namespace) -> "Source":
     from xmodal.listening.sources import from_file, from_microphone, from_stream
 
     if options.file is None:
@@ -127,7 +142,11 @@ def _sides(encoder: "Encoder", run: Path) -> tuple[str, str]:
 
 
 def _understanding(
-    encoder: "Encoder", text: str, options: Any, typed: list[tuple[str, list[str]]], labels: dict[str, tuple[str, ...]]
+    encoder: "Encoder",
+    text: str,
+    options: argparse.Namespace,
+    typed: list[tuple[str, list[str]]],
+    labels: dict[str, tuple[str, ...]],
 ) -> "Understanding":
     """What may be meant: typed, out of a file, or the run's own; with the labels that were typed."""
     from xmodal.evaluation.classification.class_vectors import class_vectors

@@ -158,3 +158,10 @@ class PromptedClassification:
                 f"first: {skipped[0][1]}"
             )
         return notes
+
+
+class PromptedRecordings(PromptedClassification):
+    """Of speech."""
+
+    what = "recordings"
+    of_synthetic = "the speech is synthetic (TTS); it says nothing yet about human speech."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.prompted import PromptedClassification
+from xmodal.evaluation.classification.prompted import PromptedRecordings
 from xmodal.prompts import load_templates
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SYNTHESIZED = {"voice", "rate", "pitch", "range"}  # columns that xmodal synthesize adds
 
 
-class SpeechIntent(PromptedClassification):
+class SpeechIntent(PromptedRecordings):
     """The evaluator: an encoder in, a report out; the same object runs during training and from the command line.
 
     Candidates are the labels of `examples`, else those of the test; a test label outside them counts as wrong. Where
@@ -41,7 +41,7 @@ class SpeechIntent(PromptedClassification):
         UserError: unreadable files, an example sentence that occurs in the test, no labels.
     """
 
-    class Spec(PromptedClassification.Spec):
+    class Spec(PromptedRecordings.Spec):
         """Zero-shot spoken intents: class vectors from prompts and from example sentences (text only)."""
 
         prompts: str = "speech_intent"
@@ -56,9 +56,6 @@ class SpeechIntent(PromptedClassification):
         def sides(self) -> dict[str, str]:
             """The recordings' and the texts'."""
             return {"speech": self.speech, "text": self.text}
-
-    what = "recordings"
-    of_synthetic = "the speech is synthetic (TTS); it says nothing yet about human speech."
 
     def __init__(self, spec: Spec, kinds: Mapping[str, str] | None = None) -> None:
         from xmodal.evaluation.cascade.cascade import Cascade

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xmodal.encoding.encoder import Encoder
     from xmodal.evaluation.evaluator import Evaluator
     from xmodal.evaluation.test_sets.labelled import LabelledItems
-    from xmodal.report.report import Report
+    from xmodal.report.report import Record, Report
 
 
 class Folds(PromptedClassification):
@@ -111,7 +111,7 @@ class Folds(PromptedClassification):
 
         from xmodal.evaluation.classification.score_sheet import ScoreSheet
         from xmodal.evaluation.statistics.metrics import bootstrap_interval
-        from xmodal.report.report import Record, Report
+        from xmodal.report.report import Report
 
         spec, labels = self.spec, self.classes.labels
         z, test, _, skipped = self.encoded(encoder, None if brief else name)
@@ -135,16 +135,9 @@ class Folds(PromptedClassification):
             hits[probe] = sheet.score(probe, scores, labels, context | told | {"zero_shot": False})
         rows = []
         for metric, right in hits.items():
-            each = [right[fold == one] for one in self.folds]
-            means = [float(part.mean()) for part in each]
-            low, high = bootstrap_interval(means)
-            mean, chance = sum(means) / len(means), 1 / len(labels)
-            told = {"interval_over": f"{len(means)} folds", "worst_fold": min(means), "best_fold": max(means)}
-            sheet.records.append(
-                Record(name, f"{metric}_over_folds", mean, low, high, len(test), chance, context | told)
-            )
-            of_folds = [test.clusters[fold == one] for one in self.folds]
-            for one, part, clusters in zip(self.folds, each, of_folds, strict=True):
+            sheet.records.append(self._over_folds(name, metric, right, fold, context))
+            for one in self.folds:
+                part, clusters = right[fold == one], test.clusters[fold == one]
                 rows.append((metric, one, len(part), float(part.mean()), *bootstrap_interval(part, clusters)))
         sheet.majority("majority", len(labels), context)
         report = Report(title=f"By folds: {name}", records=sheet.records, predictions=sheet.predictions())
@@ -154,6 +147,19 @@ class Folds(PromptedClassification):
             report.tables[f"{name}: by fold"] = shown
             self._show(report, name)
         return report
+
+    def _over_folds(
+        self, name: str, metric: str, right: NDArray[np.bool_], fold: NDArray[Any], context: dict[str, Any]
+    ) -> Record:
+        """The mean of the folds' accuracies, out of which items [n] are right and the fold [n] of each."""
+        from xmodal.evaluation.statistics.metrics import bootstrap_interval
+        from xmodal.report.report import Record
+
+        means = [float(right[fold == one].mean()) for one in self.folds]
+        mean, (low, high) = sum(means) / len(means), bootstrap_interval(means)
+        told = {"interval_over": f"{len(means)} folds", "worst_fold": min(means), "best_fold": max(means)}
+        chance = 1 / len(self.classes.labels)
+        return Record(name, f"{metric}_over_folds", mean, low, high, len(right), chance, context | told)
 
     def _probed(
         self, probe: str, z: NDArray[np.float32], test: LabelledItems, fold: NDArray[Any]

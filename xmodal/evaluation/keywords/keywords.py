@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodal.config.spec import Positive
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.prompted import PromptedClassification
+from xmodal.evaluation.classification.prompted import PromptedRecordings
 from xmodal.evaluation.keywords.keyword_lists import SILENCE, UNKNOWN, class_of, find_list
 from xmodal.prompts import load_templates
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEVEL_RATE = 16_000  # Hz, at which levels are measured
 
 
-class Keywords(PromptedClassification):
+class Keywords(PromptedRecordings):
     """The evaluator: an encoder in, a report out; the same object runs during training and from the command line.
 
     Metrics: accuracy over all classes, majority; miss_rate and, where clips of no keyword are there,
@@ -46,7 +46,7 @@ class Keywords(PromptedClassification):
         Keywords(Keywords.Spec(test="sc_v2/test12.jsonl", dev="sc_v2/dev.jsonl")).evaluate(encoder, "sc_v2_12")
     """
 
-    class Spec(PromptedClassification.Spec):
+    class Spec(PromptedRecordings.Spec):
         """Keyword spotting: a list of words as classes, `_unknown_` and `_silence_` by thresholds from a dev set."""
 
         words: str | tuple[str, ...] = "12"  # 12, 35, superb, or the classes themselves
@@ -59,9 +59,6 @@ class Keywords(PromptedClassification):
         def sides(self) -> dict[str, str]:
             """The recordings' and the prompts'."""
             return {"items": self.items, "text": self.text}
-
-    what = "recordings"
-    of_synthetic = "the speech is synthetic (TTS); it says nothing yet about human speech."
 
     def __init__(self, spec: Spec, kinds: Mapping[str, str] | None = None) -> None:
         from xmodal.evaluation.open_set.open_set import require_apart
@@ -83,7 +80,8 @@ class Keywords(PromptedClassification):
         self.test, self.left_out = self._read(spec.test, kinds)
         self.classes = named_classes(self.words, spec.names, spec.test, {})
         self.dev: LabelledItems | None = None
-        self._spreads: dict[tuple[Path, int], Any] = {}  # of a set's levels: they do not change in training
+        # (a set's file, names of its readable items) -> spreads of their levels, which do not change in training
+        self._spreads: dict[tuple[Path, tuple[str, ...]], Any] = {}
         if self.thresholded and spec.dev is not None:
             require_apart(spec.test, spec.dev)
             self.dev, _ = self._read(spec.dev, kinds)
@@ -175,7 +173,7 @@ class Keywords(PromptedClassification):
         seconds, _ = lengths_of(AudioModality(min_seconds=0, max_seconds=1e9), list(read.sources))
         spread = None
         if SILENCE in self.listed:
-            key = (items.path, len(read))
+            key = (items.path, tuple(map(str, read.names)))
             if key not in self._spreads:
                 waves = (waveform(source, LEVEL_RATE) for source in read.sources)
                 self._spreads[key] = np.array([level_spread(wave, LEVEL_RATE) for wave in waves])

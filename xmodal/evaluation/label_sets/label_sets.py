@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from xmodal.errors import UserError
-from xmodal.evaluation.classification.prompted import PromptedClassification
+from xmodal.evaluation.classification.prompted import PromptedRecordings
 from xmodal.prompts import fill, load_templates
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xmodal.report.report import Report
 
 
-class LabelSets(PromptedClassification):
+class LabelSets(PromptedRecordings):
     """The evaluator: an encoder in, a report out; the same object runs during training and from the command line.
 
     Metrics, by set and, under the name `all`, for all sets together: accuracy_SET_KIND, majority_SET; with true texts
@@ -45,7 +45,7 @@ class LabelSets(PromptedClassification):
         LabelSets(LabelSets.Spec(test="orders.jsonl", labels=sets)).evaluate(encoder, "orders")
     """
 
-    class Spec(PromptedClassification.Spec):
+    class Spec(PromptedRecordings.Spec):
         """Several label sets over the same recordings, each in a column of the test by its name."""
 
         labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # set -> its values
@@ -68,9 +68,6 @@ class LabelSets(PromptedClassification):
         def sides(self) -> dict[str, str]:
             """The recordings' and the texts'."""
             return {"speech": self.speech, "text": self.text}
-
-    what = "recordings"
-    of_synthetic = "the speech is synthetic (TTS); it says nothing yet about human speech."
 
     def __init__(self, spec: Spec, kinds: Mapping[str, str] | None = None) -> None:
         from xmodal.evaluation.cascade.cascade import Cascade

@@ -91,22 +91,19 @@ class SetScores:
             for text, column in zip(told, ("true", "predicted"), strict=True):
                 more = sheet.predictions()[column].to_numpy()
                 text[given] = [f"{a}; {b}" if a else b for a, b in zip(text[given], more, strict=True)]
-        outcomes = right[some]
-        low, high = bootstrap_interval(outcomes, self.test.clusters[some])
-        detail = context | {"left_out": int((~some).sum())}
-        mean = float(outcomes.mean())
-        metric = f"{source}_{ALL}_{kind}"
-        self.records.append(
-            Record(self.dataset, metric, mean, low, high, len(outcomes), float(chance[some].mean()), detail)
+        together = pd.DataFrame(
+            {
+                "dataset": self.dataset,
+                "protocol": f"{source}_{ALL}_{kind}",
+                "item": self.test.names[some].astype(str),
+                "cluster": self.test.clusters[some].astype(str),
+                "true": told[0][some],
+                "predicted": told[1][some],
+                "score": np.nan,
+                "correct": right[some],
+            }
         )
-        self.rows.append((ALL, source, kind, mean, low, high, len(outcomes), float(chance[some].mean())))
-        self._right[source, f"{ALL}_{kind}"] = outcomes
-        columns: dict[str, Any] = {
-            "item": self.test.names[some].astype(str),
-            "cluster": self.test.clusters[some].astype(str),
-        }
-        columns |= {"true": told[0][some], "predicted": told[1][some], "score": np.nan, "correct": outcomes}
-        self.frames.append(pd.DataFrame({"dataset": self.dataset, "protocol": metric, **columns}))
+        self._take_all(together, source, kind, some, float(chance[some].mean()), context)
 
     def differences(self) -> None:
         """Speech minus cascade, paired, for every set and kind that both were scored for."""
@@ -143,6 +140,25 @@ class SetScores:
         self.frames.append(sheet.predictions())
         self.rows.append((name, source, kind, record.value, record.low, record.high, record.n, record.chance))
         self._right[source, f"{name}_{kind}"] = hits
+
+    def _take_all(
+        self,
+        outcomes: pd.DataFrame,
+        source: str,
+        kind: str,
+        some: NDArray[np.bool_],
+        chance: float,
+        context: dict[str, Any],
+    ) -> None:
+        """Outcomes of all sets together, of the recordings [n] that have a value of some set."""
+        right = outcomes["correct"].to_numpy()
+        mean, n = float(right.mean()), len(right)
+        low, high = bootstrap_interval(right, self.test.clusters[some])
+        detail = context | {"left_out": int((~some).sum())}
+        self.records.append(Record(self.dataset, f"{source}_{ALL}_{kind}", mean, low, high, n, chance, detail))
+        self.frames.append(outcomes)
+        self.rows.append((ALL, source, kind, mean, low, high, n, chance))
+        self._right[source, f"{ALL}_{kind}"] = right
 
     def _majority(self, name: str, labels: NDArray[Any], given: NDArray[np.bool_], chance: float | None) -> None:
         share, label = majority(labels.astype(str))

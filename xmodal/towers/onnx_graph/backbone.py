@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from xmodal.errors import UserError
 from xmodal.processor import Processor
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, by_length, mean_of
 from xmodal.towers.image_processor import PixelProcessor
 from xmodal.towers.onnx_graph.graph import TYPES, Graph, Value
 from xmodal.towers.onnx_graph.kind import OnnxTower
 from xmodal.towers.onnx_graph.tokens import TokenProcessor
-from xmodal.towers.waveforms import WaveProcessor, by_length, mean_of
+from xmodal.towers.waveforms import WaveProcessor
 
 TAKES = {
     "audio": "waveforms [B, T] of float, and lengths [B] of int or a mask [B, T] where asked for",

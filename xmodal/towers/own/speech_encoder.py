@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from xmodal.config.spec import Count, Positive, Share
 from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, valid_steps
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
 from xmodal.towers.own.mel_filters import mel_filters
-from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
 
 LOG_FLOOR = 1e-6  # added to mel power before the log: below the noise of 16-bit audio
 SILENCE = 1e-30  # the least mel power where the floor follows the utterance

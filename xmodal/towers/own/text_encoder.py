@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from xmodal.config.spec import Count, Share
 from xmodal.config.tower import AnyHead
 from xmodal.processor import Processor
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, valid_steps
 from xmodal.towers.heads import Linear
 from xmodal.towers.kind import OwnTower
-from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids, valid_steps
+from xmodal.towers.own.transformer import AttentionPooling, Block, sinusoids
 from xmodal.towers.text_length import cut_of
 
 START, END, VOCABULARY = 256, 257, 258  # beside the 256 bytes; padding is hidden by the lengths and needs no token

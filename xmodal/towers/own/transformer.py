@@ -67,11 +67,6 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def valid_steps(lengths: Tensor, steps: int) -> Tensor:
-    """[B, steps] bool, true for the first `lengths` [B] of each row."""
-    return torch.arange(steps, device=lengths.device) < lengths[:, None]
-
-
 def sinusoids(steps: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """Positions [steps, width] (Vaswani et al. 2017, section 3.5), sines in the first half, cosines in the second."""
     sines = (width + 1) // 2

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from xmodal.errors import UserError, no_such_file
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, all_of, by_length, mean_of
 from xmodal.towers.torchaudio_bundle.kind import TorchaudioTower
-from xmodal.towers.waveforms import WaveProcessor, by_length, mean_of
+from xmodal.towers.waveforms import WaveProcessor
 from xmodal.towers.weights import take_weights
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,7 @@ class BundleBackbone(nn.Module):
 
         def encode(rows: Tensor, length: int) -> Frames:
             found, _ = self.model.extract_features(values[rows, :length], num_layers=max(self.layers))
-            frames = torch.cat([found[layer - 1] for layer in self.layers], dim=-1)
-            return Frames(frames, torch.full((len(rows),), frames.shape[1], device=frames.device))
+            return all_of(torch.cat([found[layer - 1] for layer in self.layers], dim=-1))
 
         return by_length(inputs["lengths"], encode)
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, all_of, by_length, mean_of
 from xmodal.towers.huggingface.layers import LayerStates, layer_states
 from xmodal.towers.huggingface.speech.spectrogram import ASTProcessor, Hearing, hearing_of
-from xmodal.towers.huggingface.text import pool
 from xmodal.towers.kinds.transformers import TransformersTower
 
 POSITIONS = "embeddings.position_embeddings"
@@ -51,8 +50,7 @@ class ASTBackbone(nn.Module):
             tokens = torch.stack([part[:2].mean(0) for part in self._encode(split.values, split.lengths)])
             return torch.stack([part.mean(0) for part in tokens.split(split.counts)])
         frames = self.sequence(inputs)
-        counted = torch.ones_like(frames.mask()) if self.hearing.cut else frames.mask()
-        return pool(frames.values, counted, "mean")
+        return mean_of(all_of(frames.values) if self.hearing.cut else frames)
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
         """`features` [B, T, F] and `lengths` [B] frames -> the patches of every column that touches them, in time."""
@@ -72,12 +70,12 @@ class ASTBackbone(nn.Module):
     def _encode(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
         """Windows [W, T, F] -> class tokens and patches of each [2 + F' * C, G]."""
         columns = self._columns(self.hearing.frames(lengths)) if self.hearing.padded else self._columns(lengths)
-        rows, parts = list[Tensor](), list[Tensor]()
-        for count in columns.unique().tolist():
-            rows.append((columns == count).nonzero()[:, 0])
+
+        def encode(alike: Tensor, count: int) -> Frames:
             frames = self.patch + self.stride * (count - 1)
-            parts += self._states(features[rows[-1], :frames], count)
-        return [parts[at] for at in torch.cat(rows).argsort().tolist()]
+            return all_of(self._states(features[alike, :frames], count))
+
+        return by_length(columns, encode).each()
 
     def _states(self, features: Tensor, columns: int) -> Tensor:
         """Frames of `columns` columns [W, T, F] -> [W, 2 + F' * columns, G]."""
@@ -98,7 +96,7 @@ def load_ast(
     config, rate = model.config, extractor.sampling_rate
     window, hop = round(rate * 0.025), round(rate * 0.01)  # Kaldi's
     patch, stride = config.patch_size, config.time_stride
-    hearing = hearing_of(spec, config.max_length, patch, stride, patch, rate / hop)
+    hearing = hearing_of(spec, config.max_length, field=patch, stride=stride, margin=patch, rate=rate / hop)
     states = layer_states(spec.layers, model, spec.name)
     processor = ASTProcessor(extractor, pooling, window, hop, config.max_length, hearing, spec.told_layers)
     return ASTBackbone(model, pooling, hearing, states), processor

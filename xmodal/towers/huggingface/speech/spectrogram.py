@@ -78,12 +78,12 @@ class SpectrogramProcessor(SpeechProcessor):
     lost, and a 2 s utterance takes 64 kB instead of Whisper's 960.
 
     Args:
-        extractor, pooling: as above.
+        extractor, pooling: see `SpeechProcessor`.
         shortest: samples behind one frame.
         hop: samples from one frame to the next.
         most: frames that the model hears at once.
         hearing: how much of an utterance is heard.
-        layers: what is told of them.
+        layers: what the description says of the layers; nothing of the last one alone.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class WhisperProcessor(SpectrogramProcessor):
         return min(found, length) if self.hearing.cut or samples <= length * self.hop else found
 
     def spectrogram(self, item: np.ndarray, frames: int | None) -> np.ndarray:
-        """[T, F] as above."""
+        """[T, F]: the model's own window, or so many frames of audio followed by silence."""
         whole = {} if frames is None else {"padding": False, "truncation": False}
         wave = self.wave(item, (frames or 0) * self.hop)
         found = self.extractor(wave, sampling_rate=self.sample_rate, return_tensors="np", **whole)
@@ -158,7 +158,7 @@ class ASTProcessor(SpectrogramProcessor):
         return min(found, self.most) if self.hearing.cut else found
 
     def spectrogram(self, item: np.ndarray, frames: int | None) -> np.ndarray:
-        """[T, F] as above."""
+        """[T, F]: the model's own window, or so many frames of audio followed by silence."""
         extractor = copy.copy(self.extractor)
         if frames is not None:
             extractor.max_length = frames

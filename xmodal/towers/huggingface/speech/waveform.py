@@ -5,17 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from xmodal.errors import UserError
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, all_of, by_length, mean_of, valid_steps
 from xmodal.towers.huggingface.layers import LayerStates, blocks_of
 from xmodal.towers.huggingface.speech.processor import SpeechProcessor
 from xmodal.towers.huggingface.speech.windows import Windows
-from xmodal.towers.huggingface.text import pool
 from xmodal.towers.kinds.transformers import TransformersTower
+from xmodal.towers.waveforms import padded_waves
 
 WAVEFORM = ("wav2vec2", "wav2vec2-conformer", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
 # Their attention mask hides padding exactly, if their first convolution has no normalisation over time.
@@ -34,11 +32,7 @@ class WaveformProcessor(SpeechProcessor):
 
     def collate(self, features: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """`{"values": [B, T] float32, "lengths": [B] samples}`."""
-        lengths = [len(x) for x in features]
-        padded = np.zeros((len(features), max(lengths)), np.float32)
-        for row, x in zip(padded, features, strict=True):
-            row[: len(x)] = x
-        return {"values": torch.from_numpy(padded), "lengths": torch.tensor(lengths)}
+        return padded_waves(features)
 
 
 class WaveformBackbone(nn.Module):
@@ -66,8 +60,7 @@ class WaveformBackbone(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`values` [B, T] and `lengths` [B] samples -> [B, G]."""
-        frames = self.sequence(inputs)
-        return pool(frames.values, frames.mask(), "mean")
+        return mean_of(self.sequence(inputs))
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
         """`values` [B, T] and `lengths` [B] samples -> a step for each frame that holds nothing but the utterance."""
@@ -76,15 +69,9 @@ class WaveformBackbone(nn.Module):
 
     def _encode(self, values: Tensor, lengths: Tensor) -> Frames:
         if self.masked:
-            mask = (torch.arange(values.shape[1], device=lengths.device) < lengths[:, None]).long()
-            hidden = self._states(values, attention_mask=mask)
+            hidden = self._states(values, attention_mask=valid_steps(lengths, values.shape[1]).long())
             return Frames(hidden, self.model._get_feat_extract_output_lengths(lengths))
-        rows, parts = list[Tensor](), list[Tensor]()
-        for length in lengths.unique().tolist():
-            rows.append((lengths == length).nonzero()[:, 0])
-            parts += self._states(values[rows[-1], :length])
-        items = [parts[at] for at in torch.cat(rows).argsort().tolist()]
-        return Frames(pad_sequence(items, batch_first=True), lengths.new_tensor([len(item) for item in items]))
+        return by_length(lengths, lambda alike, length: all_of(self._states(values[alike, :length])))
 
     def _states(self, values: Tensor, **options: Tensor) -> Tensor:
         return self.states.of(lambda: self.model(values, **options).last_hidden_state)

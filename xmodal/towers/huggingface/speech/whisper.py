@@ -7,20 +7,17 @@ utterances, W windows, T frames of the spectrogram, S = ceil(T / 2) steps, F mel
 
 from typing import Any
 
-import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.masking_utils import create_bidirectional_mask
 
-from xmodal.towers.frames import Frames
+from xmodal.towers.frames import Frames, mean_of, one_batch, valid_steps
 from xmodal.towers.huggingface.layers import LayerStates
 from xmodal.towers.huggingface.model import build_model
 from xmodal.towers.huggingface.source import Source
 from xmodal.towers.huggingface.speech.spectrogram import Hearing, WhisperProcessor, hearing_of
-from xmodal.towers.huggingface.text import pool
 from xmodal.towers.kinds.transformers import TransformersTower
-from xmodal.towers.own.transformer import valid_steps
 
 SILENCE = 0.5  # s after an utterance that is heard at its own length
 AT_ONCE = 16  # windows of long audio that are encoded together, at least
@@ -44,8 +41,7 @@ class WhisperBackbone(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """`features` [B, T, F] and `lengths` [B] frames -> [B, G]."""
-        frames = self.sequence(inputs)
-        return pool(frames.values, frames.mask(), "mean")
+        return mean_of(self.sequence(inputs))
 
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
         """`features` [B, T, F] and `lengths` [B] frames that touch the audio -> the steps of those."""
@@ -54,9 +50,7 @@ class WhisperBackbone(nn.Module):
         size = max(AT_ONCE, len(counts))
         heard = self.hearing.frames(lengths)
         parts = [self._encode(values[at : at + size], heard[at : at + size]) for at in range(0, len(values), size)]
-        longest = max(part.shape[1] for part in parts)
-        steps = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
-        found = windows.join(Frames(steps, (lengths + 1) // 2), counts)
+        found = windows.join(Frames(one_batch(parts), (lengths + 1) // 2), counts)
         return Frames(found.values[:, : int(found.lengths.max())], found.lengths)
 
     def _encode(self, features: Tensor, frames: Tensor) -> Tensor:
@@ -100,7 +94,7 @@ def whisper_tower(
     """
     most, hop = 2 * encoder.config.max_source_positions, extractor.hop_length
     rate = extractor.sampling_rate / hop
-    hearing = hearing_of(spec, most, 2, 2, round(SILENCE * rate), rate)
+    hearing = hearing_of(spec, most, field=2, stride=2, margin=round(SILENCE * rate), rate=rate)
     states = LayerStates(spec.layers, list(encoder.layers), spec.name, [encoder.layer_norm])
     processor = WhisperProcessor(extractor, "mean", extractor.n_fft, hop, most, hearing, spec.told_layers)
     return WhisperBackbone(encoder, hearing, states), processor
