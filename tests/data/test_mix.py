@@ -33,11 +33,6 @@ def test_rows_keep_what_they_have(manifests: list[Path], tmp_path: Path) -> None
     assert mixed([tts], tmp_path)[0]["text"] == "Lights on"
 
 
-def test_a_null_is_no_path(tmp_path: Path) -> None:
-    write_json_lines(tmp_path / "a.jsonl", [{"id": "a", "speech": None, "text": "on"}])
-    assert mixed([tmp_path / "a.jsonl"], tmp_path / "mix")[0]["speech"] is None
-
-
 def test_a_manifest_without_the_others_items_is_refused(manifests: list[Path], tmp_path: Path) -> None:
     write_json_lines(tmp_path / "texts.jsonl", [{"id": "t", "text": "no sound"}])
     with pytest.raises(UserError, match=r"texts.jsonl: no column 'speech', which other manifests"):

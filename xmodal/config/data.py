@@ -50,11 +50,12 @@ class WaveformAugment(Spec):
     room: float = Field(0.0, ge=0, le=5)  # s, the longest reverberation
     gain: float = Field(0.0, ge=0, le=60)  # dB, louder or quieter
     snr: tuple[float, float] | None = None  # dB, least and most, of the recording over added noise
+    band: Share = 0.0  # how many of the recordings come through a narrower band, as over a telephone
 
     @property
     def is_active(self) -> bool:
         """Does this change anything?"""
-        return self.snr is not None or any(amount > 0 for amount in (self.speed, self.room, self.gain))
+        return self.snr is not None or any(amount > 0 for amount in (self.speed, self.room, self.gain, self.band))
 
     @model_validator(mode="after")
     def _snr(self) -> Self:

@@ -65,3 +65,16 @@ def test_equal_seeds_give_equal_voicings_and_others_do_not() -> None:
     assert np.array_equal(changed(spec, 1), changed(spec, 1))
     assert not np.array_equal(changed(spec, 1)[:1000], changed(spec, 2)[:1000])
     assert np.isfinite(changed(spec, 1, np.zeros(3, np.float32))).all()
+
+
+def test_a_narrower_band_keeps_its_middle_and_loses_its_ends() -> None:
+    wave = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    heard = [changed(WaveformAugment(band=1), seed, wave) for seed in range(8)]
+    hertz = np.fft.rfftfreq(RATE, 1 / RATE)
+    kept = [np.abs(np.fft.rfft(each)) / np.abs(np.fft.rfft(wave)) for each in heard]
+    assert all(np.allclose(each[(hertz > 1000) & (hertz < 2400)], 1, atol=0.05) for each in kept)
+    ends = [hertz[(hertz > 1000) & (each < 2**-0.5)] for each in kept]
+    assert all(3000 <= high[0] <= 8000 for high in ends if len(high))
+    assert sum(each[hertz > 6000].mean() < 0.2 for each in kept) >= 3
+    half = [changed(WaveformAugment(band=0.5), seed, wave) for seed in range(40)]
+    assert 10 <= sum(np.array_equal(each, wave) for each in half) <= 30

@@ -1,7 +1,7 @@
 """Training views of recordings. Input: a waveform [T] float32. Output: another voicing of it, as another room, speaker
 or microphone would have given it.
 
-The steps come in a fixed order: speed, room, gain, noise. Axes: T samples.
+The steps come in a fixed order: speed, room, gain, noise, band. Axes: T samples.
 """
 
 import math
@@ -13,6 +13,7 @@ from xmodal.config.data import WaveformAugment
 
 Wave = NDArray[np.float32]
 
+HIGHEST, LOWEST = (3_000.0, 8_000.0), (0.0, 300.0)  # Hz, where a narrower band may end and begin
 SILENT = 1e-5  # root mean square; noise at an SNR to nothing would be nothing
 
 
@@ -25,6 +26,8 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
     - gain g: louder or quieter by a level uniform in [-g, g] dB
     - snr [low, high]: noise is added, this many dB under the recording, uniform; its spectrum falls by a power of the
       frequency uniform in [0, 2], from white to brown
+    - band b: with probability b only the frequencies between two limits are kept, the lower uniform in [0, 300] Hz, the
+      upper log-uniform in [3, 8] kHz; 48 dB an octave above, 12 dB below (a telephone has 300 Hz to 3.4 kHz)
 
     Example:
         voiced = voice(wave, WaveformAugment(speed=0.1, snr=(10, 40)), 16_000, np.random.default_rng(0))
@@ -47,6 +50,8 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
         loud = float(np.sqrt(np.mean(np.square(x))))
         if loud > SILENT:
             x = x + np.float32(loud * 10 ** (-level / 20)) * _noise(len(x), power, rng)
+    if spec.band and rng.random() < spec.band:
+        x = _between(x, rng.uniform(*LOWEST), math.exp(rng.uniform(*map(math.log, HIGHEST))), sample_rate)
     return np.ascontiguousarray(x, np.float32)
 
 
@@ -57,6 +62,14 @@ def _response(longest: float, sample_rate: int, rng: np.random.Generator) -> Wav
     tail = rng.standard_normal(len(times)) * np.exp(-math.log(1000) * times / seconds)
     tail *= 10 ** (-rng.uniform(0, 12) / 20) / np.sqrt(np.square(tail).sum())
     return np.concatenate([[1.0], tail]).astype(np.float32)
+
+
+def _between(wave: Wave, low: float, high: float, sample_rate: int) -> Wave:
+    """The wave without what is below `low` and above `high` Hz, by Butterworth's magnitudes, phases as they were."""
+    hertz = np.fft.rfftfreq(len(wave), 1 / sample_rate)
+    passed = 1 / np.sqrt(1 + (hertz / high) ** 16)
+    passed *= np.sqrt(hertz**4 / (hertz**4 + low**4 + 1e-12))
+    return np.fft.irfft(np.fft.rfft(wave) * passed, len(wave)).astype(np.float32)
 
 
 def _noise(samples: int, power: float, rng: np.random.Generator) -> Wave:
