@@ -207,7 +207,7 @@ def test_the_script_voices_a_file_and_refuses_a_voice(tmp_path):
     assert "Traceback" not in bad.stderr
     for typed in ("{room: far}", "{rom: 1}", "[", "{snr: [9, 1]}"):
         with pytest.raises(
-            UserError, match="--waveform: .* expected a YAML object of speed, room, gain, snr, band"
+            UserError, match=r"--waveform: .* expected a YAML object of speed, room, gain, snr, band"
         ) as error:
             main(["synthesize", str(tmp_path / "in.jsonl"), str(tmp_path / "out"), "--waveform", typed])
         assert "\n" not in str(error.value)
