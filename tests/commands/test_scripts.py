@@ -78,6 +78,7 @@ def test_eval_compare(tiny_config: Path, tmp_path: Path) -> None:
     assert any(f"{difference:.3f}" in line for line in printed if "accuracy_mean" in line)
 
 
+@pytest.mark.slow
 def test_eval_sweep(tiny_config: Path, tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(
         "config: config.yaml\noutput: swept\naxes: {loss: {CL: [objective.kind=infonce]}, seed: {'5': [seed=5]}}\n"

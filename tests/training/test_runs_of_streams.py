@@ -66,7 +66,7 @@ class KillError(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("streaming", [False, pytest.param(True, marks=pytest.mark.slow)])  # 46 s: `datasets` pauses
 def test_workers_change_nothing_and_a_kill_costs_nothing(config: Path, tmp_path: Path, streaming: bool) -> None:
     common = [RULES, f"data.streaming={str(streaming).lower()}", "data.shuffle_buffer=16"]
     Trainer(load_config(config, [f"output={tmp_path / 'whole'}", *common])).fit()
