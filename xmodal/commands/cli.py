@@ -18,7 +18,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "prepare": ("data.prepare", "turn a corpus as it is published into manifests"),
     "verify": ("data.verify", "check a corpus' archives against their published checksums"),
     "synthesize": ("data.synthesize", "voice any JSONL of texts with espeak-ng"),
-    "make-words": ("data.make_words", "the most frequent words of a text tower's vocabulary, to be voiced"),
+    "make-words": ("data.make_words", "frequent words of a guide's vocabulary, or pieces of texts, to be voiced"),
     "mix": ("data.mix", "one manifest out of several"),
     "make-demo": ("data.make_demo", "write the demo's data and nothing else"),
     "embed-frozen": ("data.embed_frozen", "run a config's frozen towers once over its training data"),
