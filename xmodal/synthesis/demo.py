@@ -8,7 +8,7 @@ What is held out, and what is not, plainly:
   doors, locks, timers, songs, languages and deliveries in other contexts, on purpose, because a speech tower trained
   from scratch cannot recognise a word it never heard.
 - Every fifth template of every other intent, from the fourth on, is never voiced for training, with any filling. `talk`
-  holds the words that would occur only there: every word of the tests is heard in at least 15 training sentences.
+  holds the words that would occur only there: every word of the tests is heard in at least 8 training sentences.
 - Readable names and templates were revised by how well the *text* tower tells the intents apart (no speech result was
   looked at), so that the task is neither trivial nor impossible: opposites, and asking, setting and cancelling, stay.
 - Two voices speak the tests and nothing else. All speech is synthetic (espeak-ng): nothing here measures human speech.
@@ -36,7 +36,8 @@ from xmodal.synthesis.vocabulary import MINILM, words_of
 _GRAMMAR = Path(__file__).with_name("demo_grammar.yaml")
 _VERSION = 4  # of what make_demo writes: another number makes old folders be written again
 _WORDS = range(3, 10)  # of a sentence, before its frame
-_SEEN, _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 17, 4, 8, 20  # at most so many sentences of one template
+FILLINGS = 10  # sentences of a training template, at most
+_UNSEEN, _UNSEEN_HELD_OUT, _TALK = 4, 8, 20  # the same of tests, and of what asks for nothing
 _FIRST_UNSEEN = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
 WORDS = 3000  # single words of the guide's vocabulary among the training texts
 _EXAMPLES = 6  # sentences of one template behind a class mean
@@ -66,9 +67,9 @@ def grammar() -> dict[str, Any]:
     return yaml.safe_load(_GRAMMAR.read_text(encoding="utf-8"))
 
 
-def sentences(seed: int = 0) -> list[Sentence]:
-    """All texts of the demo. No text, framed or bare, occurs twice; a text that two templates give goes to the tests,
-    else to the first.
+def sentences(seed: int = 0, fillings: int = FILLINGS) -> list[Sentence]:
+    """All texts of the demo, at most `fillings` of a training template. No text, framed or bare, occurs twice; a text
+    that two templates give goes to the tests, else to the first.
     """
     rules = grammar()
     jobs = []  # (part, intent or None, rules of the intent, template id, template, limit)
@@ -78,7 +79,7 @@ def sentences(seed: int = 0) -> list[Sentence]:
             if number % 5 == _FIRST_UNSEEN:
                 part, limit = ("test_intents", _UNSEEN_HELD_OUT) if held_out else ("test_templates", _UNSEEN)
             else:
-                part, limit = ("examples" if held_out else "train"), _SEEN
+                part, limit = ("examples" if held_out else "train"), fillings
             jobs.append((part, intent, rule, f"{intent}/{number}", template, limit))
     jobs += [("train", None, {}, f"talk/{n}", template, _TALK) for n, template in enumerate(rules["talk"])]
     # Tests first, then what is only read: what training may say is what is left over.
@@ -137,6 +138,7 @@ class Making:
     seed: int = 0
     takes: int = 1
     words: int = WORDS
+    fillings: int = FILLINGS  # sentences of a training template, at most
 
     def made(self) -> dict[str, object]:
         """What `demo.json` holds: a folder with the same is complete and up to date."""
@@ -155,13 +157,13 @@ def make_demo(folder: Path, making: Making | None = None, processes: int | None 
     Raises UserError when espeakng-loader, or the package of the guide, is missing.
 
     Example:
-        make_demo(Path("data/demo"))  # 16,000 utterances
+        make_demo(Path("data/demo"))  # 12,000 utterances
     """
     making = making or Making()
     finished = folder / "demo.json"
     if finished.is_file() and json.loads(finished.read_text()) == making.made():
         return
-    write_demo(sentences(making.seed), folder, making, processes)
+    write_demo(sentences(making.seed, making.fillings), folder, making, processes)
 
 
 def write_demo(everything: Sequence[Sentence], folder: Path, making: Making, processes: int | None) -> None:

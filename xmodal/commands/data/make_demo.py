@@ -1,7 +1,7 @@
-"""Write the demo's data: 12,000 spoken commands and remarks and 3,000 words to train on, and two tests (all espeak-ng).
+"""Write the demo's data: 8,000 spoken commands and remarks and 3,000 words to train on, and two tests (all espeak-ng).
 
     xmodal make-demo data/demo
-    xmodal make-demo data/demo_scratch --takes 2 --words 0     # what demo_scratch_cwcl trains on
+    xmodal make-demo data/demo_scratch --takes 2 --words 0 --fillings 17    # for demo_scratch_cwcl
 
 A complete folder is left alone; a half-made one is completed. Held out are six intents, and templates and
 voices of the others.
@@ -21,11 +21,12 @@ def main(argv: list[str]) -> None:
         "--takes", type=at_least(1, "--takes"), default=1, help="voicings of each sentence, in 60 voices"
     )
     parser.add_argument("--words", type=at_least(0, "--words"), help="single words of the guide's vocabulary (3000)")
+    parser.add_argument("--fillings", type=at_least(1, "--fillings"), help="sentences of a template, at most (10)")
     parser.add_argument("--processes", type=at_least(1, "--processes"), help="default: one per core")
     given = parser.parse_args(argv)
 
-    from xmodal.synthesis.demo import WORDS, Making, make_demo
+    from xmodal.synthesis.demo import FILLINGS, WORDS, Making, make_demo
 
     words = WORDS if given.words is None else given.words
-    make_demo(given.folder, Making(given.seed, given.takes, words), given.processes)
+    make_demo(given.folder, Making(given.seed, given.takes, words, given.fillings or FILLINGS), given.processes)
     print(given.folder)
