@@ -52,6 +52,8 @@ def test_pieces_are_words_that_come_twice_and_neighbours() -> None:
         "don't turn",
     }  # fmt: skip
     assert pieces_of(texts, 5) == pieces_of(iter(texts), 5) != pieces_of(texts, 5, seed=1)
+    said = pieces_of(["At 7 p.m., a café isn't"], 9)
+    assert sorted(said) == ["a café", "a café isn't", "café isn't"]  # nobody said "at p"
     many = [f"{a} {b}" for a in ("red", "blue", "green") for b in ("lamp", "door", "light")]
     assert [len(each.split()) for each in pieces_of(many, 10)] == [1] * 4 + [2] * 6
 
@@ -63,3 +65,6 @@ def test_pieces_of_a_manifest(tmp_path: Path) -> None:
     found = [row for _, row in read_json_lines(tmp_path / "out.jsonl")]
     assert sorted(row["text"] for row in found) == ["play jazz", "play rock"]
     assert {row["id"] for row in found} == {"play_jazz", "play_rock"}
+    write_json_lines(tmp_path / "one.jsonl", rows[2:])
+    with pytest.raises(UserError, match="no word is left to write"):
+        main(["make-words", str(tmp_path / "out.jsonl"), "--texts", str(tmp_path / "one.jsonl")])

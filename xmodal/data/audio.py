@@ -45,8 +45,8 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
     try:
         with soundfile.SoundFile(path) as file:
             rate, expected, format_ = file.samplerate, promised_samples(file), file.format
-            if expected > LONGEST * rate:
-                raise AudioError(f"{path}: {expected / rate:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
+            if file.frames > LONGEST * rate:
+                raise AudioError(f"{path}: {file.frames / rate:,.0f} s, more than {LONGEST:,} s; cut it into pieces")
             samples = file.read(dtype="float32", always_2d=True)  # [T, channels]
     except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:  # TypeError: headerless .raw
         raise AudioError(f"{path}: {_reason(path, error)}") from error

@@ -17,17 +17,19 @@ from xmodal.errors import UserError
 PATHS = ("speech", "audio", "image")  # columns that hold paths
 
 
-def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[dict[str, Any]]:
+def mixed(
+    manifests: Sequence[Path], folder: Path, lower: bool = False, sound: str | None = None
+) -> list[dict[str, Any]]:
     """The rows of all manifests, for a manifest that will lie in `folder`.
 
-    A manifest that is named twice gives its rows twice. `audio` is renamed to `speech` where another manifest has
-    `speech`. A column that a manifest lacks is null in its rows; `label` and `speaker` are among them only if any has
-    them.
+    A manifest that is named twice gives its rows twice. Recordings are in one column, `sound`. A column that a manifest
+    lacks is null in its rows; `label` and `speaker` are among them only if any has them.
 
     Args:
         manifests: at least one; paths in the columns `speech`, `audio` and `image` start from each one's own folder.
         folder: what the paths of the rows start from.
         lower: texts in lower case, as one text in two spellings counts as two.
+        sound: the column of recordings, `speech` or `audio`; default: `speech` where any manifest calls it so.
 
     Raises:
         UserError: what `read_manifest` raises; a path that is null or no string; a manifest without any of the path
@@ -37,8 +39,9 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
         mixed([Path("tts/manifest.jsonl"), Path("people/train.jsonl")], Path("mix"))[0]["id"]  # "1-a"
     """
     tables = [_read(path) for path in manifests]
-    speech = any("speech" in table.column_names for table in tables)
-    renamed = {"audio": "speech"} if speech else {}
+    if sound is None:
+        sound = "speech" if any("speech" in table.column_names for table in tables) else "audio"
+    renamed = {"audio": sound, "speech": sound}
     names = [[renamed.get(name, name) for name in table.column_names] for table in tables]
     paths = [{*PATHS} & {*columns} for columns in names]
     for path, there in zip(manifests, paths, strict=True):
@@ -52,11 +55,18 @@ def mixed(manifests: Sequence[Path], folder: Path, lower: bool = False) -> list[
             kept = {renamed.get(name, name): value for name, value in row.items()}
             kept["id"] = f"{number}-{kept['id']}"
             for name in {*PATHS} & kept.keys():
-                kept[name] = os.path.relpath(table.root / str(kept[name]), folder)
+                kept[name] = _path_from(folder, table.root, str(kept[name]))
             if lower and isinstance(kept.get("text"), str):
                 kept["text"] = kept["text"].lower()
             rows.append({name: kept.get(name) for name in columns})
     return rows
+
+
+def _path_from(folder: Path, root: Path, written: str) -> str:
+    """A path of a manifest in `root`, as one in `folder` has to write it; whole paths stay as they are."""
+    if Path(written).is_absolute():
+        return written
+    return os.path.relpath(root.resolve() / written, folder.resolve())  # of links, .. would climb from elsewhere
 
 
 def _read(path: Path) -> Manifest:

@@ -18,6 +18,7 @@ from xmodal.data.mix import mixed
 from xmodal.files import write_json_lines
 
 TESTS = {"digits": "fsdd", "words": "speech_commands_mini"}
+PROMPTS = {"digits": "digits", "words": "spoken_word"}
 
 
 def corpora_in(data: Path) -> list[str]:
@@ -42,6 +43,7 @@ def people_overrides(demo: Path, data: Path) -> list[str]:
     for name, corpus in TESTS.items():
         if corpus in found:
             test = {"kind": "zero_shot", "test": str(people / f"{name}.jsonl"), "items": "speech", "cluster": "speaker"}
+            test |= {"prompts": PROMPTS[name], "trained": True}  # as words alone, in TTS
             changes.append(f"evaluators.{name}={json.dumps(test)}")
     return changes
 
@@ -64,4 +66,4 @@ def make_people(demo: Path, data: Path, train: Path) -> None:
         prepare_words(data / "speech_commands_mini", people / "speech_commands_mini")
         tests["words"] = [people / "speech_commands_mini" / "all.jsonl"]
     for name, manifests in tests.items():
-        write_json_lines(people / f"{name}.jsonl", mixed(manifests, people))
+        write_json_lines(people / f"{name}.jsonl", mixed(manifests, people, sound="speech"))

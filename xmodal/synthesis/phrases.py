@@ -184,9 +184,14 @@ def _intent_mistakes(spec: PhrasesSpec, where: "_Lines") -> Iterator[str]:
             yield from (f"{at}: {problem}" for problem in _phrase_problems(written, spec.slots))
 
 
+def _worst(options: Sequence[str]) -> str:
+    """The first of a phrase's alternatives that cannot be said, else the first."""
+    return next((option for option in options if _text_problem(option)), options[0])
+
+
 def _phrase_problems(written: str, slots: Mapping[str, Sequence[str]]) -> Iterator[str]:
     bare = re.sub(r"\([^()]*\)", "", written)
-    least = re.sub(r"\(([^()]*)\)", lambda found: max(found[1].split("|"), key=_text_problem), written)
+    least = re.sub(r"\(([^()]*)\)", lambda found: _worst(found[1].split("|")), written)
     if problem := _text_problem(re.sub(r"\$\w+", "x", least)):
         said = "" if least == written else f", said as {least!r}"
         yield f"{problem}{said}; write what people say, or leave it out"

@@ -21,9 +21,10 @@ def pieces_of(texts: Iterable[str], count: int, seed: int = 0) -> list[str]:
     often: Counter[str] = Counter()
     runs: set[str] = set()
     for text in texts:
-        said = re.findall(r"[a-z']+", text.lower())
-        often.update(said)
-        runs |= {" ".join(said[at : at + n]) for n in (2, 3) for at in range(len(said) - n + 1)}
+        for part in re.split(r"[^\w\s']|\d", text.lower()):  # neighbours were said one after the other
+            said = re.findall(r"[^\W_]+(?:'[^\W_]+)*", part)
+            often.update(said)
+            runs |= {" ".join(said[at : at + n]) for n in (2, 3) for at in range(len(said) - n + 1)}
     draw = random.Random(seed)
     words = sorted(word for word, times in often.items() if times >= TWICE and len(word) > 1)
     draw.shuffle(words)

@@ -66,14 +66,12 @@ def write_corpus(lesson: Lesson, processes: int | None = None) -> Corpus:
     for row in said.train:
         by_voices.setdefault(plan.voices_of(of_phrase[row["phrase"]]), []).append(row)
     taught = [row for each, part in by_voices.items() for row in voice(f"train_{each}", part, TRAINING_VOICES, each)]
-    words = words_of(MINILM, plan.background // 2) if plan.background > 1 else []
-    home = spread([(s.id, s.text) for s in commands(seed)], plan.background - len(words))
-    other = [
-        _other(phrases, f"background/{name}", text)
-        for name, text in [*home, *((f"word-{word}", word) for word in words)]
-        if bare_words(text) not in known
-    ]
-    background = voice("background", other, TRAINING_VOICES, 1)
+    words = [word for word in words_of(MINILM, plan.background) if word not in known] if plan.background else []
+    home = [(s.id, s.text) for s in commands(seed) if bare_words(s.text) not in known]
+    alone = [(f"word-{word}", word) for word in words[: plan.background // 2]]
+    other = [*spread(home, plan.background - len(alone)), *alone]
+    said_elsewhere = [_other(phrases, f"background/{name}", text) for name, text in other]
+    background = voice("background", said_elsewhere, TRAINING_VOICES, 1)
     new = voice("new_phrases", said.new_phrases, HELD_OUT_VOICES, 2)
     parts = {
         "train": taught + background + recordings.train + human,

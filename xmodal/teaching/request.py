@@ -28,7 +28,7 @@ from xmodal.teaching.recordings import (
 )  # fmt: skip
 from xmodal.teaching.sentences import INTENT, Sentences, sentences
 
-VERSION = 1  # of what teaching makes: another number makes a run folder be refused
+VERSION = 2  # of what teaching makes: another number makes a run folder be refused
 MADE_OF = "teach.json"  # in the run folder
 OPEN = "none_of_these"  # the evaluator that chooses the threshold
 OURS = ("output", "data.train", "train.resume")  # keys that teaching sets

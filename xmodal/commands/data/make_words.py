@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
         require_data(path)
 
     from xmodal.data.manifest import read_manifest
+    from xmodal.errors import UserError
     from xmodal.files import write_json_lines
     from xmodal.synthesis.pieces import pieces_of
     from xmodal.synthesis.vocabulary import MINILM, words_of
@@ -40,6 +41,9 @@ def main(argv: list[str]) -> None:
     else:
         found = words_of(given.guide or MINILM, given.count + len(without))
     kept = [text for text in found if text not in without][: given.count]
+    if not kept:
+        raise UserError(f"{given.out}: no word is left to write; name texts with more words, or fewer --without")
     given.out.parent.mkdir(parents=True, exist_ok=True)
     write_json_lines(given.out, ({"id": text.replace(" ", "_"), "text": text} for text in kept))
-    print(f"{given.out}: {len(kept):,} texts, {kept[0]!r} to {kept[-1]!r}")
+    fewer = f" ({given.count:,} were asked for; there are no more)" if len(kept) < given.count else ""
+    print(f"{given.out}: {len(kept):,} texts, {kept[0]!r} to {kept[-1]!r}{fewer}")

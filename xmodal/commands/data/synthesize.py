@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from xmodal.commands.parsing import at_least, command_parser
 from xmodal.commands.paths import require_data
 from xmodal.config.data import WaveformAugment
+from xmodal.config.yaml_text import read_yaml
 from xmodal.errors import UserError
 
 
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> None:
     )
     given = parser.parse_args(argv)
     require_data(given.source)
-    waveform = _waveform(given.waveform) if given.waveform else WaveformAugment()
+    waveform = WaveformAugment() if given.waveform is None else _waveform(given.waveform)
 
     from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
     from xmodal.synthesis.speech_synthesis import synthesize_file
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
 
 def _waveform(typed: str) -> WaveformAugment:
     try:
-        return WaveformAugment.model_validate(yaml.safe_load(typed))
+        return WaveformAugment.model_validate(read_yaml(typed))
     except (yaml.YAMLError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else " ".join(str(error).split())
         keys = ", ".join(WaveformAugment.model_fields)

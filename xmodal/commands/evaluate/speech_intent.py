@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     """Parse the options and call the library."""
     options = _parser().parse_args(argv)
     typed: Typed = {"intent": tuple(options.intent)} if options.intent else label_sets(options.labels) or {}
-    _require_sound(options, typed)
+    _require_consistent(options, typed)
     require_model(str(options.run))
     require_data(options.test, options.examples, options.names, options.dev, *(options.audio or ()))
 
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _require_sound(options: argparse.Namespace, typed: Typed) -> None:
+def _require_consistent(options: argparse.Namespace, typed: Typed) -> None:
     """Raise `UserError` for options that do not go together."""
     for_test = (
         options.examples, options.names, options.synthetic or None, options.trained or None, options.max_bad,

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     """Parse the options and call the library."""
     options = _parser().parse_args(argv)
     options.labels = label_sets(options.labels)
-    _require_sound(options)
+    _require_consistent(options)
     require_model(options.model)
     require_data(options.dataset, options.dev, options.examples, options.centre)
     suite = find_yaml(options.suite, "suites") if options.suite else None
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _require_sound(options: argparse.Namespace) -> None:
+def _require_consistent(options: argparse.Namespace) -> None:
     """Raise `UserError` for options that do not go together."""
     asked = any(getattr(options, name) is not None for name in (*OF_TEST, *OF_SETS))
     if options.dataset is None and (asked or options.trained or options.items != ITEMS):

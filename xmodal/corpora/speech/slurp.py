@@ -120,7 +120,7 @@ def outcomes(gold_path: Path, predictions_path: Path, per: Per) -> list[Outcome]
     for row in read_rows(gold_path, ("slurp_id", "scenario", "action", "recordings")):
         sentence = str(row["slurp_id"])
         names = [sentence] if per == "sentence" else _files(gold_path, row)
-        gold |= {name: (sentence, _levels(row)) for name in names}
+        gold |= dict.fromkeys(names, (sentence, _levels(row, f"{gold_path}: slurp_id {sentence}")))
     item = _ITEM[per]
     predicted: dict[str, dict[str, str]] = {}
     for row in read_rows(predictions_path, (item, "scenario", "action")):
@@ -129,10 +129,7 @@ def outcomes(gold_path: Path, predictions_path: Path, per: Per) -> list[Outcome]
             raise UserError(f"{predictions_path}: {item} {name} is predicted twice")
         if name not in gold:
             raise UserError(f"{predictions_path}: {item} {name} is not in {gold_path}; is it the same split?")
-        for level in ("scenario", "action"):
-            if not isinstance(row[level], str):
-                raise UserError(f"{predictions_path}: {item} {name}: {level} is {row[level]!r}, expected its name")
-        predicted[name] = _levels(row)
+        predicted[name] = _levels(row, f"{predictions_path}: {item} {name}")
     return [
         Outcome(name, sentence, None if name not in predicted else _right(levels, predicted[name]))
         for name, (sentence, levels) in gold.items()
@@ -168,6 +165,9 @@ def _right(gold: dict[str, str], predicted: dict[str, str]) -> dict[str, bool]:
     return {level: gold[level] == predicted[level] for level in LEVELS}
 
 
-def _levels(row: dict[str, Any]) -> dict[str, str]:
+def _levels(row: dict[str, Any], where: str) -> dict[str, str]:
     scenario, action = row["scenario"], row["action"]
+    for level in ("scenario", "action"):
+        if not isinstance(row[level], str):
+            raise UserError(f"{where}: {level} is {row[level]!r}, expected its name")
     return {"scenario": scenario, "action": action, "intent": f"{scenario}_{action}"}

@@ -22,8 +22,8 @@ def tokens_of(name: str) -> list[str]:
 
     location = str(package_folder(name)) if name.startswith("package:") else str(Path(name).expanduser())
     try:
-        ids = AutoTokenizer.from_pretrained(location).get_vocab()
-    except (OSError, ValueError, KeyError) as error:
+        ids = AutoTokenizer.from_pretrained(location, trust_remote_code=False).get_vocab()
+    except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         line = f"{name}: its tokenizer cannot be read ({reason}); name a folder or package with one"
         raise UserError(line) from error
