@@ -117,7 +117,7 @@ EVALUATORS = Registry(
 _TEMPLATE_SETS = """
     aircraft birdsnap caltech101 cars cifar clevr_counts clevr_counts_clip_benchmark country211 digits dtd eurosat
     fer2013 flowers102 food101 gtsrb image imagenet7 imagenet80 mnist name pcam pcam_clip_benchmark pets photo plain
-    resisc45 resisc45_clip_benchmark sound speech_intent sst2 stl10 sun397 svhn voc2007
+    resisc45 resisc45_clip_benchmark sound speech_intent spoken_word sst2 stl10 sun397 svhn voc2007
 """
 
 TEMPLATE_SETS = Registry(
