@@ -42,9 +42,15 @@ def people_overrides(demo: Path, data: Path) -> list[str]:
         ]
     for name, corpus in TESTS.items():
         if corpus in found:
-            test = {"kind": "zero_shot", "test": str(people / f"{name}.jsonl"), "items": "speech", "cluster": "speaker"}
-            test |= {"prompts": PROMPTS[name], "trained": True}  # as words alone, in TTS
-            changes.append(f"evaluators.{name}={json.dumps(test)}")
+            path = str(people / f"{name}.jsonl")
+            test = {
+                "kind": "zero_shot",
+                "test": path,
+                "items": "speech",
+                "cluster": "speaker",
+                "prompts": PROMPTS[name],
+            }
+            changes.append(f"evaluators.{name}={json.dumps(test | {'trained': True})}")  # as words alone, in TTS
     return changes
 
 

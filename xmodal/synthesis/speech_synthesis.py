@@ -178,7 +178,7 @@ def _voice(jobs: Sequence[_Job], espeak: Espeak | None = None) -> int:
             raise UserError(f"{text!r}: espeak-ng makes no sound of this text; leave it out")
         if waveform.is_active:
             seed = int.from_bytes(hashlib.blake2b(Path(file).name.encode(), digest_size=8).digest(), "little")
-            heard = voice(samples.astype(np.float32) / 2**15, waveform, SAMPLE_RATE, np.random.default_rng(seed))
+            heard = voice((samples / 2**15).astype(np.float32), waveform, SAMPLE_RATE, np.random.default_rng(seed))
             samples = np.clip(np.round(heard * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
         soundfile.write(file + ".tmp", samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         Path(file + ".tmp").replace(file)

@@ -63,7 +63,7 @@ def prepare(root: Path, out: Path, limit: int | None = None) -> dict[Path, int]:
         {
             "id": str(row["slurp_id"]),
             "text": row["sentence"],
-            "label": _levels(row)["intent"],
+            "label": _levels(row, f"{path}: slurp_id {row['slurp_id']}")["intent"],
             "cluster": first.setdefault(row["sentence"], str(row["slurp_id"])),
         }
         for row in gold

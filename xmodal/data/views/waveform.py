@@ -51,7 +51,8 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
         if loud > SILENT:
             x = x + np.float32(loud * 10 ** (-level / 20)) * _noise(len(x), power, rng)
     if spec.band and rng.random() < spec.band:
-        x = _between(x, rng.uniform(*LOWEST), math.exp(rng.uniform(*map(math.log, HIGHEST))), sample_rate)
+        least, most = map(math.log, HIGHEST)
+        x = _between(x, rng.uniform(*LOWEST), math.exp(rng.uniform(least, most)), sample_rate)
     return np.ascontiguousarray(x, np.float32)
 
 
