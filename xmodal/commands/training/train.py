@@ -31,8 +31,8 @@ def main(argv: list[str]) -> None:
         train(options.config, options.overrides)
 
 
-def train(name: str, overrides: Sequence[str], prepare: Callable[[], None] | None = None) -> None:
-    """Train a config, by path or shipped name, and print its report's table.
+def train(name: str, overrides: Sequence[str], prepare: Callable[[], None] | None = None) -> Path | None:
+    """Train a config, by path or shipped name, and print its report's table; the run folder, where one was printed.
 
     Args:
         name: what `find_yaml` takes.
@@ -54,9 +54,11 @@ def train(name: str, overrides: Sequence[str], prepare: Callable[[], None] | Non
     from xmodal.training.trainer import Trainer
 
     report = Trainer(config, prepare or (lambda: None)).fit()
-    if report is not None:
-        print(report.to_text())
-        print(f"report: {config.output / 'report' / 'report.html'}")
+    if report is None:
+        return None
+    print(report.to_text())
+    print(f"report: {config.output / 'report' / 'report.html'}")
+    return config.output
 
 
 def let_threads_wait() -> None:
@@ -95,4 +97,6 @@ def train_demo(overrides: Sequence[str]) -> None:
         if people:
             make_people(shipped.parent, corpora, shipped)
 
-    train(DEMO, [*people, *overrides, "train.resume=true"], prepare)
+    run = train(DEMO, [*people, *overrides, "train.resume=true"], prepare)
+    if run is not None:
+        print(f'speak to it: xmodal listen {run} --intent "turn on the lights" --intent "play some music"')
