@@ -78,7 +78,7 @@ SPEECH = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 32, "strides": [
 def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A folder of tiny towers (`vision`, `text`, `clip.json`) and of data that every config can be run on.
 
-    train.jsonl (32 rows), test.jsonl (8): id, image, speech, audio, source, text, label; examples.jsonl, names.json.
+    train.jsonl (32 rows), test.jsonl (8): id, image, speech, audio, source, speaker, text, label; examples.jsonl, names.json.
     """
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
@@ -99,7 +99,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
         t = np.arange(int(8000 * rng.uniform(0.2, 0.3))) / 8000
         soundfile.write(folder / f"{n}.wav", 0.2 * np.sin(2 * np.pi * (300 + 600 * (n % 4)) * t), 8000)
         text = f"{word} {WORDS[n // 4]}"
-        sound = {"speech": f"{n}.wav", "audio": f"{n}.wav", "source": f"s{n % 5}"}
+        sound = {"speech": f"{n}.wav", "audio": f"{n}.wav", "source": f"s{n % 5}", "speaker": f"s{n % 3}"}
         rows.append({"id": f"p{n}", "image": f"{n}.png", **sound, "text": text, "label": WNIDS[n % 4]})
     write_json_lines(folder / "train.jsonl", rows[:32])
     write_json_lines(folder / "test.jsonl", rows[32:])
