@@ -78,7 +78,8 @@ SPEECH = {"width": 16, "layers": 1, "heads": 2, "feed_forward": 32, "strides": [
 def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A folder of tiny towers (`vision`, `text`, `clip.json`) and of data that every config can be run on.
 
-    train.jsonl (32 rows), test.jsonl (8): id, image, speech, audio, source, speaker, text, label; examples.jsonl, names.json.
+    train.jsonl (32 rows), test.jsonl (8): id, image, speech, audio, source, speaker, text, label; examples.jsonl,
+    names.json.
     """
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)

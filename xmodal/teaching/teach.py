@@ -69,8 +69,8 @@ def notes_of(lesson: Lesson, corpus: Corpus) -> list[str]:
     whose = f" ({', '.join(lesson.typed.human)})" if human else ""
     notes = [
         f"{TOLD}{rows['taught']:,} recordings of {len(said.train):,} sentences and {rows['background']:,} of home "
-        f"commands as a background, in TTS (espeak-ng, {len(TRAINING_VOICES)} voices); {mine:,} recordings of yours, "
-        f"{human:,} of other human speech{whose}; {plan.steps} steps."
+        f"commands and single words as a background, in TTS (espeak-ng, {len(TRAINING_VOICES)} voices); {mine:,} "
+        f"recordings of yours, {human:,} of other human speech{whose}; {plan.steps} steps."
     ]
     if held.tested:
         shown = ", ".join(repr(phrase.written) for phrase in held.tested[:SHOWN])
