@@ -127,7 +127,10 @@ def _overlaps(saved: SavedRun, tests: Mapping[str, Tested]) -> list[str]:
             continue
         column = saved.column(modality)
         try:
-            rows = strings(read_manifest(saved.train_data, [column]), column).to_pylist()
+            manifest = read_manifest(saved.train_data, [column])
+            labels = manifest.labels or [None] * len(manifest)
+            paths = zip(strings(manifest, column).to_pylist(), labels, strict=True)
+            rows = [path for path, label in paths if label not in saved.left_out]
         except UserError:  # not there any more, or bytes in place of paths
             continue
         trained = {os.path.realpath(root_of(saved.train_data) / row) for row in rows}

@@ -55,6 +55,11 @@ class SavedRun:
         return Path(str((self.config.get("data") or {}).get("train") or ""))
 
     @property
+    def left_out(self) -> set[str]:
+        """Labels whose rows it did not train on."""
+        return set((self.config.get("data") or {}).get("leave_out_labels") or ())
+
+    @property
     def is_streamed(self) -> bool:
         """Were the data streamed?"""
         return bool((self.config.get("data") or {}).get("streaming"))
