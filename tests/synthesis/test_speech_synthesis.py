@@ -93,8 +93,10 @@ def test_a_room_and_a_line_change_what_is_heard_the_same_way_again(tmp_path):
     synthesize(given[:3], tmp_path / "one" / "a.jsonl", processes=1, waveform=line)
     two, one = audio_of(tmp_path / "two" / "a.jsonl"), audio_of(tmp_path / "one" / "a.jsonl")
     assert all(two[name] == one[name] for name in one)
-    lines = [json.loads(line) for line in (tmp_path / "one" / "a.jsonl").read_text().splitlines()]
+    lines = [json.loads(row) for row in (tmp_path / "one" / "a.jsonl").read_text().splitlines()]
     for clean, rough in zip(plain, lines, strict=True):
+        assert "waveform" not in clean
+        assert WaveformAugment.model_validate_json(rough["waveform"]) == line
         assert clean["speech"] != rough["speech"]
         before, _ = soundfile.read(tmp_path / "plain" / clean["speech"])
         after, _ = soundfile.read(tmp_path / "one" / rough["speech"])

@@ -42,10 +42,10 @@ def synthesize(
     """Voice every row and write `manifest` (JSONL) last; the WAV files lie beside it in a folder of its name.
 
     A row of the manifest has all columns of its row of `rows`, and `id`, `speech` (path relative to the manifest),
-    `text`, `voice`, `rate`, `pitch`, `range`. With `per_text` > 1, take k of a row has the id `ID-k`. A row without
-    an `id` gets one from its text. A file's name carries a digest of what is said and how, and a file appears under
-    its name only when complete: an interrupted call goes on where it stopped, and a call with other settings never
-    takes another's audio for its own.
+    `text`, `voice`, `rate`, `pitch`, `range`, and `waveform` (JSON) where one is given. With `per_text` > 1, take k of
+    a row has the id `ID-k`. A row without an `id` gets one from its text. A file's name carries a digest of what is
+    said and how, and a file appears under its name only when complete: an interrupted call goes on where it stopped,
+    and a call with other settings never takes another's audio for its own.
 
     `waveform`: the room, the microphone and the line that each utterance comes through, drawn for each
     (`xmodal/data/views/waveform.py`): what espeak-ng gives is cleaner than any recording.
@@ -116,6 +116,7 @@ def _takes(
         raise UserError("voices: the list is empty; name at least one, such as en-us+f2")
     out: list[tuple[dict[str, object], Manner]] = []
     used: set[str] = set()
+    rough = waveform.is_active
     for place, row in zip(places, rows, strict=True):
         if text_column not in row:
             raise UserError(f"{place}: no column {text_column!r}; found {', '.join(row)}; name it: --text-column")
@@ -131,7 +132,8 @@ def _takes(
             used.add(name)
             manner = manner_of(seed, base, voices, take)
             file = f"{manifest.stem}/{_file_name(name, text, manner, waveform)}"
-            out.append(({**row, "id": name, "speech": file, "text": text, **vars(manner)}, manner))
+            how = vars(manner) | ({"waveform": waveform.model_dump_json(exclude_defaults=True)} if rough else {})
+            out.append(({**row, "id": name, "speech": file, "text": text, **how}, manner))
     return out
 
 

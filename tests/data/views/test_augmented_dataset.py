@@ -55,7 +55,9 @@ def test_a_data_loader_gives_the_sampled_batches(tmp_path, workers):
     dataset = build(make(tmp_path, broken={4: "nan"}), speech(AUGMENT))
     sampler = BucketSampler(dataset.lengths, batch_size=6, seed=3, buckets=2)
     loader = DataLoader(dataset, sampler=sampler.iterate_from(2), batch_size=None, num_workers=workers)
-    for batch, expected in zip(itertools.islice(loader, 6), sampler.iterate_from(2), strict=False):
+    batches = list(itertools.islice(loader, 6))
+    assert len(batches) == 6
+    for batch, expected in zip(batches, itertools.islice(sampler.iterate_from(2), 6), strict=True):
         same(batch, dataset[expected])
 
 

@@ -6,7 +6,7 @@
     xmodal synthesize texts.jsonl data/spoken_test --held-out-voices --per-text 2
 
 Reads one JSON object a line with a `text`; writes OUT_FOLDER/manifest.jsonl (all columns of the input, and id, speech,
-voice, rate, pitch, range) and OUT_FOLDER/manifest/*.wav. Called again, it goes on where it stopped.
+voice, rate, pitch, range, waveform) and OUT_FOLDER/manifest/*.wav. Called again, it goes on where it stopped.
 """
 
 from pathlib import Path
