@@ -1,7 +1,6 @@
 """Texts to speech: a list of rows with texts in, 16-bit WAV files at 22050 Hz and their manifest out.
 
-The same (seed, id, text, voices, waveform) gives the same bytes, whatever the order of the texts and the number of
-processes.
+The same (seed, id, text, voices) gives the same bytes, whatever the order of the texts and the number of processes.
 """
 
 import hashlib
@@ -13,18 +12,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from xmodal.config.data import WaveformAugment
-from xmodal.data.views.waveform import voice
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines, write_json_lines
 from xmodal.synthesis.espeak import SAMPLE_RATE, Espeak
 from xmodal.synthesis.manner import TRAINING_VOICES, Manner, manner_of
-
-AS_IT_IS = WaveformAugment()
 
 
 def synthesize(
@@ -36,19 +30,15 @@ def synthesize(
     seed: int = 0,
     processes: int | None = None,
     text_column: str = "text",
-    waveform: WaveformAugment = AS_IT_IS,
     places: Sequence[str] | None = None,
 ) -> list[dict[str, object]]:
     """Voice every row and write `manifest` (JSONL) last; the WAV files lie beside it in a folder of its name.
 
     A row of the manifest has all columns of its row of `rows`, and `id`, `speech` (path relative to the manifest),
-    `text`, `voice`, `rate`, `pitch`, `range`, and `waveform` (JSON) where one is given. With `per_text` > 1, take k of
+    `text`, `voice`, `rate`, `pitch`, `range`. With `per_text` > 1, take k of
     a row has the id `ID-k`. A row without an `id` gets one from its text. A file's name carries a digest of what is
     said and how, and a file appears under its name only when complete: an interrupted call goes on where it stopped,
     and a call with other settings never takes another's audio for its own.
-
-    `waveform`: the room, the microphone and the line that each utterance comes through, drawn for each
-    (`xmodal/data/views/waveform.py`): what espeak-ng gives is cleaner than any recording.
 
     `places` are what errors call the rows (default: row 1, row 2, ...).
 
@@ -60,13 +50,13 @@ def synthesize(
     if per_text < 1:
         raise UserError(f"per_text: found {per_text}, expected at least 1")
     places = places or [f"row {number}" for number in range(1, len(rows) + 1)]
-    spoken = _takes(rows, places, manifest, voices, per_text, seed, text_column, waveform)
+    spoken = _takes(rows, places, manifest, voices, per_text, seed, text_column)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     (manifest.parent / manifest.stem).mkdir(exist_ok=True)
     with Espeak() as espeak:
         espeak.check(voices)
         jobs = [
-            (str(manifest.parent / str(row["speech"])), str(row["text"]), manner, waveform)
+            (str(manifest.parent / str(row["speech"])), str(row["text"]), manner)
             for row, manner in spoken
             if not (manifest.parent / str(row["speech"])).exists()
         ]
@@ -85,7 +75,6 @@ def synthesize_file(
     seed: int = 0,
     processes: int | None = None,
     text_column: str = "text",
-    waveform: WaveformAugment = AS_IT_IS,
 ) -> Path:
     """`synthesize` over a JSONL file; returns the manifest's path, `folder/manifest.jsonl`. Raises UserError too for
     a missing or empty file and for a line that is not a JSON object.
@@ -94,7 +83,7 @@ def synthesize_file(
     manifest = folder / "manifest.jsonl"
     synthesize(
         [row for _, row in rows], manifest, voices=voices, per_text=per_text, seed=seed, processes=processes,
-        text_column=text_column, waveform=waveform, places=[place for place, _ in rows],
+        text_column=text_column, places=[place for place, _ in rows],
     )  # fmt: skip
     return manifest
 
@@ -107,7 +96,6 @@ def _takes(
     per_text: int,
     seed: int,
     text_column: str,
-    waveform: WaveformAugment,
 ) -> list[tuple[dict[str, object], Manner]]:
     """Every utterance asked for: its row of the manifest and how it is spoken."""
     if not rows:
@@ -116,7 +104,6 @@ def _takes(
         raise UserError("voices: the list is empty; name at least one, such as en-us+f2")
     out: list[tuple[dict[str, object], Manner]] = []
     used: set[str] = set()
-    rough = waveform.is_active
     for place, row in zip(places, rows, strict=True):
         if text_column not in row:
             raise UserError(f"{place}: no column {text_column!r}; found {', '.join(row)}; name it: --text-column")
@@ -131,19 +118,17 @@ def _takes(
                 raise UserError(f"{place}: id {name} is there twice; {way_out}")
             used.add(name)
             manner = manner_of(seed, base, voices, take)
-            file = f"{manifest.stem}/{_file_name(name, text, manner, waveform)}"
-            how = vars(manner) | ({"waveform": waveform.model_dump_json(exclude_defaults=True)} if rough else {})
-            out.append(({**row, "id": name, "speech": file, "text": text, **how}, manner))
+            file = f"{manifest.stem}/{_file_name(name, text, manner)}"
+            out.append(({**row, "id": name, "speech": file, "text": text, **vars(manner)}, manner))
     return out
 
 
-def _file_name(item_id: str, text: str, manner: Manner, waveform: WaveformAugment) -> str:
-    how = (item_id, text, manner, *([waveform] if waveform.is_active else []))
-    digest = hashlib.blake2b(repr(how).encode(), digest_size=4).hexdigest()
+def _file_name(item_id: str, text: str, manner: Manner) -> str:
+    digest = hashlib.blake2b(repr((item_id, text, manner)).encode(), digest_size=4).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', item_id)[:80]}-{digest}.wav"
 
 
-_Job = tuple[str, str, Manner, WaveformAugment]  # file, text, manner, what comes between mouth and file
+_Job = tuple[str, str, Manner]  # file, text, manner
 _worker_espeak: Espeak | None = None
 
 
@@ -174,14 +159,10 @@ def _start_worker(folder: Path) -> None:
 def _voice(jobs: Sequence[_Job], espeak: Espeak | None = None) -> int:
     speaker = espeak or _worker_espeak
     assert speaker is not None
-    for file, text, manner, waveform in jobs:
+    for file, text, manner in jobs:
         samples = speaker.speak(text, manner)
         if not samples.any():
             raise UserError(f"{text!r}: espeak-ng makes no sound of this text; leave it out")
-        if waveform.is_active:
-            seed = int.from_bytes(hashlib.blake2b(Path(file).name.encode(), digest_size=8).digest(), "little")
-            heard = voice((samples / 2**15).astype(np.float32), waveform, SAMPLE_RATE, np.random.default_rng(seed))
-            samples = np.clip(np.round(heard * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
         soundfile.write(file + ".tmp", samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         Path(file + ".tmp").replace(file)
     return len(jobs)

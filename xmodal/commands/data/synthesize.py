@@ -2,23 +2,16 @@
 
     pip install 'xmodal[demo]'
     xmodal synthesize texts.jsonl data/spoken --per-text 2
-    xmodal synthesize texts.jsonl data/spoken --waveform "{speed: 0.1, room: 0.4, gain: 6, snr: [5, 40], band: 0.5}"
     xmodal synthesize texts.jsonl data/spoken_test --held-out-voices --per-text 2
 
 Reads one JSON object a line with a `text`; writes OUT_FOLDER/manifest.jsonl (all columns of the input, and id, speech,
-voice, rate, pitch, range, waveform) and OUT_FOLDER/manifest/*.wav. Called again, it goes on where it stopped.
+voice, rate, pitch, range) and OUT_FOLDER/manifest/*.wav. Called again, it goes on where it stopped.
 """
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
 from xmodal.commands.parsing import at_least, command_parser
 from xmodal.commands.paths import require_data
-from xmodal.config.data import WaveformAugment
-from xmodal.config.yaml_text import read_yaml
-from xmodal.errors import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -35,12 +28,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=at_least(1, "--processes"), help="default: one per core")
     parser.add_argument("--text-column", default="text")
-    parser.add_argument(
-        "--waveform", metavar="YAML", help="what each utterance comes through: {room: 0.4, snr: [5, 40], band: 0.5}"
-    )
     given = parser.parse_args(argv)
     require_data(given.source)
-    waveform = WaveformAugment() if given.waveform is None else _waveform(given.waveform)
 
     from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
     from xmodal.synthesis.speech_synthesis import synthesize_file
@@ -54,15 +43,5 @@ def main(argv: list[str]) -> None:
         seed=given.seed,
         processes=given.processes,
         text_column=given.text_column,
-        waveform=waveform,
     )
     print(manifest)
-
-
-def _waveform(typed: str) -> WaveformAugment:
-    try:
-        return WaveformAugment.model_validate(read_yaml(typed))
-    except (yaml.YAMLError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else " ".join(str(error).split())
-        keys = ", ".join(WaveformAugment.model_fields)
-        raise UserError(f"--waveform: {typed!r}: {reason}; expected a YAML object of {keys}") from error
