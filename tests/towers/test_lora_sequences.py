@@ -14,7 +14,7 @@ from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import Clock, PairBatch, Rows
 from xmodal.config.load import load_config
 from xmodal.config.tower import TowerSpec
-from xmodal.objectives.infonce import InfoNCE
+from xmodal.objectives.softmax.infonce import InfoNCE
 from xmodal.towers import build_tower
 from xmodal.towers.kinds.transformers import TransformersTower
 from xmodal.towers.lora import own_state

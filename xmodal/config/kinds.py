@@ -5,12 +5,12 @@ from xmodal.config.registry import Registry
 OBJECTIVES = Registry(
     "objective",
     {
-        "cwcl": "xmodal.objectives.cwcl:CWCL",
-        "infonce": "xmodal.objectives.infonce:InfoNCE",
-        "siglip": "xmodal.objectives.siglip:SigLIP",
-        "nt_xent": "xmodal.objectives.nt_xent:NTXent",
-        "moco": "xmodal.objectives.moco:MoCo",
-        "supcon": "xmodal.objectives.supcon:SupCon",
+        "cwcl": "xmodal.objectives.softmax.cwcl:CWCL",
+        "infonce": "xmodal.objectives.softmax.infonce:InfoNCE",
+        "siglip": "xmodal.objectives.probabilistic.siglip:SigLIP",
+        "nt_xent": "xmodal.objectives.softmax.nt_xent:NTXent",
+        "moco": "xmodal.objectives.online.moco:MoCo",
+        "supcon": "xmodal.objectives.softmax.supcon:SupCon",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",

@@ -1,4 +1,4 @@
-"""Kinds by name: `"cwcl": "xmodal.objectives.cwcl:CWCL"`, imported only when a config names one.
+"""Kinds by name: `"cwcl": "xmodal.objectives.softmax.cwcl:CWCL"`, imported only when a config names one.
 
 There are three ways to a class: a name of xmodal's own (`kinds.py`), a name that an installed package adds through an
 entry-point group (`[project.entry-points."xmodal.objectives"]`), and the class itself, `package.module:Class`.
@@ -40,7 +40,7 @@ class Registry:
         base: `module:Class` that every one derives from.
 
     Example:
-        OBJECTIVES = Registry("objective", {"cwcl": "xmodal.objectives.cwcl:CWCL"}, "xmodal.objectives")
+        OBJECTIVES = Registry("objective", {"cwcl": "xmodal.objectives.softmax.cwcl:CWCL"}, "xmodal.objectives")
         OBJECTIVES.find("cwcl")                       # the class
         OBJECTIVES.find("my_package.losses:MyLoss")   # someone else's
     """

@@ -6,14 +6,14 @@ Example:
 """
 
 from xmodal.batch import Clock, Embeddings, Loss
-from xmodal.objectives.cwcl import CWCL
 from xmodal.objectives.engine.key_bank import KeyBank
-from xmodal.objectives.infonce import InfoNCE
-from xmodal.objectives.moco import MoCo
-from xmodal.objectives.nt_xent import NTXent
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
-from xmodal.objectives.siglip import SigLIP
-from xmodal.objectives.supcon import SupCon
+from xmodal.objectives.online.moco import MoCo
+from xmodal.objectives.probabilistic.siglip import SigLIP
+from xmodal.objectives.softmax.cwcl import CWCL
+from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.nt_xent import NTXent
+from xmodal.objectives.softmax.supcon import SupCon
 
 __all__ = [
     "CWCL",

@@ -10,7 +10,7 @@ weight, 1; in E they share the mass equally. `centre` subtracts the batch's mean
 
 Across processes: guides and vectors are gathered already. The affine kernel reduces its moments, each process making
 those of its own rows; the others make the rows of T for their own anchors, and reduce `T^T x`.
-All formulas: docs/objectives/cwcl.md. Axes: N gathered batch, n this process's rows, G guide, D embedding.
+All formulas: docs/objectives/softmax/cwcl.md. Axes: N gathered batch, n this process's rows, G guide, D embedding.
 """
 
 import math

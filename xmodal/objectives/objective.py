@@ -35,6 +35,15 @@ class Need(NamedTuple):
     setting: str = ""
 
 
+class About(NamedTuple):
+    """What the overview of all objectives says of one (docs/objectives/README.md)."""
+
+    source: str = ""  # the papers' numbers on arXiv
+    use: str = ""  # when to use it
+    cost: str = ""  # time and memory, beside the towers'
+    test: str = ""  # the file of its tests, where it is not test_MODULE.py
+
+
 class Objective(Configured, nn.Module):
     """Base of all objectives.
 
@@ -56,6 +65,7 @@ class Objective(Configured, nn.Module):
             return ()
 
     spec: Spec
+    about: ClassVar[About] = About()
 
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__()

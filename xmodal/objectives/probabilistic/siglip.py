@@ -1,4 +1,4 @@
-"""SigLIP's pairwise sigmoid loss (2303.15343), and its kernel-weighted form. See docs/objectives/siglip.md."""
+"""SigLIP's pairwise sigmoid loss (2303.15343), and its kernel-weighted form."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum
 from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import ONE_HOT, Kernel
-from xmodal.objectives.objective import ScaledObjective
+from xmodal.objectives.objective import About, ScaledObjective
 from xmodal.same_items import SameItems
 
 
@@ -37,6 +37,11 @@ class SigLIP(ScaledObjective):
         kernel: Annotated[Kernel, KERNELS] | None = None  # none: 1 on pairs and equal items
 
     spec: Spec
+    about = About(
+        source="2303.15343",
+        use="batches small or very large: no pair's loss depends on the others",
+        cost="logits in tiles: O(N D) memory",
+    )
 
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__(spec, **settings)

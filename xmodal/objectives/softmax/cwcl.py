@@ -1,4 +1,4 @@
-"""CWCL, the continuously weighted contrastive loss (2309.14580). See docs/objectives/cwcl.md."""
+"""CWCL, the continuously weighted contrastive loss (2309.14580)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
@@ -10,7 +10,7 @@ from xmodal.config.kinds import KERNELS
 from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.functional import Anchor, soft_target_loss
 from xmodal.objectives.kernels import Affine, Kernel
-from xmodal.objectives.objective import Need, SoftmaxObjective, Source
+from xmodal.objectives.objective import About, Need, SoftmaxObjective, Source
 
 
 class CWCL(SoftmaxObjective):
@@ -42,6 +42,12 @@ class CWCL(SoftmaxObjective):
             return [*super().needs(*sides), *([Need("store", sides[1], setting="scope")] * (self.scope == "store"))]
 
     spec: Spec
+    about = About(
+        source="2309.14580",
+        use="a frozen side whose features say who is similar to whom; many alike items in a batch",
+        cost="as InfoNCE; other kernels than the affine one make N x N weights in blocks",
+        test="test_soft_target_losses.py",
+    )
 
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__(spec, **settings)

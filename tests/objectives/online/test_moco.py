@@ -9,7 +9,7 @@ from lightly.loss import NTXentLoss
 
 from xmodal.batch import Embeddings
 from xmodal.objectives import MoCo
-from xmodal.objectives.queue import Queue
+from xmodal.objectives.online.queue import Queue
 
 N, D, K = 7, 6, 12
 

@@ -1,4 +1,4 @@
-"""SupCon and UniCL: labels say who attracts whom (2004.11362, 2204.03610). See docs/objectives/supcon.md."""
+"""SupCon and UniCL: labels say who attracts whom (2004.11362, 2204.03610)."""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
@@ -13,7 +13,7 @@ from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.functional import soft_target_loss
 from xmodal.objectives.kernels import ONE_HOT
-from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.objective import About, Need, ScaledObjective
 
 
 class SupCon(ScaledObjective):
@@ -41,6 +41,11 @@ class SupCon(ScaledObjective):
             return [Need("labels"), *views]
 
     spec: Spec
+    about = About(
+        source="2004.11362, 2204.03610",
+        use="labels, on one side or between two",
+        cost="as NT-Xent on one side, as InfoNCE on two",
+    )
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts on one side: `loss`, `temperature`, `anchors` (the share that has positives)."""

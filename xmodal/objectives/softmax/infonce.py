@@ -1,9 +1,9 @@
-"""InfoNCE, CLIP's symmetric contrastive loss (2103.00020). See docs/objectives/infonce.md."""
+"""InfoNCE, CLIP's symmetric contrastive loss (2103.00020)."""
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.objectives.functional import soft_target_loss
 from xmodal.objectives.kernels import ONE_HOT
-from xmodal.objectives.objective import SoftmaxObjective
+from xmodal.objectives.objective import About, SoftmaxObjective
 
 
 class InfoNCE(SoftmaxObjective):
@@ -13,6 +13,13 @@ class InfoNCE(SoftmaxObjective):
         objective = InfoNCE(temperature=0.07)
         objective(embeddings, "speech", "text").value.backward()
     """
+
+    about = About(
+        source="2103.00020",
+        use="pairs, and no reason to think that other items of the batch are alike",
+        cost="logits in tiles: O(N D) memory",
+        test="test_soft_target_losses.py",
+    )
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss between two sides; symmetric in them but for the log's `mutual_information`."""

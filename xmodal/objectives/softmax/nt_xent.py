@@ -1,4 +1,4 @@
-"""NT-Xent, SimCLR's loss between two views (2002.05709, equation 1). See docs/objectives/nt_xent.md."""
+"""NT-Xent, SimCLR's loss between two views (2002.05709, equation 1)."""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
@@ -10,7 +10,7 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
-from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.objective import About, Need, ScaledObjective
 
 
 class NTXent(ScaledObjective):
@@ -36,6 +36,11 @@ class NTXent(ScaledObjective):
             return [Need("views", sides[0], 2)] if len(sides) == 1 else []
 
     spec: Spec
+    about = About(
+        source="2002.05709",
+        use="one modality without labels, two views of each item; beside another term (SLIP)",
+        cost="logits of 2N x 2N in blocks; a second view to encode",
+    )
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss over two views; parts: `loss`, `temperature`."""

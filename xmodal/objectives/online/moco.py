@@ -1,4 +1,4 @@
-"""MoCo: a momentum target and a queue of its embeddings as negatives (1911.05722). See docs/objectives/moco.md."""
+"""MoCo: a momentum target and a queue of its embeddings as negatives (1911.05722)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -11,8 +11,8 @@ from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Count
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
-from xmodal.objectives.objective import Need, ScaledObjective
-from xmodal.objectives.queue import Queue
+from xmodal.objectives.objective import About, Need, ScaledObjective
+from xmodal.objectives.online.queue import Queue
 
 
 class MoCo(ScaledObjective):
@@ -47,6 +47,11 @@ class MoCo(ScaledObjective):
             return [Need("target", side) for side in (sides if self.symmetric else sides[1:])]
 
     spec: Spec
+    about = About(
+        source="1911.05722",
+        use="batches too small to hold enough negatives",
+        cost="a queue of K rows; the target's forward pass where the tower trains",
+    )
 
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__(spec, **settings)

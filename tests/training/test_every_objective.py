@@ -1,0 +1,74 @@
+"""Every objective of the registry in a real run: in chunks, and killed and resumed to the bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from xmodal.config.kinds import OBJECTIVES
+from xmodal.config.load import load_config
+from xmodal.training.trainer import Trainer
+
+SMALL = {"queue": 16}  # settings whose defaults are for larger data
+
+
+def cases() -> list[tuple[str, int]]:
+    """(kind, sides) of every kind, on as many sides as it takes."""
+    found = []
+    for kind in OBJECTIVES.own:
+        least, most = OBJECTIVES.find(kind).Spec.takes
+        found += [(kind, count) for count in range(least, min(most, 2) + 1)]
+    return found
+
+
+def overrides(kind: str, sides: int) -> list[str]:
+    """What a config over two towers needs for a term of this kind."""
+    spec = OBJECTIVES.find(kind).Spec
+    settings = "".join(f", {name}: {value}" for name, value in SMALL.items() if name in spec.model_fields)
+    on = ["speech", "text"][:sides]
+    term = f"{{kind: {kind}, on: [{', '.join(on)}]{settings}}}"
+    needs = {(need.what, need.side): need for need in spec().needs(*on)}
+    found = [f"objective={{align: {{kind: infonce}}, it: {term}}}" if sides == 1 else f"objective={{it: {term}}}"]
+    if ("views", "speech") in needs:
+        found.append(f"data.modalities.speech.training_views={needs['views', 'speech'].amount}")
+    if ("target", "speech") in needs or ("predicted", "speech") in needs:
+        predictor = ", predictor: {kind: mlp, hidden: 8}" if ("predicted", "speech") in needs else ""
+        found.append(f"targets={{speech: {{momentum: 0.9{predictor}}}}}")
+    return found
+
+
+@pytest.mark.parametrize(("kind", "sides"), cases())
+def test_a_run_in_chunks_goes_on_to_the_bit_after_a_kill(
+    kind: str, sides: int, tiny_config: Path, tmp_path: Path
+) -> None:
+    common = [*overrides(kind, sides), "evaluators={}", "train.trackers=[]", "train.steps=4", "train.save_every=2"]
+
+    def run(name: str, *more: str) -> Trainer:
+        return Trainer(load_config(tiny_config, [*common, f"output={tmp_path / name}", *more]))
+
+    run("whole", "train.chunk=4").fit()
+    broken = run("broken", "train.chunk=4")
+    step, made = broken.stepper.step, []
+
+    def step_or_die(batch):  # type: ignore[no-untyped-def]
+        made.append(batch)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    broken.stepper.step = step_or_die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    run("broken", "train.chunk=4", "train.resume=true").fit()
+    whole, resumed = (newest(tmp_path / name) for name in ("whole", "broken"))
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+        assert torch.isfinite(value).all(), name
+
+
+def newest(run: Path) -> dict[str, torch.Tensor]:
+    """What the last checkpoint holds: towers, targets, terms."""
+    [checkpoint] = (run / "checkpoints").iterdir()
+    return load_file(checkpoint / "model.safetensors")

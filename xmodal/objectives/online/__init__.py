@@ -1,0 +1,1 @@
+"""Losses between an encoder that trains (online) and one that follows it or stands still (offline)."""

@@ -1,0 +1,61 @@
+"""What xmodal has of objectives, as a table made of the registry: nothing in it is written twice."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from xmodal.config.kinds import OBJECTIVES
+from xmodal.objectives.objective import Need, Objective
+
+_TOLD = {"target": "momentum target", "predicted": "predictor"}
+
+
+class Entry(NamedTuple):
+    """One objective: a row of the table."""
+
+    kind: str
+    file: str  # FAMILY/MODULE, of xmodal/objectives and docs/objectives
+    sides: str  # "1", "2", "1 or 2"
+    needs: str  # of a run, with its default settings; where one side and two differ, both
+    use: str
+    cost: str
+    source: str  # numbers on arXiv
+    test: str  # of tests/objectives
+
+
+def entries() -> list[Entry]:
+    """Every objective of xmodal's own, in the order of the registry."""
+    return [_entry(kind) for kind in OBJECTIVES.own]
+
+
+def markdown() -> str:
+    """The table of docs/objectives/README.md."""
+    lines = ["| kind | sides | needs | when to use | cost | source | test |", "|---|---|---|---|---|---|---|"]
+    for entry in entries():
+        sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in entry.source.split(", "))
+        cells = [f"[`{entry.kind}`]({entry.file}.md)", entry.sides, entry.needs, entry.use, entry.cost, sources]
+        cells.append(f"`{entry.test}`")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _entry(kind: str) -> Entry:
+    made: type[Objective] = OBJECTIVES.find(kind)
+    family, module = made.__module__.split(".")[-2:]
+    least, most = made.Spec.takes
+    sides = str(least) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} or more"
+    about = made.about
+    test = f"{family}/{about.test or f'test_{module}.py'}"
+    return Entry(kind, f"{family}/{module}", sides, _needs(made), about.use, about.cost, about.source, test)
+
+
+def _needs(made: type[Objective]) -> str:
+    least, most = made.Spec.takes
+    told = {count: _told(made.Spec().needs(*"ab"[:count])) for count in range(least, min(most, 2) + 1)}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"of {'one side' if count == 1 else 'two'}: {needs or 'nothing'}" for count, needs in told.items())
+
+
+def _told(needs: Sequence[Need]) -> str:
+    found = [f"{n.amount} views" if n.what == "views" else _TOLD.get(n.what, n.what) for n in needs]
+    return ", ".join(dict.fromkeys(found))

@@ -1,0 +1,1 @@
+"""Losses that ask of every pair by itself whether it belongs together."""
