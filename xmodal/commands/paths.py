@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xmodal.errors import UserError, no_such_file
 
-BY_CORPUS = ("cc12m", "coco")  # folders of configs
+FOLDERS = ("cc12m", "coco", "speech")  # of configs; base, suites and sweeps hold no runs
 _INSTALLED = Path(__file__).resolve().parents[1] / "configs"
 CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "configs"
 
@@ -18,7 +18,7 @@ CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "config
 def shipped(folder: str = "") -> list[str]:
     """The bare names of what is shipped: of configs, or of a folder of `configs/` (sweeps, suites)."""
     there = CONFIGS / folder
-    inside = [there] if folder else [there, *(there / corpus for corpus in BY_CORPUS)]
+    inside = [there] if folder else [there, *(there / corpus for corpus in FOLDERS)]
     found = [path for place in inside for path in place.glob("*.yaml")]
     return sorted(path.relative_to(there).with_suffix("").as_posix() for path in found)
 
