@@ -38,6 +38,7 @@ WRONG = {
     "synthesize": ["nowhere.jsonl", "out"],
     "make-words": ["out.jsonl", "--count", "0"],
     "mix": ["out.jsonl", "nowhere.jsonl"],
+    "split": ["nowhere.jsonl", "out"],
     "make-demo": ["out", "--processes", "0"],
     "embed-frozen": ["nowhere.yaml"],
     "zero-shot": ["nowhere"],

@@ -21,6 +21,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "synthesize": ("data.synthesize", "voice any JSONL of texts with espeak-ng"),
     "make-words": ("data.make_words", "frequent words of a guide's vocabulary, or pieces of texts, to be voiced"),
     "mix": ("data.mix", "one manifest out of several"),
+    "split": ("data.split", "one manifest cut into train, dev and test"),
     "make-demo": ("data.make_demo", "write the demo's data and nothing else"),
     "embed-frozen": ("data.embed_frozen", "run a config's frozen towers once over its training data"),
     "zero-shot": ("evaluate.zero_shot", "zero-shot classification; one test, or a suite of them"),

@@ -55,14 +55,14 @@ def mixed(
             kept = {renamed.get(name, name): value for name, value in row.items()}
             kept["id"] = f"{number}-{kept['id']}"
             for name in {*PATHS} & kept.keys():
-                kept[name] = _path_from(folder, table.root, str(kept[name]))
+                kept[name] = path_from(folder, table.root, str(kept[name]))
             if lower and isinstance(kept.get("text"), str):
                 kept["text"] = kept["text"].lower()
             rows.append({name: kept.get(name) for name in columns})
     return rows
 
 
-def _path_from(folder: Path, root: Path, written: str) -> str:
+def path_from(folder: Path, root: Path, written: str) -> str:
     """A path of a manifest in `root`, as one in `folder` has to write it; whole paths stay as they are."""
     if Path(written).is_absolute():
         return written
