@@ -229,13 +229,20 @@ class TopK(Kernel):
 
 
 class Threshold(Kernel):
-    """`w = 1` where c reaches the threshold, else 0 (SimCon, 2302.03432); equal items, the pair too, are always in."""
+    """`w = 1` where c reaches the threshold, else 0 (SimCon, 2302.03432); equal items, the pair too, are always in.
 
-    threshold: Annotated[float, Field(gt=-1, le=1)] = 0.8
+    Above 1 they alone are, however alike the guides of others: one-hot targets.
+    """
+
+    threshold: Annotated[float, Field(gt=-1, le=2)] = 0.8
 
     def weights(self, cosine: Tensor) -> Tensor:
         """1[c >= threshold]."""
         return (cosine >= self.threshold).to(cosine.dtype)
+
+    def _matrix(self, g: Tensor, same: SameItems, index: Tensor, normalise: bool) -> Tensor:
+        w = same.fill(self.weights(g[index] @ g.T), index, 1.0)
+        return w.div_(w.sum(1, keepdim=True)) if normalise else w
 
 
 class Perplexity(Kernel):

@@ -38,7 +38,7 @@ class Need(NamedTuple):
 class About(NamedTuple):
     """What the overview of all objectives says of one (docs/objectives/README.md)."""
 
-    source: str = ""  # the papers' numbers on arXiv
+    source: str = ""  # the papers' numbers on arXiv; of one that is not there, its address
     use: str = ""  # when to use it
     cost: str = ""  # time and memory, beside the towers'
     test: str = ""  # the file of its tests, where it is not test_MODULE.py

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     needs: str  # of a run, with its default settings; where one side and two differ, both
     use: str
     cost: str
-    source: str  # numbers on arXiv
+    source: str  # numbers on arXiv, or addresses
     test: str  # of tests/objectives
 
 
@@ -31,11 +31,15 @@ def markdown() -> str:
     """The table of docs/objectives/README.md."""
     lines = ["| kind | sides | needs | when to use | cost | source | test |", "|---|---|---|---|---|---|---|"]
     for entry in entries():
-        sources = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in entry.source.split(", "))
+        sources = ", ".join(_link(source) for source in entry.source.split(", "))
         cells = [f"[`{entry.kind}`]({entry.file}.md)", entry.sides, entry.needs, entry.use, entry.cost, sources]
         cells.append(f"`{entry.test}`")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _link(source: str) -> str:
+    return f"[paper]({source})" if source.startswith("https:") else f"[{source}](https://arxiv.org/abs/{source})"
 
 
 def _entry(kind: str) -> Entry:

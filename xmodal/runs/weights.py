@@ -1,6 +1,6 @@
 """The tensors of a run: what a checkpoint holds, what an encoder needs; written and read as safetensors, whole."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -44,7 +44,7 @@ def load_trained_state(aligner: Aligner, state: Mapping[str, Tensor], where: str
     state = {_renamed(name): value for name, value in state.items()}
     if not whole:  # a checkpoint's, of a run that ended before it kept its weights
         state = {name: value for name, value in state.items() if name in own or name not in trained_state(aligner)}
-    require_equal_shapes(own, state, where)
+    require_equal_shapes(own, state, where, growing=_growing(aligner))
     aligner.load_state_dict(dict(state), strict=False)
 
 
@@ -68,12 +68,15 @@ def load_towers(towers: Mapping[str, Tower], state: Mapping[str, Tensor], where:
         tower.load_state_dict(mine, strict=False)
 
 
-def require_equal_shapes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
-    """Raise `UserError` where two states differ in names or shapes."""
+def require_equal_shapes(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str, growing: Container[str] = ()
+) -> None:
+    """Raise `UserError` where two states differ in names or shapes; in the first size, `growing` ones may."""
     for name, value in state.items():
         if name not in own:
             raise UserError(f"{where}: holds {name}, which this config does not build; was it edited?")
-        if own[name].shape != value.shape:
+        free = int(name in growing)
+        if own[name].ndim != value.ndim or own[name].shape[free:] != value.shape[free:]:
             raise UserError(f"{where}: {name} is {tuple(value.shape)}, the config builds {tuple(own[name].shape)}")
     absent = sorted(own.keys() - state.keys())
     if absent:
@@ -100,6 +103,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def _growing(aligner: Aligner) -> set[str]:
+    """The buffers whose first size training changes: those that their module names in `grows`."""
+    return {f"{prefix}.{name}" for prefix, part in aligner.named_modules() for name in getattr(part, "grows", ())}
 
 
 def _fixed(tower: Tower) -> list[str]:

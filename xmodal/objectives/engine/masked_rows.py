@@ -14,7 +14,12 @@ from xmodal.objectives.engine.tiles import row_blocks
 
 
 def masked_row_logsumexp(
-    a: Tensor, k: Tensor, scale: Tensor, hidden: Callable[[slice], Tensor], block: int | None = None
+    a: Tensor,
+    k: Tensor,
+    scale: Tensor,
+    hidden: Callable[[slice], Tensor],
+    block: int | None = None,
+    reweighted: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """`log sum_j exp(scale a_i.k_j)` [n] over the keys that are not hidden from i; -inf where all are.
 
@@ -23,13 +28,15 @@ def masked_row_logsumexp(
         scale: one element.
         hidden: rows -> bool [rows, m], true where a key is left out. Must give the same again.
         block: elements of the logits held at a time; default: `tiles.BLOCK`.
+        reweighted: logits [rows, m], -inf where hidden -> the logits that are summed, each plus the log of its weight.
 
     Example:
         lse = masked_row_logsumexp(z, z, scale, lambda at: torch.eye(len(z), dtype=torch.bool)[at])  # not itself
     """
 
     def rows(part: Tensor, keys: Tensor, s: Tensor, at: slice) -> Tensor:
-        return (s * part @ keys.T).masked_fill(hidden(at), -torch.inf).logsumexp(1)
+        logits = (s * part @ keys.T).masked_fill(hidden(at), -torch.inf)
+        return (logits if reweighted is None else reweighted(logits)).logsumexp(1)
 
     blocks = list(row_blocks(len(a), len(k), block))
     if len(blocks) <= 1 or not torch.is_grad_enabled():

@@ -9,7 +9,7 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.config.kinds import KERNELS
 from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.functional import Anchor, soft_target_loss
-from xmodal.objectives.kernels import Affine, Kernel
+from xmodal.objectives.kernels import Affine, Kernel, Threshold
 from xmodal.objectives.objective import About, Need, SoftmaxObjective, Source
 
 
@@ -35,6 +35,9 @@ class CWCL(SoftmaxObjective):
         def _scope(self) -> Self:
             if self.scope == "store" and self.anchor != "trainable":
                 raise ValueError(f"scope: store goes with anchor trainable, found anchor {self.anchor}")
+            if self.scope == "store" and isinstance(self.kernel, Threshold) and self.kernel.threshold >= 1:
+                found = f"found {self.kernel.threshold:g}, which rounding lets no item reach; use 0.99"
+                raise ValueError(f"scope: store goes with a threshold below 1, {found}")
             return self
 
         def needs(self, *sides: str) -> Sequence[Need]:
