@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from xmodal.batch import Clock, Embeddings
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, InfoNCE, KeyBank, SigLIP
+from xmodal.objectives import CWCL, DCL, HNNCE, InfoNCE, KeyBank, SigLIP
 from xmodal.objectives.kernels import Affine, Exp, Perplexity, Power, TopK
 
 D, G = 5, 5
@@ -28,6 +28,8 @@ VARIANTS = [
     (InfoNCE, {"keys": "store"}, BOTH),
     (CWCL, {"keys": "store", "scope": "store"}, BOTH),
     (CWCL, {"keys": "store", "anchor": "both"}, BOTH),
+    (HNNCE, {"detach_weights": False, "alpha": 0.5}, BOTH),
+    (DCL, {"sigma": 0.5}, BOTH[:1]),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)

@@ -11,22 +11,36 @@ from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.online.moco import MoCo
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.softmax.cwcl import CWCL
+from xmodal.objectives.softmax.dcl import DCL
+from xmodal.objectives.softmax.hn_nce import HNNCE
 from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.label_smoothing import LabelSmoothing
+from xmodal.objectives.softmax.n_pair import NPair
 from xmodal.objectives.softmax.nt_xent import NTXent
+from xmodal.objectives.softmax.simcon import SimCon
+from xmodal.objectives.softmax.sogclr import SogCLR
 from xmodal.objectives.softmax.supcon import SupCon
+from xmodal.objectives.softmax.x_clr import XCLR
 
 __all__ = [
     "CWCL",
+    "DCL",
+    "HNNCE",
+    "XCLR",
     "Clock",
     "Embeddings",
     "InfoNCE",
     "KeyBank",
+    "LabelSmoothing",
     "Loss",
     "MoCo",
+    "NPair",
     "NTXent",
     "Need",
     "Objective",
     "ScaledObjective",
     "SigLIP",
+    "SimCon",
+    "SogCLR",
     "SupCon",
 ]

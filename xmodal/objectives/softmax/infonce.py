@@ -1,8 +1,8 @@
 """InfoNCE, CLIP's symmetric contrastive loss (2103.00020)."""
 
-from xmodal.batch import Embeddings, Loss
+from xmodal.batch import Clock, Embeddings, Loss
 from xmodal.objectives.functional import soft_target_loss
-from xmodal.objectives.kernels import ONE_HOT
+from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.objectives.objective import About, SoftmaxObjective
 
 
@@ -29,8 +29,12 @@ class InfoNCE(SoftmaxObjective):
             trainable,
             frozen,
             self.logit_scale(embeddings.clock),
-            ONE_HOT,
+            self.kernel(embeddings.clock),
             anchor="both",
             reduction=self.spec.reduction,
             bank=embeddings.bank(frozen) if self.spec.keys == "store" else None,
         )
+
+    def kernel(self, clock: Clock) -> Kernel:
+        """What makes the targets of both directions, at this moment; other targets are a subclass with another one."""
+        return ONE_HOT
