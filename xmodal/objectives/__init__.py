@@ -6,9 +6,18 @@ Example:
 """
 
 from xmodal.batch import Clock, Embeddings, Loss
+from xmodal.objectives.energy.margin import Margin
+from xmodal.objectives.energy.pair import Pair
+from xmodal.objectives.energy.triplet import Triplet
+from xmodal.objectives.energy.vse_pp import VSEPP
 from xmodal.objectives.engine.key_bank import KeyBank
+from xmodal.objectives.information.donsker_varadhan import DonskerVaradhan
+from xmodal.objectives.information.jsd import JSD
+from xmodal.objectives.information.nwj import NWJ
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.online.moco import MoCo
+from xmodal.objectives.probabilistic.bce import BCE
+from xmodal.objectives.probabilistic.nce import NCE
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.infonce import InfoNCE
@@ -16,17 +25,26 @@ from xmodal.objectives.softmax.nt_xent import NTXent
 from xmodal.objectives.softmax.supcon import SupCon
 
 __all__ = [
+    "BCE",
     "CWCL",
+    "JSD",
+    "NCE",
+    "NWJ",
+    "VSEPP",
     "Clock",
+    "DonskerVaradhan",
     "Embeddings",
     "InfoNCE",
     "KeyBank",
     "Loss",
+    "Margin",
     "MoCo",
     "NTXent",
     "Need",
     "Objective",
+    "Pair",
     "ScaledObjective",
     "SigLIP",
     "SupCon",
+    "Triplet",
 ]
