@@ -20,6 +20,7 @@ OBJECTIVES = Registry(
         "jsd": "xmodal.objectives.information.jsd:JSD",
         "donsker_varadhan": "xmodal.objectives.information.donsker_varadhan:DonskerVaradhan",
         "nwj": "xmodal.objectives.information.nwj:NWJ",
+        "local_global": "xmodal.objectives.information.local_global:LocalGlobal",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",

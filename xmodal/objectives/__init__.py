@@ -6,6 +6,7 @@ Example:
 """
 
 from xmodal.batch import Clock, Embeddings, Loss
+from xmodal.frames import Frames
 from xmodal.objectives.energy.margin import Margin
 from xmodal.objectives.energy.pair import Pair
 from xmodal.objectives.energy.triplet import Triplet
@@ -13,6 +14,7 @@ from xmodal.objectives.energy.vse_pp import VSEPP
 from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.information.donsker_varadhan import DonskerVaradhan
 from xmodal.objectives.information.jsd import JSD
+from xmodal.objectives.information.local_global import LocalGlobal
 from xmodal.objectives.information.nwj import NWJ
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.online.moco import MoCo
@@ -34,8 +36,10 @@ __all__ = [
     "Clock",
     "DonskerVaradhan",
     "Embeddings",
+    "Frames",
     "InfoNCE",
     "KeyBank",
+    "LocalGlobal",
     "Loss",
     "Margin",
     "MoCo",

@@ -59,5 +59,5 @@ class Margin(DistanceObjective):
             return torch.stack([total, active.to(total.dtype), (2 * positives * negatives).to(total.dtype)], dim=1)
 
         sums = by_row_blocks(rows, len(seen.anchors), len(seen.keys)).sum(0)[:, None]
-        shares, found, active = means(*sums, self.spec.average)
+        shares, found, active = means(sums[0], sums[1], sums[2], self.spec.average)
         return Loss(shares.sum(), {"loss": found.sum(), "active": active.sum(), "beta": beta.detach().clone()})
