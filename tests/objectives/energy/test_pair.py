@@ -17,7 +17,7 @@ SPEECH, TEXT = [0, 1, 2, 3, 0, 5, 6, 7, 8], [0, 1, 1, 3, 4, 5, 6, 7, 2]
 
 
 def loop(a, k, alike, margin, average="active", itself=False):
-    """Hadsell et al. 2006, equation 4, over every (i, j); `itself`: i = j is no pair."""
+    """Hadsell et al. 2006, over every (i, j); `itself`: i = j is no pair."""
     pulls, pushes = [], []
     for i in range(len(a)):
         for j in range(len(k)):

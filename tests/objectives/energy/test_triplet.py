@@ -9,7 +9,7 @@ from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn.functional import normalize, relu, triplet_margin_loss
 
 from xmodal.batch import Embeddings
-from xmodal.objectives import Triplet
+from xmodal.objectives import VSEPP, Triplet
 
 N, D = 9, 6
 LABELS = torch.tensor([0, 1, 3, 0, 2, 1, 3, 2, 2])
@@ -91,6 +91,12 @@ def test_over_all_terms_it_is_torchs_with_squared_distances():
     ]
     torch.testing.assert_close(found, sum(want) / 2)
     assert triplet_margin_loss(*pairs[0]) != want[0]  # torch's own is on distances, not on their squares
+
+
+def test_vse_pp_is_half_of_it_with_twice_the_margin():
+    e = Embeddings.of(speech=unit(N, D, 1), text=unit(N, D, 2))
+    hardest = Triplet(negatives="hardest", average="all", margin=0.4)(e, "speech", "text").value
+    torch.testing.assert_close(VSEPP(margin=0.2)(e, "speech", "text").value, hardest / 2)
 
 
 def test_a_margin_that_no_item_meets_is_said_and_has_a_gradient_of_zero():

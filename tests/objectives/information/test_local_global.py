@@ -33,7 +33,7 @@ def seen(h, z, k, ids=IDS):
 
 
 def loop(objective, h, g, ids):
-    """1808.06670, equations 4, 5 and 8, over every position; negatives are the items that are not equal."""
+    """1808.06670, over every position; negatives are the items that are not equal."""
     linear, scale = objective.maps["speech"], objective.log_scale.exp()
     softplus, total = (lambda x: (1 + x.exp()).log()), 0
     negatives = [(i, j) for i in range(N) for j in range(N) if ids[i] != ids[j]]

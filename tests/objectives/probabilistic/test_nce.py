@@ -18,7 +18,7 @@ def exactly(objective, scale=3.0):
 
 
 def loop(score, alike, noise):
-    """1805.01978, equations 6 and 7, over the items of a batch: h = P / (P + K p) with P = e^score."""
+    """1805.01978, over the items of a batch: h = P / (P + K p) with P = e^score."""
     n = len(score)
     negatives = [[j for j in range(n) if not alike(i, j)] for i in range(n)]
     many = sum(map(len, negatives)) / n

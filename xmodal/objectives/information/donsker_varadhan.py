@@ -1,4 +1,4 @@
-"""The Donsker-Varadhan bound on mutual information, MINE's (1801.04062, equation 10)."""
+"""The Donsker-Varadhan bound on mutual information, MINE's (1801.04062)."""
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size

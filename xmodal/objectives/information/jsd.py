@@ -1,4 +1,4 @@
-"""Deep InfoMax's Jensen-Shannon estimator (1808.06670, equation 4)."""
+"""Deep InfoMax's Jensen-Shannon estimator (1808.06670)."""
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import world_size

@@ -1,4 +1,4 @@
-"""Local-global Deep InfoMax: each frame or patch is told whose whole it belongs to (1808.06670, equation 8)."""
+"""Local-global Deep InfoMax: each frame or patch is told whose whole it belongs to (1808.06670)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal

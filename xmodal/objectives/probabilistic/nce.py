@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation: a pair is told from K that the noise made (1805.01978, equation 7; 2010.05113)."""
+"""Noise-contrastive estimation: a pair is told from K that the noise made (1805.01978; 2010.05113)."""
 
 import math
 from typing import Annotated
