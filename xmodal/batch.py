@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xmodal.errors import UserError
+from xmodal.frames import Frames
 from xmodal.same_items import SameItems
 
 Rows = dict[str, Tensor]  # a padded batch of one side, as its tower's processor makes it
@@ -83,6 +84,7 @@ class PairBatch:
 
 
 Source = Callable[[str, str, int], Tensor]  # (what, side, view) -> the gathered rows of it
+SequenceSource = Callable[[str, int], Frames]  # (side, view) -> this process's rows
 
 
 class Embeddings:
@@ -99,6 +101,7 @@ class Embeddings:
         labels: [N] int64, -1 for none.
         clock: where training stands.
         banks: side -> every embedding of its store, as keys.
+        sequences: makes the steps of a side with a head over sequences, of this process's rows.
     """
 
     def __init__(
@@ -110,11 +113,13 @@ class Embeddings:
         labels: Tensor,
         clock: Clock = Clock(),
         banks: Mapping[str, Any] | None = None,
+        sequences: SequenceSource | None = None,
     ) -> None:
         self._source, self._made = source, dict[tuple[str, str, int], Tensor]()
         self._same: dict[tuple[str, ...], SameItems] = {}
         self.ids, self.item_ids, self.labels = ids, dict(item_ids), labels
         self.local, self.clock, self._banks = local, clock, dict(banks or {})
+        self._sequences, self._steps = sequences, dict[tuple[str, int], Frames]()
 
     @classmethod
     def of(
@@ -131,6 +136,7 @@ class Embeddings:
         features: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         target: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         predicted: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        sequence: Mapping[str, "Frames | Sequence[Frames]"] | None = None,
         **sides: "Tensor | Sequence[Tensor]",
     ) -> "Embeddings":
         """Embeddings that are there already: objectives as a plain library.
@@ -145,16 +151,19 @@ class Embeddings:
         views = {name: [given] if isinstance(given, Tensor) else list(given) for name, given in sides.items()}
         first = next(iter(views.values()))[0]
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
-        given = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
-        given["predicted"] = predicted or {}
+        given: dict[str, Any] = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
+        given |= {"predicted": predicted or {}, "sequence": sequence or {}}
 
         def source(what: str, side: str, view: int) -> Tensor:
             if what == "guide":
                 return (guide or {}).get(side, views[side][0]).detach() if side in views else (guide or {})[side]
+            return view_of(what, side, view)
+
+        def view_of(what: str, side: str, view: int) -> Any:
             found = given[what].get(side)
             if found is None:
                 raise UserError(f"these embeddings have no {what} of {side!r}: give Embeddings.of({what}={{...}})")
-            found = [found] if isinstance(found, Tensor) else found
+            found = [found] if isinstance(found, Tensor | Frames) else found
             if view >= len(found):
                 raise UserError(f"these embeddings have {len(found)} views of {side!r}: view {view} is not given")
             return found[view]
@@ -167,6 +176,7 @@ class Embeddings:
             torch.full_like(ids, NO_LABEL) if labels is None else labels,
             clock,
             banks,
+            lambda side, view: view_of("sequence", side, view),
         )
 
     def __len__(self) -> int:
@@ -195,6 +205,18 @@ class Embeddings:
     def predicted(self, side: str, view: int = 0) -> Tensor:
         """[N, D], the predictor's output, not normalised, with gradient."""
         return self._get("predicted", side, view)
+
+    def sequence(self, side: str, view: int = 0) -> Frames:
+        """Steps [n, T, W] of this process's own rows, with gradient: what the side's head over sequences pools.
+
+        Raises `UserError` where no such head, or no `Need("sequence", side)`, has it made.
+        """
+        self._require_side(side)
+        if self._sequences is None:
+            raise UserError(f"these embeddings have no sequence of {side!r}")
+        if (side, view) not in self._steps:
+            self._steps[side, view] = self._sequences(side, view)
+        return self._steps[side, view]
 
     def bank(self, side: str) -> Any:
         """The side's whole store as keys (a `KeyBank`). Raises `UserError` where it has none."""

@@ -153,3 +153,14 @@ def all_max(x: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
     return largest
+
+
+def all_logsumexp(partial: Tensor) -> Tensor:
+    """Logsumexp over processes of each one's partial logsumexps, element by element; differentiable.
+
+    One process's may be -inf, those of all may not.
+    """
+    if world_size() == 1:
+        return partial
+    largest = all_max(partial)
+    return largest + all_sum((partial - largest).exp()).log()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.load import load_config
 from xmodal.config.terms import RESERVED
 from xmodal.errors import UserError, run_script
@@ -49,6 +50,8 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "set data.modalities.speech={kind: audio, training_views: 2, augment: {noise: 0.1}}"),
         (["objective={kind: moco}", "towers.text.mode=unlocked"], "objective: moco needs a momentum target of text; "
          "set targets.text={momentum: 0.996}"),
+        (["objective={kind: local_global}"], "objective: local_global needs the steps that speech's head pools, and "
+         "its head linear sees none; set a head over sequences: towers.speech.head={kind: transformer}"),
         (["objective={kind: cwcl, temperature: {schedule: linear, from: 0.1, to: 0}, learnable: false}"],
          "objective.temperature: to: 0 must be greater than 0, as every value of the schedule"),
         (["objective={a: {kind: cwcl, weight: {schedule: cosine, from: 1, to: -1}}}"],
@@ -71,7 +74,7 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "objective.weight: 'weight': expected the name of a term, such as align: letters, digits and _"),
         (["objective={kind: cwcl, learnable: false, temperature: {schedule: warmup, to: 0.1}}"],
          "objective.temperature: from: 0 must be greater than 0, as every value of the schedule"),
-        (["objective={a: 3}"], "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco, supcon"),
+        (["objective={a: 3}"], f"objective.kind: missing; give one of {', '.join(OBJECTIVES.own)}"),
         (["train.step=twice"], "train.step: 'twice' is not one of plain, bilevel"),
     ],
 )  # fmt: skip

@@ -201,6 +201,17 @@ def test_training_reads_nothing_but_frames_and_resumes(config_path: Path, tmp_pa
     torch.testing.assert_close(z[:1], alone, atol=1e-6, rtol=1e-5)
 
 
+def test_a_loss_over_positions_trains_on_frames_in_chunks(config_path: Path, tmp_path: Path) -> None:
+    make(config_path)
+    terms = "objective={align: {kind: infonce}, local: {kind: local_global, on: [speech, text], weight: 0.5}}"
+    overrides = [terms, "evaluators={}", "train.steps=40", "train.chunk=4", "train.log_every=1"]
+    Trainer(load_config(config_path, overrides)).fit()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    found = [row["train/local/loss"] for row in rows if "train/local/loss" in row]
+    assert found[-1] < 0.9 * found[0]
+    assert xmodal.load(tmp_path / "run").encode("text", ["play the music now"]).shape == (1, 32)
+
+
 def test_the_run_is_judged_while_it_trains(config_path: Path, tmp_path: Path) -> None:
     Trainer(load_config(config_path, ["train.steps=4"])).fit()
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())

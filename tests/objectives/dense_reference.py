@@ -112,3 +112,10 @@ def embeddings(
         banks=banks,
         labels=labels,
     )
+
+
+def assert_same(found: Tensor, want: Tensor, *leaves: Tensor, within: float = 1e-9) -> None:
+    """Two losses are equal, and so are their gradients."""
+    torch.testing.assert_close(found, want, rtol=within, atol=within)
+    gradients = (torch.autograd.grad(loss, leaves, retain_graph=True) for loss in (found, want))
+    torch.testing.assert_close(*gradients, rtol=10 * within, atol=10 * within)

@@ -13,7 +13,20 @@ from torch.nn.functional import normalize
 from xmodal.batch import Clock, Embeddings
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, DCL, HNNCE, InfoNCE, KeyBank, SigLIP
+from xmodal.frames import Frames
+from xmodal.objectives import (
+    BCE,
+    CWCL,
+    DCL,
+    HNNCE,
+    VSEPP,
+    InfoNCE,
+    KeyBank,
+    LocalGlobal,
+    Margin,
+    SigLIP,
+    Triplet,
+)
 from xmodal.objectives.kernels import Affine, Exp, Perplexity, Power, TopK
 
 D, G = 5, 5
@@ -30,6 +43,11 @@ VARIANTS = [
     (CWCL, {"keys": "store", "anchor": "both"}, BOTH),
     (HNNCE, {"detach_weights": False, "alpha": 0.5}, BOTH),
     (DCL, {"sigma": 0.5}, BOTH[:1]),
+    (BCE, {"score": "bilinear"}, BOTH),
+    (VSEPP, {"score": "bilinear", "negatives": "all"}, BOTH),
+    (Triplet, {"positives": "labels", "negatives": "hardest"}, BOTH[:1]),
+    (Margin, {"positives": "labels"}, BOTH[:1]),
+    (LocalGlobal, {"bound": "infonce"}, BOTH),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)
@@ -62,6 +80,7 @@ def objective(case):
     settings = {name: value for name, value in SMALL.items() if name in kind.Spec.model_fields} | settings
     torch.manual_seed(0)  # of modules that an objective makes
     made = kind(**settings)
+    made.prepare_sequences(dict.fromkeys(BOTH, D))
     made.prepare([sides], dict.fromkeys(BOTH, D))
     made.double()
     for name, parameter in made.named_parameters():
@@ -98,6 +117,7 @@ def batch_of(weights, rows, train_both):
         predicted={side: all_of(lambda x: x @ weights["predictor"], views) for side, views in raw.items()},
         target={side: target(side) for side in BOTH},
         guide={side: gather(unit(N, G, 30)[rows], counts) for side in BOTH},
+        sequence={side: steps_of(rows, weights[side]) for side in BOTH},
         banks=banks(),
         ids=torch.arange(N),
         item_ids={"speech": torch.tensor(SPEECH_IDS), "text": torch.tensor(TEXT_IDS)},
@@ -106,6 +126,12 @@ def batch_of(weights, rows, train_both):
         clock=Clock(1, 4),
     )
     return found, seen
+
+
+def steps_of(rows, weight):
+    """Of these rows alone, as a head over sequences makes them: 3 steps each, of which 1 to 3 count."""
+    values = unit(3 * N, D, 60).view(N, 3, D)[rows] @ weight
+    return Frames(values, torch.arange(N)[rows] % 3 + 1)
 
 
 def results_of(rows, world=1):

@@ -32,6 +32,9 @@ def overrides(kind: str, sides: int) -> list[str]:
     found = [f"objective={{align: {{kind: infonce}}, it: {term}}}" if sides == 1 else f"objective={{it: {term}}}"]
     if ("views", "speech") in needs:
         found.append(f"data.modalities.speech.training_views={needs['views', 'speech'].amount}")
+    if ("sequence", "speech") in needs:
+        head = "{kind: transformer, stack: 2, hidden: 16, layers: 1, heads: 2, feed_forward: 16}"
+        found.append(f"towers.speech.head={head}")
     if ("target", "speech") in needs or ("predicted", "speech") in needs:
         predictor = ", predictor: {kind: mlp, hidden: 8}" if ("predicted", "speech") in needs else ""
         found.append(f"targets={{speech: {{momentum: 0.9{predictor}}}}}")

@@ -5,7 +5,8 @@ batch. Large batches need no other path: backbones encode in chunks that are enc
 (`chunked.py`), so of the batch only inputs and features are kept, and neither value nor gradient changes.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from xmodal.aligner.chunked import features_in_chunks
+from xmodal.aligner.chunked import features_in_chunks, joined
+from xmodal.aligner.steps import Pooled, packed, require_steps, sides_with_steps, unpacked
 from xmodal.aligner.target import MomentumTarget
 from xmodal.batch import Embeddings, Loss, PairBatch, Rows
 from xmodal.config.schedule import value_at
 from xmodal.config.terms import ONLY
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
+from xmodal.frames import Frames
 from xmodal.objectives.objective import Objective
 from xmodal.towers.tower import Tower, TowerOutput
 
@@ -45,7 +48,8 @@ class Aligner(nn.Module):
         banks: side -> its store's keys.
 
     Raises:
-        UserError: chunking with BatchNorm in a backbone that trains (its statistics would be the chunk's).
+        UserError: chunking with BatchNorm in a backbone that trains (its statistics would be the chunk's); a term that
+            asks for the steps of a side whose head pools none.
     """
 
     def __init__(
@@ -66,7 +70,12 @@ class Aligner(nn.Module):
         self.chunk, self.banks = chunk, dict(banks or {})
         self._last: Embeddings | None = None
         dims = {side: tower.dim for side, tower in towers.items()}
+        self.stepped = set().union(*(sides_with_steps(term.objective, term.groups) for term in terms))
+        for side in sorted(self.stepped):
+            require_steps(side, towers[side])
         for term in terms:
+            sides = sorted(sides_with_steps(term.objective, term.groups))
+            term.objective.prepare_sequences({side: towers[side].width for side in sides})
             term.objective.prepare(term.groups, dims)
         for side, tower in towers.items() if chunk is not None else ():
             trained = not (tower.locked or tower.adapted)
@@ -99,17 +108,26 @@ class Aligner(nn.Module):
         size = len(next(iter(rows.values())))
         if size == 0:
             return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
-        features = self._encoded(tower, rows, size)
+        features = self._encoded(tower, tower.features, rows, size)
         return features + _nothing(tower.backbone) if tower.resting else features
 
-    def _encoded(self, tower: Tower, rows: Rows, size: int) -> Tensor:
+    def pooled(self, side: str, rows: Rows) -> Pooled:
+        """As `features`, with the steps that the head pooled, of the same pass."""
+        tower, size = self.tower(side), len(next(iter(rows.values())))
+        if size == 0:
+            none = self.features(side, rows)
+            return Pooled(none, Frames(none[:, None], torch.zeros(0, dtype=torch.long, device=none.device)))
+        features, steps = unpacked(self._encoded(tower, functools.partial(packed, tower), rows, size), tower.width)
+        return Pooled(features + _nothing(tower.backbone) if tower.resting else features, steps)
+
+    def _encoded(self, tower: Tower, encode: Callable[[Rows], Tensor], rows: Rows, size: int) -> Tensor:
         if self.chunk is None or size <= self.chunk:
-            return tower.features(rows)
+            return encode(rows)
         chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
         trained = tower.feature_parameters()
         if trained and torch.is_grad_enabled():
-            return features_in_chunks(tower.features, chunks, trained)
-        return torch.cat([tower.features(chunk) for chunk in chunks])
+            return features_in_chunks(encode, chunks, trained)
+        return joined([encode(chunk) for chunk in chunks])
 
     def embeddings(self, batch: PairBatch, features: Mapping[str, Tensor] | None = None) -> Embeddings:
         """The gathered batch as objectives see it. Every process must call it at the same step.
@@ -140,6 +158,10 @@ class Aligner(nn.Module):
             fixed = fixed or (what == "features" and tower.features_stay)
             return (all_gather_rows if fixed else gather)(rows, counts)
 
+        def sequences(side: str, view: int) -> Frames:
+            with torch.autocast(*precision):
+                return own.steps(side, view)
+
         return Embeddings(
             source,
             ids=all_gather_rows(batch.ids, counts),
@@ -148,6 +170,7 @@ class Aligner(nn.Module):
             labels=all_gather_rows(batch.labels, counts),
             clock=batch.clock,
             banks=self.banks,
+            sequences=sequences,
         )
 
     # -------------------------------------------------------------------------------------------------------- loss
@@ -213,6 +236,7 @@ class _OwnRows:
     def __init__(self, aligner: Aligner, batch: PairBatch, given: Mapping[str, Tensor]) -> None:
         self.aligner, self.batch, self.given = aligner, batch, given
         self._features: dict[tuple[str, int], Tensor] = {}
+        self._steps: dict[tuple[str, int], Frames] = {}
         self._outputs: dict[tuple[str, int], TowerOutput] = {}
 
     def get(self, what: str, side: str, view: int) -> Tensor:
@@ -237,8 +261,22 @@ class _OwnRows:
         if key not in self._features:
             rows = self.batch.view(side, view)
             stand_in = self.given.get(side) if view == 0 else None
-            self._features[key] = self.aligner.features(side, rows) if stand_in is None else stand_in
+            if stand_in is not None:
+                self._features[key] = stand_in
+            elif side in self.aligner.stepped:
+                self._features[key], self._steps[key] = self.aligner.pooled(side, rows)
+            else:
+                self._features[key] = self.aligner.features(side, rows)
         return self._features[key]
+
+    def steps(self, side: str, view: int) -> Frames:
+        if side not in self.aligner.stepped:
+            raise UserError(
+                f"objective: it asks for the sequence of {side}, which is not made; "
+                f'list Need("sequence", side) in its Spec.needs'
+            )
+        self.features(side, view)
+        return self._steps[side, view]
 
     def output(self, side: str, view: int) -> TowerOutput:
         key = (side, view)

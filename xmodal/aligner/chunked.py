@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from xmodal.batch import Rows
@@ -25,13 +26,20 @@ Encode = Callable[[Rows], Tensor]
 def features_in_chunks(encode: Encode, chunks: Sequence[Rows], parameters: Sequence[Tensor]) -> Tensor:
     """Features [B, G] of all chunks; differentiable, once, in `parameters`.
 
-    `encode` gives those of one chunk, and must not depend on the others (BatchNorm in training mode would).
+    `encode` gives those of one chunk, and must not depend on the others (BatchNorm in training mode would). Where the
+    chunks' G differ, shorter rows end in zeros.
 
     Example:
         features = features_in_chunks(tower.features, [{"x": x[:64]}, {"x": x[64:]}], list(tower.backbone.parameters()))
     """
     features: Tensor = _Chunked.apply(encode, chunks, *parameters)
     return features
+
+
+def joined(chunks: Sequence[Tensor]) -> Tensor:
+    """Rows [b, G_i] of all chunks as one [B, G] of the largest G, zeros beyond each."""
+    width = max(chunk.shape[1] for chunk in chunks)
+    return torch.cat([pad(chunk, (0, width - chunk.shape[1])) for chunk in chunks])
 
 
 class _Chunked(torch.autograd.Function):
@@ -45,7 +53,7 @@ class _Chunked(torch.autograd.Function):
         for rows in chunks:
             ctx.random.append((torch.get_rng_state(), get_device_states(*rows.values())))
             found.append(encode(rows))
-        return torch.cat(found)
+        return joined(found)
 
     @staticmethod
     @once_differentiable
@@ -58,7 +66,7 @@ class _Chunked(torch.autograd.Function):
             _set_random(random)
             with torch.enable_grad(), torch.autocast(kind, dtype, enabled):
                 features = ctx.encode(rows)
-            part = pull[start : start + len(features)]
+            part = pull[start : start + len(features), : features.shape[1]]
             start += len(features)
             for at, gradient in enumerate(torch.autograd.grad(features, ctx.parameters, part, allow_unused=True)):
                 if gradient is not None:

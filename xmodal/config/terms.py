@@ -12,7 +12,7 @@ from xmodal.config.data import STANDARD_MODALITIES
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
 
-NEEDS = ("views", "target", "predicted", "labels", "store")  # what a term may ask of a run
+NEEDS = ("views", "target", "predicted", "labels", "store", "sequence")  # what a term may ask of a run
 ONLY = "objective"  # the name of the one term of a run that names none
 _MODULE_DICT = """
     T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
@@ -142,6 +142,9 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
         return f"needs a momentum target of {side}; set targets.{side}={{momentum: 0.996}}"
     if what == "predicted" and (side not in config.targets or config.targets[side].predictor is None):
         return f"needs a predictor of {side}; set targets.{side}={{predictor: {{kind: mlp}}}}"
+    if what == "sequence" and tower is not None and not tower.head.over_sequence:
+        way_out = f"set a head over sequences: towers.{side}.head={{kind: transformer}}"
+        return f"needs the steps that {side}'s head pools, and its head {tower.head.kind} sees none; {way_out}"
     if what == "store":
         return _no_store(config, side)
     return ""

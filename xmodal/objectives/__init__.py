@@ -6,9 +6,20 @@ Example:
 """
 
 from xmodal.batch import Clock, Embeddings, Loss
+from xmodal.frames import Frames
+from xmodal.objectives.energy.margin import Margin
+from xmodal.objectives.energy.pair import Pair
+from xmodal.objectives.energy.triplet import Triplet
+from xmodal.objectives.energy.vse_pp import VSEPP
 from xmodal.objectives.engine.key_bank import KeyBank
+from xmodal.objectives.information.donsker_varadhan import DonskerVaradhan
+from xmodal.objectives.information.jsd import JSD
+from xmodal.objectives.information.local_global import LocalGlobal
+from xmodal.objectives.information.nwj import NWJ
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.online.moco import MoCo
+from xmodal.objectives.probabilistic.bce import BCE
+from xmodal.objectives.probabilistic.nce import NCE
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.dcl import DCL
@@ -23,24 +34,35 @@ from xmodal.objectives.softmax.supcon import SupCon
 from xmodal.objectives.softmax.x_clr import XCLR
 
 __all__ = [
+    "BCE",
     "CWCL",
     "DCL",
     "HNNCE",
+    "JSD",
+    "NCE",
+    "NWJ",
+    "VSEPP",
     "XCLR",
     "Clock",
+    "DonskerVaradhan",
     "Embeddings",
+    "Frames",
     "InfoNCE",
     "KeyBank",
     "LabelSmoothing",
+    "LocalGlobal",
     "Loss",
+    "Margin",
     "MoCo",
     "NPair",
     "NTXent",
     "Need",
     "Objective",
+    "Pair",
     "ScaledObjective",
     "SigLIP",
     "SimCon",
     "SogCLR",
     "SupCon",
+    "Triplet",
 ]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
-from xmodal.distributed import all_max, all_sum, world_size
+from xmodal.distributed import all_logsumexp, all_sum, world_size
 from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.engine.store_targets import StoreTargets
@@ -73,7 +73,7 @@ def soft_target_loss(
         same = embeddings.same(trainable, frozen, *relation)
 
         rows, partial_columns = two_way_logsumexp(embeddings.z(trainable)[local], embeddings.z(frozen), s)
-        columns = _join_columns(partial_columns)[local]
+        columns = all_logsumexp(partial_columns)[local]
         if bank is not None:
             rows = bank.row_logsumexp(a[local], s)
         weighted: set[str] = {"trainable", "frozen"} if anchor == "both" else {anchor}
@@ -177,11 +177,3 @@ def _attraction(
             pull = pull + (from_k - from_k.detach())
         pulls[name] = pull
     return pulls
-
-
-def _join_columns(partial: Tensor) -> Tensor:
-    """Logsumexp over processes of each one's partial column logsumexps [N]; differentiable."""
-    if world_size() == 1:
-        return partial
-    largest = all_max(partial)
-    return largest + all_sum((partial - largest).exp()).log()

@@ -19,14 +19,15 @@ from xmodal.config.spec import Configured, KindSpec, Positive
 Source = Literal["batch", "store"]
 
 
-What = Literal["views", "target", "predicted", "labels", "store"]
+What = Literal["views", "target", "predicted", "labels", "store", "sequence"]
 
 
 class Need(NamedTuple):
     """What an objective asks of a run, checked before training starts. What it does not list is not checked.
 
-    what: "views" (`amount` of them), "target" (a momentum target), "predicted" (a predictor), "labels", or "store" (the
-    side is read from a store and has no head). side: whose; "" for labels. setting: that which asks for it.
+    what: "views" (`amount` of them), "target" (a momentum target), "predicted" (a predictor), "labels", "store" (the
+    side is read from a store and has no head), or "sequence" (the side has a head over sequences). side: whose; "" for
+    labels. setting: that which asks for it.
     """
 
     what: What
@@ -70,6 +71,9 @@ class Objective(Configured, nn.Module):
     def __init__(self, spec: Any = None, **settings: Any) -> None:
         super().__init__()
         self.spec = self.Spec.given(spec, settings)
+
+    def prepare_sequences(self, widths: Mapping[str, int]) -> None:
+        """Called once before `prepare`: of the sides whose steps it needs, W, the width of a step."""
 
     def prepare(self, groups: Sequence[tuple[str, ...]], dims: Mapping[str, int]) -> None:
         """Called once before training: the sides of every later call, and each side's D. State is made here."""

@@ -1,35 +1,18 @@
-"""What a backbone gives before it pools: a sequence of features for each item, padded.
+"""Making padded sequences (`Frames`): of rows of any length, of items encoded one length at a time.
 
 Axes: B items, T steps (frames of audio, patches of an image, tokens of a text), G features of a step.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xmodal.frames import Frames, valid_steps
 
-def valid_steps(lengths: Tensor, steps: int) -> Tensor:
-    """[B, steps] bool, true for the first `lengths` [B] of each row."""
-    return torch.arange(steps, device=lengths.device) < lengths[:, None]
-
-
-class Frames(NamedTuple):
-    """Padded sequences. Steps beyond an item's length hold anything, and mean nothing."""
-
-    values: Tensor  # [B, T, G]
-    lengths: Tensor  # [B] int64, steps that count, one at least
-
-    def mask(self) -> Tensor:
-        """[B, T] bool, true where a step counts."""
-        return valid_steps(self.lengths, self.values.shape[1])
-
-    def each(self) -> list[Tensor]:
-        """The items' own steps, [T_i, G] each."""
-        return [row[: int(length)] for row, length in zip(self.values, self.lengths, strict=True)]
+__all__ = ["Frames", "all_of", "by_length", "mean_of", "one_batch", "padded", "valid_steps"]
 
 
 def padded(rows: Sequence[np.ndarray]) -> Frames:

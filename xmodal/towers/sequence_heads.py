@@ -1,10 +1,11 @@
 """Heads over a backbone's sequence: what a frozen encoder says of every frame, patch or token, trained to one vector.
 
-    frames [B, T, G] -> pool -> features [B, W] -> forward -> [B, D]
+    frames [B, T, G] -> contextual -> steps [B, T', W] -> pooled -> features [B, W] -> forward -> [B, D]
 
-`pool` is run where the backbone is, inside chunks; what follows it sees vectors, as every other head does. A tower with
-such a head asks its backbone for `sequence(inputs)`, and not for pooled features. Padding changes nothing. Axes: B
-items, T steps, G features of a step, W of the pooled vector, D embedding.
+`contextual` and `pooled`, together `pool`, are run where the backbone is, inside chunks; what follows sees vectors, as
+every other head does. A tower with such a head asks its backbone for `sequence(inputs)`, and not for pooled features.
+Padding changes nothing. Axes: B items, T steps, T' of them after stacking, G features of a step, W of the pooled
+vector, D embedding.
 """
 
 from typing import ClassVar
@@ -75,9 +76,17 @@ class SequenceHead(Configured, nn.Module):
             mixed = torch.einsum("btlg,l->btg", values, self.weights.softmax(0).to(values.dtype))
         return mixed.masked_fill(beyond, 0)
 
+    def contextual(self, frames: Frames) -> Frames:
+        """frames -> what is pooled, [B, T', W]: objectives over sequences see it."""
+        raise NotImplementedError
+
+    def pooled(self, steps: Frames) -> Tensor:
+        """Contextual steps [B, T', W] -> [B, W]."""
+        return self.pooling(steps.values, steps.mask()[:, None, None])
+
     def pool(self, frames: Frames) -> Tensor:
         """frames -> [B, W]."""
-        raise NotImplementedError
+        return self.pooled(self.contextual(frames))
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, W] -> [B, D]."""
@@ -98,9 +107,9 @@ class Attention(SequenceHead):
         spec = self.Spec.given(spec, settings)
         super().__init__(width, dim, spec, width // spec.mix)
 
-    def pool(self, frames: Frames) -> Tensor:
-        """frames -> [B, W]."""
-        return self.pooling(self.steps(frames), frames.mask()[:, None, None])
+    def contextual(self, frames: Frames) -> Frames:
+        """The normalised frames."""
+        return Frames(self.steps(frames), frames.lengths)
 
 
 class Transformer(SequenceHead):
@@ -136,13 +145,14 @@ class Transformer(SequenceHead):
         )
         self.leave = nn.LayerNorm(spec.hidden)
 
-    def pool(self, frames: Frames) -> Tensor:
-        """frames -> [B, W]."""
+    def contextual(self, frames: Frames) -> Frames:
+        """The last layer's steps, normalised; T' = T / stack, rounded up."""
         x = self.steps(frames)
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.stack)).unflatten(1, (-1, self.stack)).flatten(2)
-        mask = valid_steps(-(-frames.lengths // self.stack), x.shape[1])[:, None, None]
+        lengths = -(-frames.lengths // self.stack)
+        mask = valid_steps(lengths, x.shape[1])[:, None, None]
         x = self.enter(x)
         x = self.dropout(x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype))
         for block in self.blocks:
             x = block(x, mask)
-        return self.pooling(self.leave(x), mask)
+        return Frames(self.leave(x), lengths)

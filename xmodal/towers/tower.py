@@ -133,6 +133,12 @@ class Tower(nn.Module):
         with self._gradient():
             return self.backbone(inputs)
 
+    def features_and_steps(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Frames]:
+        """As `features`, and the contextual steps [B, T', W] that a head over sequences pooled, of the same pass."""
+        assert isinstance(self.head, SequenceHead)
+        steps = self.head.contextual(self.sequence(inputs))
+        return self.head.pooled(steps), steps
+
     def sequence(self, inputs: dict[str, Tensor]) -> Frames:
         """What the backbone gives before it pools; without gradient when it is locked or rests."""
         with self._gradient():

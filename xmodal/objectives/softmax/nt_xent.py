@@ -9,6 +9,7 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.comparisons import pair_needs, pair_of
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.objective import About, Need, ScaledObjective
 
@@ -33,7 +34,7 @@ class NTXent(ScaledObjective):
 
         def needs(self, *sides: str) -> Sequence[Need]:
             """Two views where there is one side."""
-            return [Need("views", sides[0], 2)] if len(sides) == 1 else []
+            return pair_needs(sides)
 
     spec: Spec
     about = About(
@@ -44,8 +45,7 @@ class NTXent(ScaledObjective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss over two views; parts: `loss`, `temperature`."""
-        pair = [(sides[0], 0), (sides[0], 1)] if len(sides) == 1 else [(side, 0) for side in sides]
-        first, second = (embeddings.z(side, view) for side, view in pair)
+        first, second = (embeddings.z(side, view) for side, view in pair_of(sides))
         dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
         with torch.autocast(first.device.type, enabled=False):
             first, second = first.to(dtype), second.to(dtype)

@@ -1,0 +1,1 @@
+"""Energy losses: distances or similarities held apart by a margin."""
