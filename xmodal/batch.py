@@ -46,6 +46,7 @@ class PairBatch:
     labels: Tensor = field(default_factory=lambda: torch.empty(0))  # [B] int64, -1 for none; left out: none has one
     skipped: list[tuple[str, str]] = field(default_factory=list)
     views: dict[str, tuple[Rows, ...]] = field(default_factory=dict)  # side -> views 1, 2, ... (`training_views`)
+    teachers: dict[str, Tensor] = field(default_factory=dict)  # side -> its teacher's embeddings [B, Dt]
     clock: Clock = Clock()
 
     def __post_init__(self) -> None:
@@ -78,6 +79,7 @@ class PairBatch:
             labels=self.labels.to(device),
             skipped=self.skipped,
             views={side: tuple(map(moved, views)) for side, views in self.views.items()},
+            teachers=moved(self.teachers),
             clock=self.clock,
         )
 
@@ -131,6 +133,7 @@ class Embeddings:
         features: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         target: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         predicted: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
+        teacher: Mapping[str, Tensor] | None = None,
         **sides: "Tensor | Sequence[Tensor]",
     ) -> "Embeddings":
         """Embeddings that are there already: objectives as a plain library.
@@ -146,7 +149,7 @@ class Embeddings:
         first = next(iter(views.values()))[0]
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
         given = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
-        given["predicted"] = predicted or {}
+        given |= {"predicted": predicted or {}, "teacher": teacher or {}}
 
         def source(what: str, side: str, view: int) -> Tensor:
             if what == "guide":
@@ -195,6 +198,10 @@ class Embeddings:
     def predicted(self, side: str, view: int = 0) -> Tensor:
         """[N, D], the predictor's output, not normalised, with gradient."""
         return self._get("predicted", side, view)
+
+    def teacher(self, side: str) -> Tensor:
+        """[N, Dt], unit norm, no gradient: a frozen teacher's embeddings of the items as they are, without views."""
+        return self._get("teacher", side, 0)
 
     def bank(self, side: str) -> Any:
         """The side's whole store as keys (a `KeyBank`). Raises `UserError` where it has none."""

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from xmodal.batch import Clock, Embeddings
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.distributed import gather, own_rows, row_counts
-from xmodal.objectives import CWCL, DCL, HNNCE, InfoNCE, KeyBank, SigLIP
+from xmodal.objectives import CWCL, DCL, HNNCE, Distillation, InfoNCE, KeyBank, MomentumTargets, SigLIP
 from xmodal.objectives.kernels import Affine, Exp, Perplexity, Power, TopK
 
 D, G = 5, 5
@@ -30,6 +30,8 @@ VARIANTS = [
     (CWCL, {"keys": "store", "anchor": "both"}, BOTH),
     (HNNCE, {"detach_weights": False, "alpha": 0.5}, BOTH),
     (DCL, {"sigma": 0.5}, BOTH[:1]),
+    (Distillation, {"identity_mix": 0.3, "teacher_temperature": 0.2}, BOTH),
+    (MomentumTargets, {"alpha": 0.4}, BOTH),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)
@@ -97,6 +99,7 @@ def batch_of(weights, rows, train_both):
         features={side: all_of(lambda x: x, views) for side, views in inputs.items()},
         predicted={side: all_of(lambda x: x @ weights["predictor"], views) for side, views in raw.items()},
         target={side: target(side) for side in BOTH},
+        teacher={side: gather(unit(N, 4, 60 + number)[rows], counts) for number, side in enumerate(BOTH)},
         guide={side: gather(unit(N, G, 30)[rows], counts) for side in BOTH},
         banks=banks(),
         ids=torch.arange(N),

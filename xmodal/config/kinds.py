@@ -18,6 +18,8 @@ OBJECTIVES = Registry(
         "dcl": "xmodal.objectives.softmax.dcl:DCL",
         "n_pair": "xmodal.objectives.softmax.n_pair:NPair",
         "sogclr": "xmodal.objectives.softmax.sogclr:SogCLR",
+        "momentum_targets": "xmodal.objectives.softmax.momentum_targets:MomentumTargets",
+        "distillation": "xmodal.objectives.softmax.distillation:Distillation",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",

@@ -16,6 +16,9 @@ from xmodal.objectives.softmax.hn_nce import HNNCE
 from xmodal.objectives.softmax.infonce import InfoNCE
 from xmodal.objectives.softmax.label_smoothing import LabelSmoothing
 from xmodal.objectives.softmax.n_pair import NPair
+from xmodal.objectives.softmax.distillation import Distillation
+from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.momentum_targets import MomentumTargets
 from xmodal.objectives.softmax.nt_xent import NTXent
 from xmodal.objectives.softmax.simcon import SimCon
 from xmodal.objectives.softmax.sogclr import SogCLR
@@ -28,6 +31,7 @@ __all__ = [
     "HNNCE",
     "XCLR",
     "Clock",
+    "Distillation",
     "Embeddings",
     "InfoNCE",
     "KeyBank",
@@ -35,6 +39,7 @@ __all__ = [
     "Loss",
     "MoCo",
     "NPair",
+    "MomentumTargets",
     "NTXent",
     "Need",
     "Objective",
