@@ -67,7 +67,8 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
         (["objective={kind: distillation}", f"teachers.speech={STORE}", "teachers.text={kind: transformers, name: b}"],
          "teachers.text.kind: 'transformers': a teacher does not move, so it runs once and is read from a store; "
          "set teachers.text={kind: store, path: FOLDER, tower: {kind: transformers, ...}}"),
-        ([*TAUGHT, "teachers.text.head={kind: linear}"], "teachers.text.head: nothing of a teacher trains; leave it out"),
+        ([*TAUGHT, "teachers.text.head={kind: linear}"],
+         "teachers.text.head: nothing of a teacher trains; leave it out"),
         ([*TAUGHT, "teachers.text.views=2"], "teachers.text.views: a teacher sees each item as it is; leave it out"),
         ([*TAUGHT, "teachers.text.tower.mode=unlocked"],
          "teachers.text: tower.mode is 'unlocked': only a locked tower can be read from a store"),

@@ -26,8 +26,8 @@ class Need(NamedTuple):
     """What an objective asks of a run, checked before training starts. What it does not list is not checked.
 
     what: "views" (`amount` of them), "target" (a momentum target), "predicted" (a predictor), "labels", "store" (the
-    side is read from a store and has no head), or "teacher" (the side has a frozen teacher). side: whose; "" for labels.
-    setting: that which asks for it.
+    side is read from a store and has no head), or "teacher" (the side has a frozen teacher). side: whose; "" for
+    labels. setting: that which asks for it.
     """
 
     what: What

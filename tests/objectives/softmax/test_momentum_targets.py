@@ -141,7 +141,7 @@ def test_gradcheck_and_finite_in_bf16_at_the_largest_scale():
     a, k, slow_a, slow_k = four(4)
     objective = made(alpha=0.3)
     assert torch.autograd.gradcheck(
-        lambda *x: objective(embeddings(*x, slow_a, slow_k, equal=False), *BOTH).value, (a, k)
+        lambda x, y: objective(embeddings(x, y, slow_a, slow_k, equal=False), *BOTH).value, (a, k)
     )
     halves = [x.detach().bfloat16() for x in four()]
     value = MomentumTargets(temperature=0.001, queue=K, alpha=0.4)(embeddings(*halves), *BOTH).value

@@ -165,3 +165,13 @@ def test_a_store_of_other_data_and_a_teacher_of_another_modality_are_refused(tau
     swapped = [f"output={tmp_path / 'run'}", "teachers.image.tower.side=text", f"teachers.image.path={tmp_path / 'x'}"]
     with pytest.raises(UserError, match=r"teachers\.image\.tower: takes text, but the modality 'image' is image"):
         Trainer(load_config(folder / "taught.yaml", swapped))
+
+
+def test_embed_frozen_makes_the_stores_of_teachers(taught, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from xmodal.commands.cli import main
+
+    folder, _ = taught
+    paths = [f"teachers.{side}.path={tmp_path / side}" for side in ("image", "text")]
+    main(["embed-frozen", str(folder / "taught.yaml"), *paths])
+    assert f"{tmp_path / 'image'}: 40 image items, 24 features each" in capsys.readouterr().out
+    assert (tmp_path / "text" / "store.json").is_file()
