@@ -4,7 +4,7 @@ Axes: B pairs of one process, N pairs of the global batch, D embedding, G guide 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -71,16 +71,14 @@ class PairBatch:
         def moved(rows: Rows) -> Rows:
             return {name: value.to(device, non_blocking=True) for name, value in rows.items()}
 
-        return PairBatch(
+        return replace(
+            self,
             inputs={side: moved(rows) for side, rows in self.inputs.items()},
             ids=self.ids.to(device),
             item_ids={side: ids.to(device) for side, ids in self.item_ids.items()},
-            names=self.names,
             labels=self.labels.to(device),
-            skipped=self.skipped,
             views={side: tuple(map(moved, views)) for side, views in self.views.items()},
             teachers=moved(self.teachers),
-            clock=self.clock,
         )
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from xmodal.data.sampler import BatchKey
 from xmodal.errors import UserError
 from xmodal.store import content_id
 from xmodal.training.trainer import Trainer
+
+TRAIN = Path(xmodal.__file__).parent / "train.py"
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +179,30 @@ def test_embed_frozen_makes_the_stores_of_teachers(taught, tmp_path: Path, capsy
     main(["embed-frozen", str(folder / "taught.yaml"), *paths])
     assert f"{tmp_path / 'image'}: 40 image items, 24 features each" in capsys.readouterr().out
     assert (tmp_path / "text" / "store.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_stores_and_train_as_one(taught, tmp_path: Path) -> None:
+    folder, _ = taught
+    path, steady = folder / "taught.yaml", ["towers.text.dropout=0", "optim.eps=1e-3", "data.workers=0"]
+    steady += ["objective={learn: {kind: distillation}, slow: {kind: momentum_targets, alpha: 0.4, queue: 12}}"]
+    steady += ["targets={image: {momentum: 0.9}, text: {momentum: 0.9}}"]
+    Trainer(load_config(path, [*steady, f"output={tmp_path / 'one'}"])).fit()
+    own = [f"teachers.{side}.path={tmp_path / side}" for side in ("image", "text")]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(TRAIN),
+        str(path),
+    ]
+    command += [*steady, *own, f"output={tmp_path / 'two'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [next((tmp_path / name / "checkpoints").iterdir()) for name in ("one", "two")]
+    one, two = (load_file(checkpoint / "model.safetensors") for checkpoint in found)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
