@@ -150,9 +150,11 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
         ("objective: {kind: cwlc}",
-         "objective.kind: 'cwlc' is not one of cwcl, infonce, siglip, nt_xent, moco, supcon; did you mean cwcl?"),
+         "objective.kind: 'cwlc' is not one of cwcl, infonce, siglip, nt_xent, moco, supcon, "
+         "momentum_targets, distillation; did you mean cwcl?"),
         ("objective: {temperature: 1}",
-         "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco, supcon"),
+         "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco, supcon, momentum_targets, "
+         "distillation"),
         ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}",
          "objective.kernel.power: unknown key; known here: kind, "
          "centre, identity_mix, temperature"),
