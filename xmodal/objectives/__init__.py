@@ -12,13 +12,12 @@ from xmodal.objectives.online.moco import MoCo
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.dcl import DCL
+from xmodal.objectives.softmax.distillation import Distillation
 from xmodal.objectives.softmax.hn_nce import HNNCE
 from xmodal.objectives.softmax.infonce import InfoNCE
 from xmodal.objectives.softmax.label_smoothing import LabelSmoothing
-from xmodal.objectives.softmax.n_pair import NPair
-from xmodal.objectives.softmax.distillation import Distillation
-from xmodal.objectives.softmax.infonce import InfoNCE
 from xmodal.objectives.softmax.momentum_targets import MomentumTargets
+from xmodal.objectives.softmax.n_pair import NPair
 from xmodal.objectives.softmax.nt_xent import NTXent
 from xmodal.objectives.softmax.simcon import SimCon
 from xmodal.objectives.softmax.sogclr import SogCLR
@@ -38,8 +37,8 @@ __all__ = [
     "LabelSmoothing",
     "Loss",
     "MoCo",
-    "NPair",
     "MomentumTargets",
+    "NPair",
     "NTXent",
     "Need",
     "Objective",

@@ -56,7 +56,7 @@ def loop(a, k, slow_a, slow_k, scale, alpha, equal=True, held=True):
             m = len(keys)
             logits = [scale * (online[i] @ keys[j]) for j in range(m)]
             whole = sum(x.exp() for x in logits).log()
-            momentum = [math.exp(float(scale) * float(slow[i] @ keys[j])) for j in range(m)]
+            momentum = [math.exp(float(scale.detach()) * float(slow[i] @ keys[j])) for j in range(m)]
             equals = [float(names[i][0] == names[j][0] or names[i][1] == names[j][1]) for j in range(m)]
             for j in range(m):
                 target = alpha * momentum[j] / sum(momentum) + (1 - alpha) * equals[j] / sum(equals)
