@@ -4,7 +4,7 @@ Axes: B pairs of one process, N pairs of the global batch, D embedding, G guide 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class PairBatch:
     labels: Tensor = field(default_factory=lambda: torch.empty(0))  # [B] int64, -1 for none; left out: none has one
     skipped: list[tuple[str, str]] = field(default_factory=list)
     views: dict[str, tuple[Rows, ...]] = field(default_factory=dict)  # side -> views 1, 2, ... (`training_views`)
+    teachers: dict[str, Tensor] = field(default_factory=dict)  # side -> its teacher's embeddings [B, Dt]
     clock: Clock = Clock()
 
     def __post_init__(self) -> None:
@@ -71,15 +72,14 @@ class PairBatch:
         def moved(rows: Rows) -> Rows:
             return {name: value.to(device, non_blocking=True) for name, value in rows.items()}
 
-        return PairBatch(
+        return replace(
+            self,
             inputs={side: moved(rows) for side, rows in self.inputs.items()},
             ids=self.ids.to(device),
             item_ids={side: ids.to(device) for side, ids in self.item_ids.items()},
-            names=self.names,
             labels=self.labels.to(device),
-            skipped=self.skipped,
             views={side: tuple(map(moved, views)) for side, views in self.views.items()},
-            clock=self.clock,
+            teachers=moved(self.teachers),
         )
 
 
@@ -137,6 +137,7 @@ class Embeddings:
         target: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         predicted: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         sequence: Mapping[str, "Frames | Sequence[Frames]"] | None = None,
+        teacher: Mapping[str, Tensor] | None = None,
         **sides: "Tensor | Sequence[Tensor]",
     ) -> "Embeddings":
         """Embeddings that are there already: objectives as a plain library.
@@ -152,7 +153,7 @@ class Embeddings:
         first = next(iter(views.values()))[0]
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
         given: dict[str, Any] = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
-        given |= {"predicted": predicted or {}, "sequence": sequence or {}}
+        given |= {"predicted": predicted or {}, "sequence": sequence or {}, "teacher": teacher or {}}
 
         def source(what: str, side: str, view: int) -> Tensor:
             if what == "guide":
@@ -217,6 +218,10 @@ class Embeddings:
         if (side, view) not in self._steps:
             self._steps[side, view] = self._sequences(side, view)
         return self._steps[side, view]
+
+    def teacher(self, side: str) -> Tensor:
+        """[N, Dt], unit norm, no gradient: a frozen teacher's embeddings of the items as they are, without views."""
+        return self._get("teacher", side, 0)
 
     def bank(self, side: str) -> Any:
         """The side's whole store as keys (a `KeyBank`). Raises `UserError` where it has none."""

@@ -24,6 +24,7 @@ from xmodal.towers.kinds.store import StoreTower
 from xmodal.towers.kinds.transformers import TransformersTower
 
 TOWERS = "transformers, open_clip, timm, speech_encoder, image_encoder, text_encoder, onnx, torchaudio, store, run"
+OWN = ", ".join(OBJECTIVES.own)
 RUN = """\
 output: runs/a
 data: {train: data/train.jsonl}
@@ -151,9 +152,9 @@ def test_overrides_leave_aliases_and_files_alone(write: Any) -> None:
         ("train:", "train: has no value; give one, or leave the key out for its default"),
         ("pairs: [[speech]]", "pairs.0.1: missing"),
         ("objective: {kind: cwlc}",
-         f"objective.kind: 'cwlc' is not one of {', '.join(OBJECTIVES.own)}; did you mean cwcl?"),
+         f"objective.kind: 'cwlc' is not one of {OWN}; did you mean cwcl?"),
         ("objective: {temperature: 1}",
-         f"objective.kind: missing; give one of {', '.join(OBJECTIVES.own)}"),
+         f"objective.kind: missing; give one of {OWN}"),
         ("objective: {kind: cwcl, kernel: {kind: exp, power: 1}}",
          "objective.kernel.power: unknown key; known here: kind, "
          "centre, identity_mix, temperature"),

@@ -15,6 +15,9 @@ output: runs/a
 data: {train: t.jsonl}
 towers: {speech: {kind: speech_encoder}, text: {kind: transformers, name: bert}}
 """
+OWN = ", ".join(OBJECTIVES.own)
+STORE = "{kind: store, path: s, tower: {kind: transformers, name: b}}"
+TAUGHT = ["objective={kind: distillation}", f"teachers={{speech: {STORE}, text: {STORE}}}"]
 TWO = "{a: {kind: cwcl}, b: {kind: nt_xent, on: [speech]}}"
 
 
@@ -60,6 +63,21 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
         (["targets={speech: {}}"], "targets.speech: no term of the objective asks for it; take it out"),
         (["targets={text: {}}"], "targets.text: nothing of this tower trains, so it is its own target; take it out"),
         (["targets={image: {}}"], "targets.image: not one of the towers (speech, text)"),
+        (["objective={kind: distillation}", f"teachers.speech={STORE}"], "objective: distillation needs a teacher of "
+         "text; set teachers.text={kind: store, path: FOLDER, tower: {kind: run, path: RUN, side: text}}, "
+         "or with a tower of another kind"),
+        ([f"teachers.text={STORE}"], "teachers.text: no term of the objective asks for it; take it out"),
+        ([f"teachers.image={STORE}"], "teachers.image: not one of the towers (speech, text)"),
+        (["objective={kind: distillation}", f"teachers.speech={STORE}", "teachers.text={kind: transformers, name: b}"],
+         "teachers.text.kind: 'transformers': a teacher does not move, so it runs once and is read from a store; "
+         "set teachers.text={kind: store, path: FOLDER, tower: {kind: transformers, ...}}"),
+        ([*TAUGHT, "teachers.text.head={kind: linear}"],
+         "teachers.text.head: nothing of a teacher trains; leave it out"),
+        ([*TAUGHT, "teachers.text.views=2"], "teachers.text.views: a teacher sees each item as it is; leave it out"),
+        ([*TAUGHT, "teachers.text.tower.mode=unlocked"],
+         "teachers.text: tower.mode is 'unlocked': only a locked tower can be read from a store"),
+        (["objective={kind: momentum_targets}", "towers.text.mode=unlocked", "targets={speech: {}}"],
+         "objective: momentum_targets needs a momentum target of text; set targets.text={momentum: 0.996}"),
         (["objective={kind: 'no_such_package.losses:It'}"], "objective.kind: 'no_such_package.losses:It': "
          "no_such_package.losses:It cannot be imported (No module named 'no_such_package': "
          "install its package, or correct the name)"),
@@ -74,7 +92,7 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "objective.weight: 'weight': expected the name of a term, such as align: letters, digits and _"),
         (["objective={kind: cwcl, learnable: false, temperature: {schedule: warmup, to: 0.1}}"],
          "objective.temperature: from: 0 must be greater than 0, as every value of the schedule"),
-        (["objective={a: 3}"], f"objective.kind: missing; give one of {', '.join(OBJECTIVES.own)}"),
+        (["objective={a: 3}"], f"objective.kind: missing; give one of {OWN}"),
         (["train.step=twice"], "train.step: 'twice' is not one of plain, bilevel"),
     ],
 )  # fmt: skip
@@ -133,3 +151,8 @@ def test_one_objective_in_a_file_replaces_several_of_its_base(write: Any, tmp_pa
     (tmp_path / "base.yaml").write_text(RUN + "objective: {kind: cwcl, anchor: both}\n")
     config = load_config(write("base: base.yaml\nobjective: {a: {kind: infonce}}\n"))
     assert list(config.objective) == ["a"]
+
+
+def test_a_stream_has_no_ids_by_which_a_teacher_is_read(write: Any) -> None:
+    with pytest.raises(UserError, match=r"data\.streaming: teachers\.speech is read from a store, .* leave streaming"):
+        load_config(write(RUN), [*TAUGHT, "data.streaming=true"])

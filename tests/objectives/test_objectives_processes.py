@@ -20,10 +20,12 @@ from xmodal.objectives import (
     DCL,
     HNNCE,
     VSEPP,
+    Distillation,
     InfoNCE,
     KeyBank,
     LocalGlobal,
     Margin,
+    MomentumTargets,
     SigLIP,
     Triplet,
 )
@@ -48,6 +50,8 @@ VARIANTS = [
     (Triplet, {"positives": "labels", "negatives": "hardest"}, BOTH[:1]),
     (Margin, {"positives": "labels"}, BOTH[:1]),
     (LocalGlobal, {"bound": "infonce"}, BOTH),
+    (Distillation, {"identity_mix": 0.3, "teacher_temperature": 0.2}, BOTH),
+    (MomentumTargets, {"alpha": 0.4}, BOTH),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)
@@ -116,6 +120,7 @@ def batch_of(weights, rows, train_both):
         features={side: all_of(lambda x: x, views) for side, views in inputs.items()},
         predicted={side: all_of(lambda x: x @ weights["predictor"], views) for side, views in raw.items()},
         target={side: target(side) for side in BOTH},
+        teacher={side: gather(unit(N, 4, 60 + number)[rows], counts) for number, side in enumerate(BOTH)},
         guide={side: gather(unit(N, G, 30)[rows], counts) for side in BOTH},
         sequence={side: steps_of(rows, weights[side]) for side in BOTH},
         banks=banks(),

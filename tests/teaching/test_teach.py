@@ -17,6 +17,7 @@ from xmodal.errors import UserError
 from xmodal.files import read_json_lines
 from xmodal.report.report import read_report
 from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
+from xmodal.teaching.request import Typed, prepare
 
 pytest.importorskip("espeakng_loader")
 ROOT = Path(__file__).parents[2]
@@ -183,3 +184,16 @@ def test_killed_while_it_trains_it_ends_where_it_would_have(run: Path, folder: P
     one, other = load_file(run / "model.safetensors"), load_file(again / "model.safetensors")
     assert one.keys() == other.keys()
     assert all(bool((one[name] == other[name]).all()) for name in one)
+
+
+def test_stores_of_towers_and_of_teachers_are_made_of_what_is_taught(folder: Path, tmp_path: Path) -> None:
+    frozen = "{kind: store, path: unset, tower: {kind: run, path: runs/large, side: %s}}"
+    taught = [f"teachers.{side}={frozen % side}" for side in ("speech", "text")]
+    more = ("train.steps=6", "objective={kind: distillation}", *taught)
+    config = prepare(Typed(folder / "phrases.yaml", tmp_path / "run", folder / "config.yaml", overrides=more)).config
+    paths = {key: spec.model_dump()["path"] for key, _, spec in config.all_towers() if spec.is_stored}
+    assert paths == {
+        "towers.text": tmp_path / "run" / "data" / "text_store",
+        "teachers.speech": tmp_path / "run" / "data" / "speech_teacher_store",
+        "teachers.text": tmp_path / "run" / "data" / "text_teacher_store",
+    }

@@ -41,11 +41,34 @@ def overrides(kind: str, sides: int) -> list[str]:
     return found
 
 
+def teachers(kind: str, sides: int, tiny_config: Path, folder: Path) -> list[str]:
+    """A run of one step as the teacher of each side that a term of this kind asks one of."""
+    on = ["speech", "text"][:sides]
+    taught = [need.side for need in OBJECTIVES.find(kind).Spec().needs(*on) if need.what == "teacher"]
+    if not taught:
+        return []
+    run = folder / "teacher"
+    small = ["objective={kind: infonce}", "evaluators={}", "train.trackers=[]", "train.steps=1", f"output={run}"]
+    Trainer(load_config(tiny_config, small)).fit()
+    return [
+        f"teachers.{side}={{kind: store, path: {folder / side}, tower: {{kind: run, path: {run}, side: {side}}}}}"
+        for side in taught
+    ]
+
+
 @pytest.mark.parametrize(("kind", "sides"), cases())
 def test_a_run_in_chunks_goes_on_to_the_bit_after_a_kill(
     kind: str, sides: int, tiny_config: Path, tmp_path: Path
 ) -> None:
-    common = [*overrides(kind, sides), "evaluators={}", "train.trackers=[]", "train.steps=4", "train.save_every=2"]
+    taught = teachers(kind, sides, tiny_config, tmp_path)
+    common = [
+        *overrides(kind, sides),
+        *taught,
+        "evaluators={}",
+        "train.trackers=[]",
+        "train.steps=4",
+        "train.save_every=2",
+    ]
 
     def run(name: str, *more: str) -> Trainer:
         return Trainer(load_config(tiny_config, [*common, f"output={tmp_path / name}", *more]))

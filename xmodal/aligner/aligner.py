@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from xmodal.aligner.chunked import features_in_chunks, joined
@@ -144,6 +145,8 @@ class Aligner(nn.Module):
         precision = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
         def source(what: str, side: str, view: int) -> Tensor:
+            if what == "teacher":
+                return all_gather_rows(_teacher(batch, side), counts)
             tower = self.tower(side)
             if what == "target" and side not in self.targets:
                 if not tower.guides:
@@ -299,6 +302,13 @@ class _OwnRows:
         cuts = range(0, size, size if chunk is None or tower.features_stay else chunk)
         step = cuts.step
         return torch.cat([target({k: v[i : i + step] for k, v in rows.items()}, features[i : i + step]) for i in cuts])
+
+
+def _teacher(batch: PairBatch, side: str) -> Tensor:
+    """[B, Dt], unit norm."""
+    if side not in batch.teachers:
+        raise UserError(f'teachers.{side}: an objective needs the teacher of {side}; list Need("teacher", side)')
+    return F.normalize(batch.teachers[side], dim=-1)
 
 
 def _like(tower: Tower, rows: Rows) -> Tensor:

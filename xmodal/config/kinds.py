@@ -28,6 +28,8 @@ OBJECTIVES = Registry(
         "donsker_varadhan": "xmodal.objectives.information.donsker_varadhan:DonskerVaradhan",
         "nwj": "xmodal.objectives.information.nwj:NWJ",
         "local_global": "xmodal.objectives.information.local_global:LocalGlobal",
+        "momentum_targets": "xmodal.objectives.softmax.momentum_targets:MomentumTargets",
+        "distillation": "xmodal.objectives.softmax.distillation:Distillation",
     },
     "xmodal.objectives",
     "xmodal.objectives.objective:Objective",

@@ -5,6 +5,7 @@ objective, tower or evaluator stands in that kind's own class (see `kinds.py`).
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +71,7 @@ class RunConfig(Spec):
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked
     objective: Annotated[Any, OneOrNamed(OBJECTIVES)] = Field({"kind": "cwcl"}, validate_default=True)
     targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> momentum target
+    teachers: dict[str, AnyTower] = Field(default_factory=dict)  # side -> store of a frozen teacher's embeddings
     optim: OptimSpec = OptimSpec()
     train: TrainSpec = TrainSpec()
     evaluators: dict[str, Annotated[EvaluatorSpec, EVALUATORS]] = Field(default_factory=dict)
@@ -173,6 +175,11 @@ class RunConfig(Spec):
     def modality(self, name: str) -> ModalitySpec:
         """The modality's spec, with the standard one where the config says nothing."""
         return self.data.modalities.get(name) or STANDARD_MODALITIES[name]()
+
+    def all_towers(self) -> Iterator[tuple[str, str, TowerSpec]]:
+        """(dotted key, side, spec) of every tower, and of every teacher."""
+        for key, specs in (("towers", self.towers), ("teachers", self.teachers)):
+            yield from ((f"{key}.{side}", side, spec) for side, spec in specs.items())
 
     def tower_pairs(self) -> tuple[tuple[str, str], ...]:
         """(trainable, guide) sides. For two towers: the locked one guides; both unlocked: the second guides."""

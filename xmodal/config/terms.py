@@ -12,7 +12,7 @@ from xmodal.config.data import STANDARD_MODALITIES
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
 
-NEEDS = ("views", "target", "predicted", "labels", "store", "sequence")  # what a term may ask of a run
+NEEDS = ("views", "target", "predicted", "labels", "store", "sequence", "teacher")  # what a term may ask of a run
 ONLY = "objective"  # the name of the one term of a run that names none
 _MODULE_DICT = """
     T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
@@ -123,7 +123,32 @@ def need_problems(config: "RunConfig") -> list[str]:
             problems.append(f"targets.{side}: no term of the objective asks for it; take it out")
         if target.predictor is not None and ("predicted", side) not in wanted:
             problems.append(f"targets.{side}.predictor: no term of the objective asks for it; take it out")
+    problems += _teacher_problems(config, {side for what, side in wanted if what == "teacher"})
     return list(dict.fromkeys(problems))
+
+
+def _teacher_problems(config: "RunConfig", wanted: set[str]) -> list[str]:
+    """Teachers that are no store of a frozen tower's embeddings, and those that no term asks for."""
+    problems = []
+    for side, teacher in config.teachers.items():
+        key = f"teachers.{side}"
+        if side not in config.towers:
+            problems.append(f"{key}: not one of the towers ({', '.join(config.towers)})")
+        elif side not in wanted:
+            problems.append(f"{key}: no term of the objective asks for it; take it out")
+        if not teacher.is_stored:
+            problems.append(
+                f"{key}.kind: {teacher.kind!r}: a teacher does not move, so it runs once and is read from a store; "
+                f"set {key}={{kind: store, path: FOLDER, tower: {{kind: {teacher.kind}, ...}}}}"
+            )
+            continue
+        if teacher.head.kind != "identity":
+            problems.append(f"{key}.head: nothing of a teacher trains; leave it out")
+        if teacher.views_stored > 1:
+            problems.append(f"{key}.views: a teacher sees each item as it is; leave it out")
+        if config.data.streaming:
+            problems.append(f"data.streaming: {key} is read from a store, which holds items by id; leave streaming out")
+    return problems
 
 
 def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
@@ -145,6 +170,9 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
     if what == "sequence" and tower is not None and not tower.head.over_sequence:
         way_out = f"set a head over sequences: towers.{side}.head={{kind: transformer}}"
         return f"needs the steps that {side}'s head pools, and its head {tower.head.kind} sees none; {way_out}"
+    if what == "teacher" and side not in config.teachers:
+        store = f"{{kind: store, path: FOLDER, tower: {{kind: run, path: RUN, side: {side}}}}}"
+        return f"needs a teacher of {side}; set teachers.{side}={store}, or with a tower of another kind"
     if what == "store":
         return _no_store(config, side)
     return ""

@@ -20,6 +20,7 @@ from xmodal.data.manifest import read_pairs
 from xmodal.data.reading import UNREADABLE
 from xmodal.data.sampler import BatchKey
 from xmodal.data.side_reader import FeatureCache, SideReader
+from xmodal.data.teacher import Teacher
 from xmodal.data.unusable import Bad, require_usable
 from xmodal.data.views.fit import check_fit, check_views
 from xmodal.errors import UserError
@@ -40,6 +41,8 @@ class PairDataset(Dataset[PairBatch]):
     Augmentation applies when `train`, after the cache, and depends on (seed, epoch, row of the manifest, side, view)
     alone: neither resuming nor the number of processes changes it. With DataLoader workers the cache is per worker.
 
+    `teachers`: side -> the teacher whose embeddings batches bring along; pairs that it has none of are left out.
+
     Raises `UserError`: what `read_manifest` raises; more than `data.max_bad` of the items cannot be used; a processor
     that does not fit its modality; augmentation of features that are not log-mel.
 
@@ -55,9 +58,11 @@ class PairDataset(Dataset[PairBatch]):
         processors: Mapping[str, Processor],
         seed: int,
         train: bool = True,
+        teachers: Mapping[str, Teacher] | None = None,
     ) -> None:
         for name, spec in modalities.items():
             check_fit(name, spec, processors[name])
+        self._teachers = dict(teachers or {})
         self.path, self.max_bad, self.seed, self.train = Path(data.train), data.max_bad, seed, train
         manifest, items = read_pairs(self.path, dict(modalities), data.made_by)
         cache = FeatureCache(data.cache_mb)
@@ -120,7 +125,13 @@ class PairDataset(Dataset[PairBatch]):
         names = [self.names[index] for index in at]
         labels = np.full(len(at), NO_LABEL) if self._labels is None else self._labels[at]
         return make_batch(
-            self._sides, self._rows[at].tolist(), names, self._ids[at], labels, draw if self.train else None
+            self._sides,
+            self._rows[at].tolist(),
+            names,
+            self._ids[at],
+            labels,
+            draw if self.train else None,
+            self._teachers,
         )
 
     def require_usable(self, undecodable: Sequence[Bad] = (), read: int = 0) -> None:
@@ -148,6 +159,9 @@ class PairDataset(Dataset[PairBatch]):
         for side in self._sides:
             found, bad = side.scan(self.tally)
             reasons.update(bad)
+            if side.name in self._teachers:
+                for row, reason in self._teachers[side.name].scan(side.items, self.tally).items():
+                    reasons.setdefault(row, reason)
             if isinstance(side.spec, AudioModality) or not heard:
                 lengths += found
         return lengths, reasons
@@ -160,6 +174,7 @@ def make_batch(
     ids: np.ndarray,
     labels: np.ndarray,
     draw: Callable[[int], tuple[int, int, int]] | None,
+    teachers: Mapping[str, Teacher] | None = None,
 ) -> PairBatch:
     """The batch of some rows; those with an item that cannot be read are left out and listed in `skipped`.
 
@@ -170,6 +185,7 @@ def make_batch(
         labels: [B] int64, -1 for none.
         draw: row -> (seed, epoch, row), which with the side's number, and the view's from 1 on, decide all that is
             drawn; None, as in evaluation: the row's first item as it is, in one view.
+        teachers: side -> what gives a teacher's embeddings of the items of its first view.
     """
 
     def generators(side: SideReader, row: int) -> Sequence[np.random.Generator | None]:
@@ -192,10 +208,11 @@ def make_batch(
         except UNREADABLE as error:
             skipped.append((names[at], str(error)))
 
+    item_ids = {side.name: [row[side.number][0] for row in read] for side in sides}
     return PairBatch(
         inputs={side.name: collated(side, 0) for side in sides},
         ids=torch.from_numpy(ids[usable]),
-        item_ids={side.name: torch.tensor([row[side.number][0] for row in read]).long() for side in sides},
+        item_ids={name: torch.tensor(found).long() for name, found in item_ids.items()},
         names=tuple(names[at] for at in usable),
         labels=torch.from_numpy(labels[usable]),
         skipped=skipped,
@@ -204,4 +221,5 @@ def make_batch(
             for side in sides
             if views[side.name] > 1
         },
+        teachers={name: teacher.embeddings(item_ids[name]) for name, teacher in (teachers or {}).items()},
     )

@@ -36,6 +36,10 @@ class Items:
         """Where in `values` a row's items stand."""
         return slice(int(self.first[row]), int(self.first[row] + self.count[row]))
 
+    def rows_lacking(self, known: np.ndarray) -> list[int]:
+        """The rows with an item that is not `known`, [m] bool."""
+        return [row for row in range(len(self)) if not known[self.of(row)].all()] if not known.all() else []
+
     def value(self, at: int) -> str | bytes:
         """The item number `at`, as the manifest gives it."""
         found: str | bytes = self.values[at].as_py()

@@ -137,8 +137,7 @@ class SideReader:
         if self.stores_sequences and not isinstance(self.spec, TextModality):
             lengths = store.lengths(names[self.items.first]).astype(np.float64)  # in steps: for buckets alone
         told = f"{self.name}: not in the store, it could not be read when that was made"
-        rows = range(len(self.items)) if not known.all() else ()
-        return lengths, {row: told for row in rows if not known[self.items.of(row)].all()}
+        return lengths, dict.fromkeys(self.items.rows_lacking(known), told)
 
     def read(self, row: int, rngs: Sequence[np.random.Generator | None]) -> tuple[int, list[np.ndarray]]:
         """(item id of the first view, features of each view) of a row.

@@ -43,12 +43,14 @@ def build_store(
     *,
     remake: bool = False,
     device: torch.device | None = None,
+    key: str | None = None,
 ) -> EmbeddingStore:
     """Open the store of a tower, or make it: every item of `config.data.train` once, through the live tower.
 
     Called by every process of a group, each makes its share. A build that was killed goes on where it was; its rows are
     bit for bit those of an uninterrupted one, and of one by another number of processes. A store that was made
     otherwise is refused, or with `remake` made again. `device`: where the tower runs; default: CUDA where there is one.
+    `key` is what the spec is called in the config; default: towers.MODALITY.
 
     Raises:
         UserError: the store does not match the config; the manifest cannot be used; one item id with two contents;
@@ -60,7 +62,7 @@ def build_store(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower, processor = build_tower(spec.tower)
     modality_spec = config.modality(modality)
-    _require_fit(spec, tower, processor, modality_spec, modality)
+    _require_fit(spec, tower, processor, modality_spec, modality, key or f"towers.{modality}")
     content = read_content(config, modality, spec.views)
     fingerprint = _fingerprint(spec, modality_spec, tower, processor, content)
     found = main_first(lambda: _matching(spec, fingerprint, remake), device)
@@ -179,16 +181,21 @@ def _require_finite(
 
 
 def _require_fit(
-    spec: StoreTower.Spec, tower: Tower, processor: Processor, modality_spec: ModalitySpec, modality: str
+    spec: StoreTower.Spec,
+    tower: Tower,
+    processor: Processor,
+    modality_spec: ModalitySpec,
+    modality: str,
+    key: str,
 ) -> None:
     if processor.kind != modality_spec.kind:
         raise UserError(
-            f"towers.{modality}.tower: takes {processor.kind}, but the modality {modality!r} is "
+            f"{key}.tower: takes {processor.kind}, but the modality {modality!r} is "
             f"{modality_spec.kind}; choose another tower"
         )
     if spec.holds_sequences and not hasattr(tower.backbone, "sequence"):
         raise UserError(
-            f"towers.{modality}.head: {spec.head.kind} works over a sequence, and a tower of kind {spec.tower.kind} "
+            f"{key}.head: {spec.head.kind} works over a sequence, and a tower of kind {spec.tower.kind} "
             "gives one vector an item; choose head linear or mlp, or another tower"
         )
 

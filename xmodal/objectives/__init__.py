@@ -23,9 +23,11 @@ from xmodal.objectives.probabilistic.nce import NCE
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.dcl import DCL
+from xmodal.objectives.softmax.distillation import Distillation
 from xmodal.objectives.softmax.hn_nce import HNNCE
 from xmodal.objectives.softmax.infonce import InfoNCE
 from xmodal.objectives.softmax.label_smoothing import LabelSmoothing
+from xmodal.objectives.softmax.momentum_targets import MomentumTargets
 from xmodal.objectives.softmax.n_pair import NPair
 from xmodal.objectives.softmax.nt_xent import NTXent
 from xmodal.objectives.softmax.simcon import SimCon
@@ -44,6 +46,7 @@ __all__ = [
     "VSEPP",
     "XCLR",
     "Clock",
+    "Distillation",
     "DonskerVaradhan",
     "Embeddings",
     "Frames",
@@ -54,6 +57,7 @@ __all__ = [
     "Loss",
     "Margin",
     "MoCo",
+    "MomentumTargets",
     "NPair",
     "NTXent",
     "Need",

@@ -16,7 +16,7 @@ Axes: N gathered batch, n this process's rows, D embedding; a trainable side, k 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -110,11 +110,14 @@ def target_statistics(kernel: Kernel, guide: Tensor, same: SameItems) -> dict[st
 
     Exact for each anchor looked at, and for the batch when N <= 64; equal on every process, without communication.
     """
-    index = _evenly(len(guide), SAMPLED, guide.device)
-    blocks = (
-        (kernel.rows(guide, same, index[at]), index[at].unsqueeze(1)) for at in row_blocks(len(index), len(guide))
-    )
-    return _statistics(blocks, len(index), guide)
+    return row_statistics(lambda index: kernel.rows(guide, same, index), len(guide), guide)
+
+
+def row_statistics(rows: Callable[[Tensor], Tensor], columns: int, like: Tensor) -> dict[str, Tensor]:
+    """The same of targets [N, columns] given by their rows; row i's own item is column i. `like` has N rows."""
+    index = _evenly(len(like), SAMPLED, like.device)
+    blocks = ((rows(index[at]), index[at].unsqueeze(1)) for at in row_blocks(len(index), columns))
+    return _statistics(blocks, len(index), like)
 
 
 def store_statistics(targets: StoreTargets, guide: Tensor, item_ids: Tensor) -> dict[str, Tensor]:

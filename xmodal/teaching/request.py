@@ -97,8 +97,8 @@ def prepare(typed: Typed) -> Lesson:
     asked = load_config(typed.config, [*_fixed(typed), *typed.overrides])
     held = hold_out(phrases, typed.share, asked.seed)
     plan = _plan(typed, phrases, held, asked, len(human) + len(recordings.train))
-    stores = [side for side, tower in asked.towers.items() if tower.is_stored]
-    paths = [f"towers.{side}.path={_quoted(typed.output / 'data' / f'{side}_store')}" for side in stores]
+    stores = [key for key, _, tower in asked.all_towers() if tower.is_stored]
+    paths = [f"{key}.path={_quoted(typed.output / 'data' / _folder(key))}" for key in stores]
     said = sentences(phrases, held, plan.per_phrase, asked.seed)
     tests = f"evaluators={json.dumps(_tests(typed.output, phrases, said, recordings))}"
     ours = [f"train.steps={plan.steps}", *paths, tests]
@@ -181,6 +181,12 @@ def _tests(run: Path, phrases: Phrases, said: Sentences, recordings: Recordings)
     if recordings.test:
         tests["recordings"] = sets("recordings", recordings.test)
     return tests
+
+
+def _folder(key: str) -> str:
+    """The folder of the store of a tower or of a teacher: `text_store`, `text_teacher_store`."""
+    section, side = key.split(".")
+    return f"{side}_store" if section == "towers" else f"{side}_teacher_store"
 
 
 def _quoted(path: Path) -> str:

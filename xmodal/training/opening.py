@@ -12,16 +12,20 @@ from accelerate import DistributedType
 
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of
+from xmodal.config.tower import TowerSpec
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
+from xmodal.data.teacher import Teacher
 from xmodal.distributed import main_first, rank
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run
 from xmodal.runs.weights import FILE
+from xmodal.store import EmbeddingStore
+from xmodal.towers import build_tower
 from xmodal.towers.kinds.run import RunTower
 from xmodal.towers.kinds.store import StoreTower
 
@@ -48,9 +52,10 @@ def open_everything(config: RunConfig, device: torch.device) -> Opened:
         UserError: no data, a run folder that cannot be used, a store that cannot be made.
     """
     opened = main_first(lambda: _open_folder(config), device)
-    for side, spec in config.towers.items():
+    main_first(lambda: require_alike_teachers(config) if rank() == 0 else None, device)
+    for key, side, spec in config.all_towers():
         if isinstance(spec, StoreTower.Spec):
-            build_store(spec, config, side, device=device)
+            build_store(spec, config, side, device=device, key=key)
     return opened
 
 
@@ -80,7 +85,9 @@ def read_pairs_of(
         if not stream.has_labels:
             require_no_labels(config)
         return stream, None
-    dataset = PairDataset(config.data, modalities, processors, config.seed)
+    stores = {side: spec.path for side, spec in config.teachers.items() if isinstance(spec, StoreTower.Spec)}
+    teachers = {side: Teacher(side, EmbeddingStore.open(path)) for side, path in stores.items()}
+    dataset = PairDataset(config.data, modalities, processors, config.seed, teachers=teachers)
     if not dataset.label_names:
         require_no_labels(config)
     elif needs_labels(config) and dataset.unlabelled:
@@ -125,6 +132,30 @@ def needs_labels(config: RunConfig) -> list[str]:
     ]
 
 
+def require_alike_teachers(config: RunConfig) -> None:
+    """Raise `UserError` where a term compares teachers of unequal width; known before a corpus is embedded."""
+    widths: dict[str, int] = {}
+    for spec in config.term_specs().values():
+        for group in config.groups(spec):
+            sides = [need.side for need in spec.needs(*group) if need.what == "teacher"]
+            for side in sides:
+                widths[side] = widths.get(side) or _width(config.teachers[side])
+            odd = next((side for side in sides if widths[side] != widths[sides[0]]), None)
+            if odd is not None:
+                raise UserError(
+                    f"teachers.{odd}: its embeddings have {widths[odd]} numbers, and those of teachers.{sides[0]} "
+                    f"{widths[sides[0]]}; name the two sides of one dual encoder"
+                )
+
+
+def _width(spec: TowerSpec) -> int:
+    """Of a teacher's embeddings: its store tells, where it is made; else the tower must be loaded."""
+    assert isinstance(spec, StoreTower.Spec)
+    if (spec.path / "store.json").is_file():
+        return EmbeddingStore.open(spec.path).width
+    return build_tower(spec.tower)[0].width
+
+
 def train_first(config: RunConfig) -> None:
     """Train the runs whose towers this one takes over, where they are not there yet and their config is named.
 
@@ -132,15 +163,15 @@ def train_first(config: RunConfig) -> None:
         UserError: one of them fails.
     """
     alone = {name: value for name, value in os.environ.items() if name not in PROCESS_GROUP}
-    for side, spec in config.towers.items():
+    for key, _, spec in config.all_towers():
         tower = spec.live
         if not isinstance(tower, RunTower.Spec) or tower.config is None or (tower.path / FILE).is_file():
             continue
-        log.warning("towers.%s: %s is trained first, by %s", side, tower.path, tower.config)
+        log.warning("%s: %s is trained first, by %s", key, tower.path, tower.config)
         command = [sys.executable, "-m", "xmodal", "train", tower.config, f"output={tower.path}", "train.resume=true"]
         code = subprocess.run(command, env=alone, check=False).returncode
         if code:
-            raise UserError(f"towers.{side}.config: training {tower.path} by {tower.config} failed; see above")
+            raise UserError(f"{key}.config: training {tower.path} by {tower.config} failed; see above")
 
 
 def require_whole_parameters(kind: DistributedType) -> None:

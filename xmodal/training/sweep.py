@@ -37,9 +37,9 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
     configs = _configs(sweep, planned, threads)
     _check_metrics(sweep, configs[0])
     for config in configs:  # stores first: two runs must not make the same one at once
-        for modality, tower in config.towers.items():
+        for key, modality, tower in config.all_towers():
             if isinstance(tower, StoreTower.Spec):
-                build_store(tower, config, modality)
+                build_store(tower, config, modality, key=key)
     _train_all(sweep, planned, jobs, threads)
     return gather(sweep)
 

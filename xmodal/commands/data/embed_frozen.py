@@ -4,9 +4,10 @@
     xmodal embed-frozen demo_cwcl data.train=data/demo/train.jsonl
     torchrun --nproc_per_node 4 data_prep/embed_frozen.py my.yaml data.workers=4
 
-Makes the store of every tower of `kind: store`, with a progress bar, and prints where it is. Killed, it goes on where
-it was; a store that already matches the config is left as it is, any other is made again. Several processes share the
-items, and `data.workers` more for each of them decode ahead of the model; the store is the same.
+Makes the store of every tower of `kind: store`, and of every teacher, with a progress bar, and prints where it is.
+Killed, it goes on where it was; a store that already matches the config is left as it is, any other is made again.
+Several processes share the items, and `data.workers` more for each of them decode ahead of the model; the store is the
+same.
 """
 
 import os
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
     from xmodal.towers.kinds.store import StoreTower
 
     config = load_config(path, options.overrides)
-    specs = {name: spec for name, spec in config.towers.items() if isinstance(spec, StoreTower.Spec)}
+    specs = [found for found in config.all_towers() if isinstance(found[2], StoreTower.Spec)]
     if not specs:
         raise UserError(f"{path}: no tower of kind store; nothing to embed")
 
@@ -41,8 +42,9 @@ def main(argv: list[str]) -> None:
 
     # on CPUs: unless told, every process is taken for the only one
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
-    for modality, spec in specs.items():
-        store = build_store(spec, config, modality, remake=True, device=state.device)
+    for key, modality, spec in specs:
+        assert isinstance(spec, StoreTower.Spec)
+        store = build_store(spec, config, modality, remake=True, device=state.device, key=key)
         steps = f", {store.info['steps']:,} steps in all" if store.sequences else ""
         if state.is_main_process:
             print(f"{spec.path}: {len(store)} {modality} items{steps}, {store.width} features each")
