@@ -150,7 +150,7 @@ def test_two_processes_see_the_clusters_of_one(tiny_config: Path, clustered: lis
         (["data.clusters.side=txt"], r"data\.clusters\.side: 'txt' is not one of the towers \(speech, text\)"),
         (
             ["data.clusters.side=speech"],
-            r"towers\.speech has no store whose .* or set data\.clusters\.refresh, in epochs",
+            r"towers\.speech has no store whose .*; set data\.clusters\.refresh, in epochs",
         ),
         (
             ["data.clusters.count=37"],

@@ -1,4 +1,4 @@
-"""Other wordings and windows out of a stream: the same for every number of processes, and counted over its beginning."""
+"""Other wordings and windows out of a stream: the same for every number of processes, counted over its beginning."""
 
 import io
 

@@ -74,10 +74,11 @@ def cluster_problems(config: "RunConfig") -> list[str]:
             f"data.clusters.refresh: nothing of towers.{spec.side} trains, so its clusters stay; set refresh to never"
         )
     if spec.refresh == "never" and not tower.is_stored:
-        way_out = " or set data.clusters.refresh, in epochs" if tower.trains else ""
+        ways = [f"make it of kind store, tower: {{kind: {tower.kind}, ...}}"] * tower.is_locked
+        ways += ["set data.clusters.refresh, in epochs: then its embeddings are clustered"] * tower.trains
         problems.append(
-            f"data.clusters.side: towers.{spec.side} has no store whose features could be clustered; make it of kind "
-            f"store (towers.{spec.side}={{kind: store, path: ..., tower: ...}}){way_out}"
+            f"data.clusters.side: towers.{spec.side} has no store whose features could be clustered; "
+            + ", or ".join(ways)
         )
     if spec.refresh == "never" and tower.is_stored and tower.holds_sequences:
         way_out = ", or set data.clusters.refresh, in epochs: then its embeddings are" if tower.trains else ""
