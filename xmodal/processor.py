@@ -36,6 +36,7 @@ class Processor(Protocol):
 
     kind: Literal["text", "audio", "image", "item_id"]
     sample_rate: int | None = None  # Hz; audio only
+    mask_token: str | None = None  # text only: what stands for words that are hidden, where the tower has such a token
     log_mel: bool = False  # are the features log-mel [T, F], to which augmentation of log-mel applies?
 
     def features(self, item: Any) -> np.ndarray:

@@ -36,6 +36,7 @@ TRAINS = {
     "demo_cwcl": {"speech.head"},
     "demo_scratch_cwcl": {"speech"},
     "esc10_cwcl": {"audio.head"},
+    "openclipart_cwcl": {"image.head", "text.head"},
     "fsdd_cwcl": {"speech"},
     "cc12m/lit": {"text"},
     "coco/lit": {"text"},

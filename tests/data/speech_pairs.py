@@ -4,7 +4,8 @@ import numpy as np
 import soundfile
 import torch
 
-from xmodal.config.data import AudioModality, DataSpec, SpeechAugment, TextModality
+from xmodal.config.augment.audio import SpeechAugment
+from xmodal.config.data import AudioModality, DataSpec, TextModality
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey
 from xmodal.files import write_json_lines

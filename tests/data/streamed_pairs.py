@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xmodal.config.data import DataSpec, ImageAugment, ImageModality, TextModality
+from xmodal.config.augment.image import ImageAugment
+from xmodal.config.data import DataSpec, ImageModality, TextModality
 from xmodal.data.stream import StreamedPairs
 from xmodal.processor import Processor
 from xmodal.store import content_id

@@ -7,7 +7,8 @@ import soundfile
 import torch
 from speech_pairs import RATE, Frames, Ids, Letters, build, cached, key, make, same, speech
 
-from xmodal.config.data import AudioModality, SpeechAugment, TextModality
+from xmodal.config.augment.audio import SpeechAugment
+from xmodal.config.data import AudioModality, TextModality
 from xmodal.data.sampler import BucketSampler
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines

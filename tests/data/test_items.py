@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from xmodal.config.data import DataSpec, ImageAugment, ImageModality, TextModality
+from xmodal.config.augment.image import ImageAugment
+from xmodal.config.data import DataSpec, ImageModality, TextModality
 from xmodal.data.dataset import PairDataset
 from xmodal.data.manifest import read_manifest, read_pairs
 from xmodal.data.sampler import BatchKey

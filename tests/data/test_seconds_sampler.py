@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from xmodal.data.sampler import BatchKey
+from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.errors import UserError
 
@@ -110,3 +110,11 @@ def test_no_two_items_fit(lengths: list[float]) -> None:
         UserError, match=r"batch_seconds: 2, but no two of \d items fit into that \(the shortest: [\d.]+ s"
     ):
         SecondsSampler(np.array(lengths), 2, seed=0, buckets=16)
+
+
+def test_the_epoch_of_a_step_is_that_of_its_batch() -> None:
+    source = sampler(600)
+    assert [source.epoch_of(step) for step in range(20)] == [key.epoch for key in take(source, 20)]
+    by_size = BucketSampler(LENGTHS, 200, seed=0, buckets=2)
+    keys = itertools.islice(by_size.iterate_from(0), 20)
+    assert [by_size.epoch_of(step) for step in range(20)] == [key.epoch for key in keys]

@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodal.config.data import STANDARD_MODALITIES, AudioModality, DataSpec, ImageModality, ModalitySpec, TextModality
+from xmodal.config.augment.agreement import cluster_problems, view_problems
+from xmodal.config.data import STANDARD_MODALITIES, AudioModality, DataSpec, ModalitySpec
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
-from xmodal.config.tower import AnyTower, TowerSpec
+from xmodal.config.tower import AnyTower
 from xmodal.config.train_spec import TrainSpec
 
 
@@ -112,7 +113,8 @@ class RunConfig(Spec):
                     f"pairs: {list(pair)} names the trainable side first, but nothing of the {pair[0]} tower trains"
                 )
         problems += term_problems(self) or need_problems(self)
-        problems += self._view_problems() + self._evaluator_problems() + self._batch_problems()
+        problems += view_problems(self) + cluster_problems(self)
+        problems += self._evaluator_problems() + self._batch_problems()
         for name, tower in self.towers.items():
             rests = getattr(tower, "unfreeze_after", 0)
             if rests >= self.train.steps:
@@ -159,19 +161,6 @@ class RunConfig(Spec):
                     )
         return problems
 
-    def _view_problems(self) -> list[str]:
-        """Augmentation that would go unseen, and views that would all be the same."""
-        problems = []
-        for name, tower in self.towers.items():
-            if tower.is_stored and self.data.streaming:
-                problems.append(
-                    f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
-                )
-            if not tower.is_stored or (name not in self.data.modalities and name not in STANDARD_MODALITIES):
-                continue
-            problems += _stored_view_problems(name, tower, self.modality(name))
-        return problems
-
     def modality(self, name: str) -> ModalitySpec:
         """The modality's spec, with the standard one where the config says nothing."""
         return self.data.modalities.get(name) or STANDARD_MODALITIES[name]()
@@ -192,26 +181,3 @@ class RunConfig(Spec):
     def groups(self, term: Any) -> tuple[tuple[str, ...], ...]:
         """The sides of each call of a term: those it names, else every pair."""
         return (term.on,) if term.on is not None else self.tower_pairs()
-
-
-def _stored_view_problems(name: str, tower: TowerSpec, spec: ModalitySpec) -> list[str]:
-    """Augmentation that a tower read from a store would not see, and views of it that would all be the same."""
-    if isinstance(spec, TextModality):
-        several = tower.views_stored > 1
-        return [f"towers.{name}.views: views are augmented images or recordings, and {name} is text"] * several
-    part = "augment" if isinstance(spec, ImageModality) else "waveform"
-    active = getattr(spec, part).is_active
-    problems = []
-    if active and tower.views_stored == 1:
-        problems.append(
-            f"data.modalities.{name}.{part}: towers.{name} is read from a store and sees no augmentation of its items; "
-            f"leave it out, or set towers.{name}.views"
-        )
-    if tower.views_stored > 1 and not active:
-        problems.append(f"towers.{name}.views: all would be the same: set data.modalities.{name}.{part}")
-    if isinstance(spec, AudioModality) and spec.augment.is_active and not tower.holds_sequences:
-        problems.append(
-            f"data.modalities.{name}.augment: towers.{name} is read from a store of vectors and sees no augmentation; "
-            "leave it out, or choose a head over sequences"
-        )
-    return problems

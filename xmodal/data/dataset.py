@@ -32,7 +32,8 @@ class PairDataset(Dataset[PairBatch]):
     """The training pairs of a run: `dataset[BatchKey(epoch, indices)]` is a `PairBatch`.
 
     `lengths` [n], for bucketing: seconds of audio where audio is read, steps where a store gives its sequences, else
-    characters of text. `names`: the pair ids.
+    characters of text. `names`: the pair ids; `ids` [n] int64, what batches have of them. `labels` [n] int64, where the
+    manifest has any.
     `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
     a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
     the reason. `tally`: what was seen, used, left out and cut short. Items that fail later, when decoded, are left out
@@ -89,32 +90,41 @@ class PairDataset(Dataset[PairBatch]):
         self.tally.used = len(self._rows)
         self.lengths = lengths[self._rows]
         self.names: list[str] = [all_names[row] for row in self._rows]
-        self._ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
+        self.ids = np.fromiter(map(content_id, self.names), np.int64, len(self.names))
         self.label_names: list[str] = []
-        self._labels: np.ndarray | None = None
+        self.labels: np.ndarray | None = None
         if labels is not None:
             mine = [labels[row] for row in self._rows]
             self.label_names = sorted({label for label in mine if label is not None})
             number_of = {label: number for number, label in enumerate(self.label_names)}
-            self._labels = np.array([number_of.get(label, -1) for label in mine], dtype=np.int64)
+            self.labels = np.array([number_of.get(label, -1) for label in mine], dtype=np.int64)
         self.digest = self._digest()
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def side(self, name: str) -> SideReader:
+        """What reads one modality."""
+        return next(side for side in self._sides if side.name == name)
+
+    def items_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of each pair [n] its first item in one modality, and how many it has there."""
+        items = self.side(name).items
+        return items.first[self._rows], items.count[self._rows]
+
     @property
     def unlabelled(self) -> int:
         """Pairs without a label."""
-        return len(self) if self._labels is None else int((self._labels == NO_LABEL).sum())
+        return len(self) if self.labels is None else int((self.labels == NO_LABEL).sum())
 
     def _digest(self) -> str:
         """A digest of pair ids, item ids and labels."""
-        found = hashlib.blake2b(self._ids.tobytes(), digest_size=16)
+        found = hashlib.blake2b(self.ids.tobytes(), digest_size=16)
         for side in self._sides:
             for part in (side.items.ids, side.items.first, side.items.count):
                 found.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
-        if self._labels is not None:
-            found.update(json.dumps(self.label_names).encode() + self._labels.tobytes())
+        if self.labels is not None:
+            found.update(json.dumps(self.label_names).encode() + self.labels.tobytes())
         return found.hexdigest()
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
@@ -123,12 +133,12 @@ class PairDataset(Dataset[PairBatch]):
 
         at = np.asarray(key.indices, dtype=np.int64)
         names = [self.names[index] for index in at]
-        labels = np.full(len(at), NO_LABEL) if self._labels is None else self._labels[at]
+        labels = np.full(len(at), NO_LABEL) if self.labels is None else self.labels[at]
         return make_batch(
             self._sides,
             self._rows[at].tolist(),
             names,
-            self._ids[at],
+            self.ids[at],
             labels,
             draw if self.train else None,
             self._teachers,

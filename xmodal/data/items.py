@@ -28,6 +28,7 @@ class Items:
     ids: np.ndarray  # [m] int64
     first: np.ndarray  # [n] int64
     count: np.ndarray  # [n] int64
+    others: pa.Array | None = None  # [n] lists of strings: other wordings of a row's text, taken in its place at times
 
     def __len__(self) -> int:
         return len(self.first)
@@ -45,11 +46,40 @@ class Items:
         found: str | bytes = self.values[at].as_py()
         return found
 
+    def others_of(self, row: int) -> list[str]:
+        """The other wordings of a row's text."""
+        return [] if self.others is None else list(self.others[row].as_py())
+
+    def without_others(self) -> int:
+        """Rows that have no other wording, where there are to be some."""
+        return 0 if self.others is None else int((pc.list_value_length(self.others).to_numpy() == 0).sum())
+
 
 def column_of(name: str, spec: ModalitySpec) -> str:
     """The manifest column of a modality; for templates over class names, that of the labels."""
     templated = isinstance(spec, TextModality) and spec.templates is not None
     return spec.column or ("label" if templated else name)
+
+
+def wordings_column(spec: ModalitySpec) -> list[str]:
+    """The column of other wordings, where a modality names one."""
+    found = spec.augment.alternatives if isinstance(spec, TextModality) else None
+    return [] if found is None else [found]
+
+
+def wordings_of(path: Path, column: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column of other wordings [n], strings or lists of them, as lists; what is null or blank is none.
+
+    Raises:
+        UserError: values of another type.
+    """
+    kind = values.type
+    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    if not (pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_null(inner)):
+        raise UserError(f"{path}: column {column!r} holds {kind} values, expected texts, or lists of texts")
+    rows = [found if isinstance(found, list) else [found] for found in values.to_pylist()]
+    kept = [[text for text in row if text is not None and text.strip()] for row in rows]
+    return pa.array(kept, pa.list_(pa.large_string()))
 
 
 def items_of(

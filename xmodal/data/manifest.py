@@ -10,7 +10,7 @@ Nothing is cached on disk, so a manifest that changes under the same path is rea
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xmodal.config.data import ModalitySpec
-from xmodal.data.items import Items, column_of, items_of
-from xmodal.data.sources.checks import checked, is_text
+from xmodal.data.items import Items, column_of, items_of, wordings_column, wordings_of
+from xmodal.data.sources.checks import checked, is_text, require_columns
 from xmodal.data.sources.folders import read_folder
 from xmodal.data.sources.hub import read_hub
 from xmodal.data.sources.tables import read_csv, read_jsonl, read_parquet
@@ -125,7 +125,11 @@ class Manifest:
         """
         column = column_of(modality, spec)
         ids = self.item_ids(modality, column) if f"{modality}_id" in self.column_names else None
-        return items_of(self.path, modality, spec, self.column(column), ids)
+        found = items_of(self.path, modality, spec, self.column(column), ids)
+        for wordings in wordings_column(spec):
+            require_columns(self.path, self.column_names, [wordings])
+            found = replace(found, others=wordings_of(self.path, wordings, self.column(wordings)))
+        return found
 
     def pairs(self, modalities: Mapping[str, ModalitySpec]) -> dict[str, Items]:
         """The items of several sides; raises as `items` does."""
@@ -179,7 +183,8 @@ def read_pairs(
         UserError: what `read_manifest` raises; values that are not what the modality is; templates without a name.
     """
     columns = [column_of(name, spec) for name, spec in modalities.items()]
-    manifest = read_manifest(path, columns, made_by, media=columns)
+    wordings = [column for spec in modalities.values() for column in wordings_column(spec)]
+    manifest = read_manifest(path, columns, made_by, media=[*columns, *wordings])
     return manifest, manifest.pairs(modalities)
 
 

@@ -19,15 +19,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import (
-    AudioModality,
-    ImageAugment,
-    ImageModality,
-    ModalitySpec,
-    SpeechAugment,
-    TextModality,
-    WaveformAugment,
-)  # fmt: skip
+from xmodal.config.augment.audio import SpeechAugment, WaveformAugment
+from xmodal.config.augment.image import ImageAugment
+from xmodal.config.augment.text import TextAugment
+from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
 from xmodal.data.audio import AudioError, as_waveform, scan_headers
 from xmodal.data.image import MOST_PIXELS, ImageError, read_image, upright
 from xmodal.data.sources.audio_bytes import member_bytes, seconds_in, waveform
@@ -35,6 +30,7 @@ from xmodal.data.sources.tar_address import member_of
 from xmodal.data.tally import Tally
 from xmodal.data.views import log_mel
 from xmodal.data.views.image import augment_image
+from xmodal.data.views.text import Rewording
 from xmodal.data.views.waveform import voice
 from xmodal.errors import UserError
 from xmodal.processor import ImageProcessor, Processor
@@ -53,6 +49,7 @@ class ItemReader:
         root: the folder that relative paths start from; none: the working directory.
         max_pixels: an image with more is refused before it is decoded.
         sample_rate: Hz, of samples in memory; needed for them alone.
+        rewording: makes the views of texts; needed for them alone.
 
     Example:
         reader = ItemReader(processor, root=Path("data/fsdd"))
@@ -63,6 +60,7 @@ class ItemReader:
     root: Path | None = None
     max_pixels: int = MOST_PIXELS
     sample_rate: int | None = None
+    rewording: Rewording | None = None
 
     def features(self, item: Any) -> np.ndarray:
         """The features of one item, without padding; raises as `decode` does."""
@@ -85,14 +83,21 @@ class ItemReader:
         return item
 
     def view(
-        self, item: Any, augment: ImageAugment | SpeechAugment | WaveformAugment, rng: np.random.Generator
+        self, item: Any, augment: ImageAugment | SpeechAugment | WaveformAugment | TextAugment, rng: np.random.Generator
     ) -> np.ndarray:
         """The features of one augmented view of one item; raises as `decode` does."""
         decoded = self.decode(item)
+        if isinstance(augment, TextAugment):
+            return self.reworded(decoded, rng)
         if isinstance(augment, WaveformAugment):
             voiced = voice(decoded, augment, rate_of(self.processor), rng)
             return self.processor.features(voiced)
         return augmented(self.processor, augment, rng, lambda: decoded, lambda: self.processor.features(decoded))
+
+    def reworded(self, text: str, rng: np.random.Generator, others: Sequence[str] = ()) -> np.ndarray:
+        """The features of another wording of a text, see `Rewording`."""
+        assert self.rewording is not None
+        return self.processor.features(self.rewording(text, rng, others))
 
     def _audio(self, item: Any) -> np.ndarray:
         rate = rate_of(self.processor)
@@ -138,18 +143,6 @@ def augmented(
     if isinstance(augment, SpeechAugment):
         return log_mel.augment(features(), augment, rng)
     return augment_image(image, features, cast(ImageProcessor, processor), augment, rng)
-
-
-def is_augmented(spec: ModalitySpec) -> bool:
-    """Does training see changed views of this modality's items?"""
-    return changes_items(spec) or (isinstance(spec, AudioModality) and spec.augment.is_active)
-
-
-def changes_items(spec: ModalitySpec) -> bool:
-    """Are the items themselves changed in training, rather than their features alone?"""
-    if isinstance(spec, AudioModality):
-        return spec.waveform.is_active
-    return isinstance(spec, ImageModality) and spec.augment.is_active
 
 
 def lengths_of(spec: ModalitySpec, items: Sequence[Any], root: Path | None = None) -> tuple[np.ndarray, dict[int, str]]:

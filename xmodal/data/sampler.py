@@ -66,6 +66,10 @@ class BucketSampler:
                 order[start : start + chunk] = part[np.argsort(self.lengths[part], kind="stable")]
         return rng.permutation(order.reshape(self.steps_per_epoch, self.batch_size))
 
+    def epoch_of(self, step: int) -> int:
+        """The epoch that a step is in, both from 0."""
+        return step // self.steps_per_epoch
+
     def pairs(self, first: int, last: int) -> int:
         """How many pairs the batches of the steps `first` to `last` (not included) hold, over all processes."""
         return (last - first) * self.batch_size

@@ -74,12 +74,13 @@ class SecondsSampler:
         batches = self._in_company([*batches, left])
         return [batches[at] for at in rng.permutation(len(batches))]
 
+    def epoch_of(self, step: int) -> int:
+        """The epoch that a step is in, both from 0."""
+        return self._place_of(step)[0]
+
     def iterate_from(self, step: int) -> Iterator[BatchKey]:
         """This process's batches from step `step` (counted from 0 over the whole run) on, without end."""
-        epoch = 0
-        while step >= len(self._sizes_of(epoch)):
-            step -= len(self._sizes_of(epoch))
-            epoch += 1
+        epoch, step = self._place_of(step)
         while True:
             for batch in self.epoch(epoch)[step:]:
                 share = slice(self.rank * len(batch) // self.world, (self.rank + 1) * len(batch) // self.world)
@@ -104,6 +105,14 @@ class SecondsSampler:
             f"{sizes.min()} to {sizes.max()} pairs each, median {int(np.median(sizes))}"
         )
         return line + (f"; {alone} pairs are left out of it, being alone in a batch" if alone else "")
+
+    def _place_of(self, step: int) -> tuple[int, int]:
+        """The epoch that a step of the run is in, and its number there."""
+        epoch = 0
+        while step >= len(self._sizes_of(epoch)):
+            step -= len(self._sizes_of(epoch))
+            epoch += 1
+        return epoch, step
 
     def _sizes_of(self, epoch: int) -> np.ndarray:
         while len(self._sizes) <= epoch:

@@ -16,11 +16,12 @@ from torch import Tensor
 from xmodal.config.data import AudioModality, ModalitySpec, TextModality
 from xmodal.data.image import most_pixels
 from xmodal.data.items import Items
-from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, is_augmented, lengths_of, rate_of
+from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
 from xmodal.data.views import log_mel
-from xmodal.data.views.fit import holds_sequences, masks_steps, stored_views
+from xmodal.data.views.fit import holds_sequences, is_augmented, masks_steps, rewording_of, stored_views
 from xmodal.data.views.waveform import voice
+from xmodal.data.views.windows import cut, seen_lengths
 from xmodal.processor import Processor
 from xmodal.store import EmbeddingStore, view_id
 
@@ -62,7 +63,8 @@ class SideReader:
     @cached_property
     def reader(self) -> ItemReader:
         """What reads an item."""
-        return ItemReader(self.processor, self.root, most_pixels(self.spec))
+        rewording = rewording_of(self.spec, self.processor) if self.is_live else None
+        return ItemReader(self.processor, self.root, most_pixels(self.spec), rewording=rewording)
 
     @property
     def training_views(self) -> int:
@@ -94,8 +96,8 @@ class SideReader:
         return self.stored_views > 1 or masks_steps(self.spec, self.processor)
 
     def scan(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
-        """Lengths [n] (seconds of audio, characters of text, steps of stored sequences; of a row's first item), and
-        unusable rows with the reason.
+        """Lengths [n] (seconds of audio, or of the window that training sees, characters of text, steps of stored
+        sequences; of a row's first item), and unusable rows with the reason.
 
         What the tower cuts short is counted in `tally`. Audio headers are read once. Images are not looked at: whole
         corpora of them have no lengths worth knowing.
@@ -103,6 +105,7 @@ class SideReader:
         if isinstance(self.spec, AudioModality) and self.is_live:
             firsts = [self.items.value(int(item)) for item in self.items.first]
             lengths, reasons = lengths_of(self.spec, firsts, self.root)
+            lengths = self.seen_lengths(lengths, tally)
             count_cut(self.processor, self.spec, firsts, lengths, tally)
             return lengths, reasons
         lengths, reasons = np.zeros(len(self.items)), {}
@@ -114,11 +117,28 @@ class SideReader:
             reasons = missing | reasons
         return lengths, reasons
 
+    def seen_lengths(self, lengths: np.ndarray, tally: Tally) -> np.ndarray:
+        """Seconds of one view of recordings of `lengths` [n] seconds (0: unusable); what is too short is counted."""
+        if not isinstance(self.spec, AudioModality) or self.spec.windows is None:
+            return lengths
+        views, spec = self.training_views, self.spec.windows
+        seen, short = seen_lengths(lengths, spec, rate_of(self.processor), views)
+        whole = int((short & (lengths > 0)).sum())
+        if whole:
+            tally.notes.append(
+                f"{self.name}: {whole:,} of {int((lengths > 0).sum()):,} recordings are shorter than the "
+                f"{spec.span(views):g} s of {views} windows: each of their views is the whole recording"
+            )
+        return seen
+
     def _scan_texts(self, tally: Tally) -> tuple[np.ndarray, dict[int, str]]:
         """Characters of each row's first text [n], zeros where a store stands in; rows with an empty text."""
         texts = self.items.values.to_pylist()
         found, bad = lengths_of(self.spec, texts)
         count_cut(self.processor, self.spec, texts, found, tally)
+        alone = self.items.without_others()
+        if alone:
+            tally.notes.append(f"{self.name}: {alone:,} of {len(self.items):,} rows have no other wording")
         reasons = dict[int, str]()
         for row in range(len(self.items)) if bad else ():
             at = self.items.of(row)
@@ -147,44 +167,61 @@ class SideReader:
             rngs: one for each view, which draws and augments; None: the row's first item as it is.
 
         Of a row with several texts each view draws its own, and of a store with several views of each item too: no
-        two the same while there are enough.
+        two the same while there are enough. Windows of a recording follow each other.
 
         Raises:
             AudioError, ImageError: the item cannot be read.
         """
         first, many = int(self.items.first[row]), int(self.items.count[row])
         drawn = [first + at for at in _draw(many, rngs)]
-        if self.is_live:
-            features = [self._view(at, rng) for at, rng in zip(drawn, rngs, strict=True)]
+        if not self.is_live:
+            features = self._stored(drawn, rngs)
+        elif isinstance(self.spec, AudioModality) and self.spec.windows is not None and rngs[0] is not None:
+            waves = cut(self._decoded(first), self.spec.windows, rate_of(self.processor), rngs)
+            features = [self._heard(wave, rng) for wave, rng in zip(waves, rngs, strict=True) if rng is not None]
         else:
-            stored = zip(drawn, _draw(self.stored_views, rngs), strict=True)
-            names = [view_id(int(self.items.ids[at]), view, self.stored_views) for at, view in stored]
-            features = [self.processor.features(name) for name in names]
-            if masks_steps(self.spec, self.processor):
-                assert isinstance(self.spec, AudioModality)
-                spec = self.spec.augment
-                features = [
-                    steps if rng is None else log_mel.augment(steps, spec, rng)
-                    for steps, rng in zip(features, rngs, strict=True)
-                ]
+            features = [self._view(row, at, rng) for at, rng in zip(drawn, rngs, strict=True)]
         return int(self.items.ids[drawn[0]]), features
 
-    def _view(self, at: int, rng: np.random.Generator | None) -> np.ndarray:
-        if rng is None or isinstance(self.spec, TextModality) or not is_augmented(self.spec):
-            return self._features(at)
+    def _stored(self, drawn: Sequence[int], rngs: Sequence[np.random.Generator | None]) -> list[np.ndarray]:
+        """Views of the items `drawn` out of the store."""
+        stored = zip(drawn, _draw(self.stored_views, rngs), strict=True)
+        names = [view_id(int(self.items.ids[at]), view, self.stored_views) for at, view in stored]
+        features = [self.processor.features(name) for name in names]
+        if not masks_steps(self.spec, self.processor):
+            return features
+        assert isinstance(self.spec, AudioModality)
+        spec = self.spec.augment
+        return [
+            steps if rng is None else log_mel.augment(steps, spec, rng)
+            for steps, rng in zip(features, rngs, strict=True)
+        ]
+
+    def _view(self, row: int, at: int, rng: np.random.Generator | None) -> np.ndarray:
+        if rng is None or not is_augmented(self.spec):
+            return self.plain(at)
+        if isinstance(self.spec, TextModality):
+            return self.reader.reworded(str(self.items.value(at)), rng, self.items.others_of(row))
         if isinstance(self.spec, AudioModality) and self.spec.waveform.is_active:
-            voiced = voice(self._decoded(at), self.spec.waveform, rate_of(self.processor), rng)
-            return log_mel.augment(self.processor.features(voiced), self.spec.augment, rng)
+            return self._heard(self._decoded(at), rng)
         return augmented(
             self.processor,
             self.spec.augment,
             rng,
             lambda: Image.fromarray(self._decoded(at)),
-            lambda: self._features(at),
+            lambda: self.plain(at),
         )
 
-    def _features(self, at: int) -> np.ndarray:
-        """An item's features without augmentation."""
+    def _heard(self, wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """An augmented view of a recording, or of a window of it [T]."""
+        assert isinstance(self.spec, AudioModality)
+        voiced = voice(wave, self.spec.waveform, rate_of(self.processor), rng)
+        return log_mel.augment(self.processor.features(voiced), self.spec.augment, rng)
+
+    def plain(self, at: int) -> np.ndarray:
+        """An item's features without augmentation; of a store of several views the first. Raises as `read` does."""
+        if not self.is_live:
+            return self.processor.features(view_id(int(self.items.ids[at]), 0, self.stored_views))
         return self.cache.get((self.number, at, "features"), lambda: self.reader.features(self.items.value(at)))
 
     def _decoded(self, at: int) -> np.ndarray:

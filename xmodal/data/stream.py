@@ -16,11 +16,11 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset
 
 from xmodal.batch import NO_LABEL, PairBatch
-from xmodal.config.data import DataSpec, ModalitySpec, TextModality
+from xmodal.config.data import AudioModality, DataSpec, ModalitySpec, TextModality
 from xmodal.data.dataset import make_batch
-from xmodal.data.items import column_of
+from xmodal.data.items import column_of, wordings_column
 from xmodal.data.manifest import Manifest
-from xmodal.data.reading import count_cut
+from xmodal.data.reading import count_cut, lengths_of
 from xmodal.data.side_reader import FeatureCache, SideReader
 from xmodal.data.sources.streamed import OUT, name_of, named_row, open_stream, present, read_stream
 from xmodal.data.tally import Tally
@@ -87,7 +87,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
         first = self._first_rows()
         there = dict.fromkeys(name for row in first for name in row)
         self.columns = list(dict.fromkeys(column_of(name, spec) for name, spec in self.modalities.items()))
-        missing = [name for name in self.columns if name not in there]
+        self._wordings = [column for spec in self.modalities.values() for column in wordings_column(spec)]
+        missing = [name for name in [*self.columns, *self._wordings] if name not in there]
         if missing:
             raise UserError(f"{data.train}: missing column {missing[0]!r}; found: {', '.join(there) or 'nothing'}")
         self.has_labels = "label" in there
@@ -103,6 +104,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
             if isinstance(side.spec, TextModality):
                 texts = side.items.values.to_pylist()
                 count_cut(side.processor, side.spec, texts, np.zeros(len(texts)), self.tally)
+            if isinstance(side.spec, AudioModality) and side.spec.windows is not None:
+                side.seen_lengths(lengths_of(side.spec, side.items.values.to_pylist(), side.root)[0], self.tally)
         self.tally.notes.append(f"streamed: what is cut short is counted over the first {len(rows)} rows alone")
         if self.data.leave_out_labels:
             self.tally.notes.append("rows whose label is in data.leave_out_labels are not counted")
@@ -166,7 +169,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
 
     def _sides(self, rows: list[dict[str, Any]]) -> list[SideReader]:
         """What reads these rows."""
-        table = pa.Table.from_pylist([{name: row.get(name) for name in self._needed} for row in rows])
+        names = dict.fromkeys([*self._needed, *self._wordings])
+        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
         pairs, cache = Manifest(self.path, table).pairs(self.modalities), FeatureCache(0)
         return [
             SideReader(name, number, spec, self.processors[name], pairs[name], self.path, cache)
@@ -221,10 +225,11 @@ class StreamedPairs(IterableDataset[PairBatch]):
                     seen.add(label)
                     if label in left_out:
                         continue
+                others = {name: present(row.get(name)) for name in self._wordings}
                 row = {name: present(row.get(name)) for name in ("id", *self._needed)}
                 reason = self._unusable(row)
                 if not reason:
-                    yield {**row, "id": name_of(row), LABEL: label}
+                    yield {**others, **row, "id": name_of(row), LABEL: label}
                     continue
             name = name_of(row)
             times[name] += 1

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
+from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
 from xmodal.config.schema import RunConfig
 from xmodal.data.image import most_pixels
 from xmodal.data.manifest import root_of
 from xmodal.data.reading import ItemReader, count_cut, lengths_of
 from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
+from xmodal.data.views.fit import require_mask, rewording_of
 from xmodal.distributed import main_first, rank, together, world_size
 from xmodal.encoding.embedding import encode_batch, evaluating, longest_first, progress_bar
 from xmodal.encoding.store_batches import Batches, read_ahead
@@ -68,7 +69,9 @@ def build_store(
     found = main_first(lambda: _matching(spec, fingerprint, remake), device)
     if found is not None:
         return found
-    reader = ItemReader(processor, root_of(config.data.train), most_pixels(modality_spec))
+    rewording = rewording_of(modality_spec, processor) if spec.views > 1 else None
+    root, pixels = root_of(config.data.train), most_pixels(modality_spec)
+    reader = ItemReader(processor, root, pixels, rewording=rewording)
     lengths, unusable, cut = _lengths(content, reader, modality_spec, modality)
     batches = Batches(content, longest_first(lengths), modality_spec, reader, spec.views, unusable)
     build = _Build(spec, config, modality, tower, processor, batches, fingerprint, device)
@@ -193,6 +196,8 @@ def _require_fit(
             f"{key}.tower: takes {processor.kind}, but the modality {modality!r} is "
             f"{modality_spec.kind}; choose another tower"
         )
+    if isinstance(modality_spec, TextModality) and modality_spec.augment.needs_mask:
+        require_mask(modality, processor)
     if spec.holds_sequences and not hasattr(tower.backbone, "sequence"):
         raise UserError(
             f"{key}.head: {spec.head.kind} works over a sequence, and a tower of kind {spec.tower.kind} "

@@ -4,16 +4,20 @@ Input: a run's config and one of its sides. Output: `Content`, ascending by id; 
 tower, for the store's fingerprint. Axes: n items times their views.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xmodal.config.data import AudioModality, ImageModality, ModalitySpec
+from xmodal.config.data import AudioModality, ImageModality, ModalitySpec, TextModality
 from xmodal.config.schema import RunConfig
 from xmodal.data.items import Items, column_of
 from xmodal.data.manifest import read_pairs, strings
-from xmodal.data.reading import ItemReader, changes_items
+from xmodal.data.reading import ItemReader
+from xmodal.data.views.fit import changes_items
+from xmodal.data.views.text import read_synonyms
 from xmodal.errors import UserError
 from xmodal.store import content_id, data_digest, view_id
 
@@ -34,16 +38,15 @@ class Content:
         return [self.items.value(int(at)) for at in self.rows]
 
     def features(self, position: int, spec: ModalitySpec, reader: ItemReader, views: int) -> np.ndarray:
-        """The features of one view of one item; of several views of a recording the first is the recording as it is.
+        """The features of one view of one item; of several views of a recording or a text the first is it as it is.
 
         Raises:
             AudioError, ImageError: it cannot be read.
         """
         item = self.items.value(int(self.rows[position]))
-        as_it_is = views == 1 or (isinstance(spec, AudioModality) and self.views[position] == 0)
+        as_it_is = views == 1 or (not isinstance(spec, ImageModality) and self.views[position] == 0)
         if as_it_is:
             return reader.features(item)
-        assert isinstance(spec, ImageModality | AudioModality)
         changes = spec.waveform if isinstance(spec, AudioModality) else spec.augment
         return reader.view(item, changes, np.random.default_rng(int(self.ids[position]) % 2**63))
 
@@ -94,11 +97,15 @@ def describe_reading(spec: ModalitySpec, views: int) -> dict[str, Any]:
     if views > 1:
         if not changes_items(spec):
             raise UserError(
-                "towers: views of a store are augmented images or recordings: set data.modalities.image.augment, or "
-                "data.modalities.speech.waveform; or views: 1"
+                "towers: views of a store are augmented images, recordings or texts: set "
+                "data.modalities.image.augment, data.modalities.speech.waveform or data.modalities.text.augment; or "
+                "views: 1"
             )
         part = "waveform" if isinstance(spec, AudioModality) else "augment"
-        found |= {"views": views, part: getattr(spec, part).model_dump(mode="json")}
+        found |= {"views": views, part: getattr(spec, part).described()}
+    if isinstance(spec, TextModality) and views > 1 and spec.augment.synonyms is not None:
+        words = sorted(read_synonyms(spec.augment.synonyms).items())  # the file may change under its path
+        found["augment"]["synonyms"] = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
     if isinstance(spec, AudioModality):
         found["seconds"] = [spec.min_seconds, spec.max_seconds]
     return found

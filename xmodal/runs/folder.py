@@ -7,6 +7,7 @@
     RUN/checkpoints/step-N/    the newest state for `train.resume` (see checkpoint.py)
     RUN/changes.jsonl          what was changed on resuming, and at which step
     RUN/labels.json            the labels of the training pairs, where they have any
+    RUN/clusters/epoch-N.safetensors  the clusters that stand for labels (`data.clusters`), and their centres
     RUN/metrics.jsonl, RUN/tensorboard/, RUN/skipped.jsonl, RUN/report/
 
 Nothing is pickled: tensors are safetensors, the rest is JSON and YAML.

@@ -88,7 +88,9 @@ def read_pairs_of(
     stores = {side: spec.path for side, spec in config.teachers.items() if isinstance(spec, StoreTower.Spec)}
     teachers = {side: Teacher(side, EmbeddingStore.open(path)) for side, path in stores.items()}
     dataset = PairDataset(config.data, modalities, processors, config.seed, teachers=teachers)
-    if not dataset.label_names:
+    if config.data.clusters is not None:
+        pass  # they are the labels
+    elif not dataset.label_names:
         require_no_labels(config)
     elif needs_labels(config) and dataset.unlabelled:
         dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
@@ -119,7 +121,7 @@ def require_no_labels(config: RunConfig) -> None:
     for name in needs_labels(config):
         raise UserError(
             f"{key_of(config, name)}: {config.term_specs()[name].kind} needs labels, and {config.data.train} has no "
-            "column `label`; add one, or choose another objective"
+            "column `label`; add one, set data.clusters, or choose another objective"
         )
 
 

@@ -32,6 +32,7 @@ from xmodal.runs.folder import newest_checkpoint, write_config
 from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.threads import choose_threads
 from xmodal.training.batches import batches_from
+from xmodal.training.clusters import clusters_of
 from xmodal.training.judging import Judge
 from xmodal.training.opening import open_everything, read_pairs_of, require_whole_parameters
 from xmodal.training.optim import build_optimizer, learning_rate
@@ -72,6 +73,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
         self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world)
+        self.clusters = clusters_of(config, self.dataset, self.sampler, self.aligner, device)
         self.optimizer = build_optimizer(self.aligner, config.optim)
         # what every process has alike is not sent at every step: targets, and the terms' queues
         alike = [name for name, _ in self.aligner.named_buffers() if name.startswith(("targets.", "terms."))]
@@ -143,6 +145,8 @@ class Trainer:
         if self.accelerator.device.type == "cpu":
             wanted = spec.threads if isinstance(spec.threads, int) else self.state.threads
             self.state.threads = choose_threads(wanted, self.accelerator.num_processes)
+        if self.clusters is not None:
+            self.clusters.open(self.state.step)
         if self.main:
             (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
             truncate_metrics(self.config.output, self.state.step, evaluated=not self._evaluation_is_missing())
@@ -159,6 +163,8 @@ class Trainer:
         with bar:  # closed before an error is printed
             for batch in batches_from(start, self.config, self.dataset, self.sampler, self.accelerator.device):
                 self._note_skipped(batch)
+                if self.clusters is not None:
+                    batch = self.clusters.label(batch)
                 recent.append(self.stepper.step(batch))
                 self.state.step = batch.clock.step + 1
                 bar.update()

@@ -8,7 +8,7 @@ import torch
 from speech_pairs import build, cached, key, make, same, speech
 from torch.utils.data import DataLoader
 
-from xmodal.config.data import SpeechAugment
+from xmodal.config.augment.audio import SpeechAugment
 from xmodal.data.sampler import BucketSampler
 
 AUGMENT = SpeechAugment(frequency_masks=2, frequency_width=3, time_masks=1, noise=0.2, speed=0.2)

@@ -12,7 +12,9 @@ from processors import RATE, Names, Pixels, Stored, Waves
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
-from xmodal.config.data import AudioModality, DataSpec, ImageAugment, ImageModality, SpeechAugment, TextModality
+from xmodal.config.augment.audio import SpeechAugment
+from xmodal.config.augment.image import ImageAugment
+from xmodal.config.data import AudioModality, DataSpec, ImageModality, TextModality
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BatchKey, BucketSampler
 from xmodal.data.stream import StreamedPairs

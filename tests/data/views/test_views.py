@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xmodal.config.data import SpeechAugment
+from xmodal.config.augment.audio import SpeechAugment
 from xmodal.data.views.log_mel import augment
 
 ONE_EACH = {
@@ -17,6 +17,7 @@ ONE_EACH = {
     "speed": 0.2,
     "floor": 0.5,
     "tilt": 1.0,
+    "time_shift": 0.2,
     "noise": 0.3,
 }
 
@@ -183,3 +184,15 @@ def test_no_loop_of_python_runs_over_frames_or_bins():
         return count
 
     assert 0 < lines(200, 32) == lines(2000, 128)
+
+
+def test_a_time_shift_moves_frames_and_repeats_the_edge():
+    x = np.arange(40, dtype=np.float32)[:, None] + np.zeros((40, 3), np.float32)
+    shifts = set()
+    for view in views(x, 400, time_shift=0.25):
+        assert view.shape == x.shape
+        assert (view == view[:, :1]).all()
+        by = int(20 - view[20, 0])
+        np.testing.assert_array_equal(view[:, 0], np.clip(np.arange(40) - by, 0, 39))
+        shifts.add(by)
+    assert shifts == set(range(-10, 11))

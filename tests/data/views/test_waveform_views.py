@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xmodal.config.data import WaveformAugment
+from xmodal.config.augment.audio import WaveformAugment
 from xmodal.data.views.waveform import voice
 
 RATE = 16_000
@@ -78,3 +78,39 @@ def test_a_narrower_band_keeps_its_middle_and_loses_its_ends() -> None:
     assert sum(each[hertz > 6000].mean() < 0.2 for each in kept) >= 3
     half = [changed(WaveformAugment(band=0.5), seed, wave) for seed in range(40)]
     assert 10 <= sum(np.array_equal(each, wave) for each in half) <= 30
+
+
+def test_a_shift_moves_the_recording_and_leaves_silence() -> None:
+    wave = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    found = []
+    for seed in range(200):
+        moved = voice(wave, WaveformAugment(shift=0.1), 1000, np.random.default_rng(seed))
+        by = round(float(np.random.default_rng(seed).uniform(-100, 100)))
+        want = np.zeros(1000, np.float32)
+        want[max(0, by) : min(1000, 1000 + by)] = wave[max(0, -by) : min(1000, 1000 - by)]
+        np.testing.assert_array_equal(moved, want)
+        found.append(by)
+    assert min(found) < -80
+    assert max(found) > 80
+    for seed in range(20):  # by half of it at most: something is left to hear
+        assert (voice(wave, WaveformAugment(shift=60), 1000, np.random.default_rng(seed)) != 0).sum() >= 500
+
+
+def test_a_band_has_the_limits_it_is_given() -> None:
+    wave = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    heard = changed(WaveformAugment(band=1, band_low=(1000, 1000), band_high=(2000, 2000)), 0, wave)
+    hertz = np.fft.rfftfreq(RATE, 1 / RATE)
+    kept = np.abs(np.fft.rfft(heard)) / np.abs(np.fft.rfft(wave))
+    # Butterworth's magnitudes, of order 2 below and 8 above: 1 / sqrt(2) at the limits
+    want = 1 / np.sqrt(1 + (1000 / np.maximum(hertz, 1e-9)) ** 4) / np.sqrt(1 + (hertz / 2000) ** 16)
+    assert np.allclose(kept[1:], want[1:], atol=1e-3)
+    with pytest.raises(ValueError, match="reaches band_high"):
+        WaveformAugment(band=1, band_low=(0, 4000))
+    with pytest.raises(ValueError, match=r"band_high \[3000\.0, 1000\.0\]: expected \[least, most\] in Hz"):
+        WaveformAugment(band=1, band_high=(3000, 1000))
+
+
+def test_a_store_made_before_there_were_shifts_is_described_as_then() -> None:
+    then = {"speed": 0.1, "room": 0.0, "gain": 6.0, "snr": [5.0, 30.0], "band": 0.5}
+    assert WaveformAugment(speed=0.1, gain=6, snr=(5, 30), band=0.5).described() == then
+    assert WaveformAugment(speed=0.1, shift=0.2).described()["shift"] == 0.2

@@ -22,7 +22,7 @@ def checked(path: Path, table: pa.Table, needed: Sequence[str], media: Sequence[
     Raises:
         UserError: columns missing (with the nearest name), null values, ids that occur twice.
     """
-    _check_columns(path, table.column_names, needed)
+    require_columns(path, table.column_names, needed)
     for name in table.column_names:
         if is_text(name, needed):
             column = _as_strings(path, table[name], name, name in media)
@@ -31,7 +31,8 @@ def checked(path: Path, table: pa.Table, needed: Sequence[str], media: Sequence[
     return table
 
 
-def _check_columns(path: Path, found: list[str], needed: Sequence[str]) -> None:
+def require_columns(path: Path, found: list[str], needed: Sequence[str]) -> None:
+    """Raise `UserError` where columns are missing, with the nearest name."""
     missing = [name for name in needed if name not in found]
     if not missing:
         return

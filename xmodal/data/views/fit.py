@@ -1,9 +1,30 @@
 """Does a tower's processor take a modality, and the training views that are asked of it?"""
 
 from xmodal.config.data import AudioModality, ModalitySpec, TextModality
-from xmodal.data.reading import is_augmented
+from xmodal.data.views.text import Rewording
 from xmodal.errors import UserError
 from xmodal.processor import Processor
+
+
+def is_augmented(spec: ModalitySpec) -> bool:
+    """Does training see changed views of this modality's items, or parts of them?"""
+    if not isinstance(spec, AudioModality):
+        return changes_items(spec)
+    return changes_items(spec) or spec.augment.is_active or spec.windows is not None
+
+
+def changes_items(spec: ModalitySpec) -> bool:
+    """Are the items themselves changed in training, rather than their features alone?"""
+    return (spec.waveform if isinstance(spec, AudioModality) else spec.augment).is_active
+
+
+def rewording_of(spec: ModalitySpec, processor: Processor) -> Rewording | None:
+    """What words a modality's texts anew for a tower; None where nothing does.
+
+    Raises:
+        UserError: the table of synonyms cannot be read.
+    """
+    return Rewording.of(spec.augment, processor) if isinstance(spec, TextModality) and spec.augment.is_active else None
 
 
 def holds_sequences(processor: Processor) -> bool:
@@ -28,6 +49,8 @@ def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
             f"towers.{name}: this tower takes {processor.kind}, but the modality {name!r} is {spec.kind}; "
             f"choose another tower, or set data.modalities.{name}.kind={processor.kind}"
         )
+    if isinstance(spec, TextModality) and spec.augment.needs_mask and processor.kind == "text":
+        require_mask(name, processor)
     if not isinstance(spec, AudioModality) or not spec.augment.is_active:
         return
     if holds_sequences(processor):
@@ -43,6 +66,15 @@ def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
         )
 
 
+def require_mask(name: str, processor: Processor) -> None:
+    """Raise `UserError` where a tower has no token for hidden words."""
+    if getattr(processor, "mask_token", None) is None:
+        raise UserError(
+            f"data.modalities.{name}.augment.span_masks: the tokenizer of towers.{name} has no mask token; leave the "
+            f"spans out of the text with data.modalities.{name}.augment.span_as=nothing"
+        )
+
+
 def check_views(name: str, spec: ModalitySpec, processor: Processor, several: bool) -> None:
     """Raise `UserError` where several training views are asked for that would be the same.
 
@@ -55,7 +87,9 @@ def check_views(name: str, spec: ModalitySpec, processor: Processor, several: bo
     if spec.training_views == 1:
         return
     if isinstance(spec, TextModality):
-        differ, way_out = several, "texts are not augmented: give several texts a row (a list), or set templates"
+        live = processor.kind != "item_id"
+        differ = several or (spec.augment.is_active if live else stored_views(processor) >= spec.training_views)
+        way_out = f"texts need a list of them in each row, templates, or data.modalities.{name}.augment"
     elif processor.kind == "item_id" and not masks_steps(spec, processor):
         stored = stored_views(processor)
         differ = stored >= spec.training_views

@@ -1,4 +1,4 @@
-"""Augmented views of an image, training only: crop, RandAugment, shift, mirror.
+"""Augmented views of an image, training only: crop, RandAugment, colour and sharpness, shift, mirror.
 
 Input: an image and what a tower takes. Output: uint8 [3, H, W]. Every number comes from the generator given, so that a
 view is a pure function of (seed, epoch, row). Crops: Szegedy et al. 2015 (1409.4842); RandAugment: Cubuk et al. 2020
@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xmodal.config.data import ImageAugment
+from xmodal.config.augment.image import ImageAugment
+from xmodal.data.views.colour import recoloured
 from xmodal.processor import ImageProcessor
 
 TRIES = 10  # at a crop that fits into the image, before the largest centred one is taken
@@ -45,6 +46,8 @@ def augment_image(
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))  # the CPU's alone: the GPUs' goes on
             view = v2.RandAugment(spec.rand_augment, spec.magnitude)(view)
+    if spec.recolours:
+        view = recoloured(view, spec, rng)
     out = view.numpy()
     if spec.pad:
         out = _shifted(out, spec.pad, rng)

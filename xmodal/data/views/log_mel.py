@@ -1,19 +1,21 @@
 """Training views of log-mel features. Input: [T, F] float32, standardised per utterance. Output: another such view.
 
-The steps come in a fixed order: speed, mel_warp, mel_roll (what moves), floor, tilt, noise (what is added), frequency
-masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised features
-(SpecAugment, Park et al. 2019). Axes: T frames, F mel bins.
+The steps come in a fixed order: speed, time_shift, mel_warp, mel_roll (what moves), floor, tilt, noise (what is added),
+frequency masks, time masks (what is hidden, last, so that it stays hidden). Masks write 0, the mean of standardised
+features (SpecAugment, Park et al. 2019). Axes: T frames, F mel bins.
 """
 
 import numpy as np
 
-from xmodal.config.data import SpeechAugment
+from xmodal.config.augment.audio import SpeechAugment
 
 
 def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator) -> np.ndarray:
     """A random view [T, F] float32 of `features`, which stay as they are and are returned when `spec` is all zeros.
 
     - speed s: the tempo changes by a factor in [1 / (1 + s), 1 + s], log-uniform; T changes, pitch does not
+    - time_shift s: the utterance moves by up to that share of its frames, earlier or later; what leaves it is lost, and
+      the frame at its edge is repeated into the gap
     - mel_warp w: the mel axis is stretched by a factor in [1 / (1 + w), 1 + w] about bin 0; the top bin is repeated
     - mel_roll n: the bins move up or down by at most n; the edge bin is repeated into the gap
     - floor f: what lies below a level is raised to it, as under a noise that drowns the quiet parts; the level is
@@ -32,6 +34,10 @@ def augment(features: np.ndarray, spec: SpeechAugment, rng: np.random.Generator)
     if spec.speed:
         factor = _factor(spec.speed, rng)
         x = _interpolate(x, np.arange(max(1, round(len(x) / factor)), dtype=np.float32) * factor)
+    if spec.time_shift:
+        most = int(len(x) * spec.time_shift)
+        shift = rng.integers(-most, most, endpoint=True)
+        x = x[np.clip(np.arange(len(x)) - shift, 0, len(x) - 1)]
     if spec.mel_warp:
         factor = _factor(spec.mel_warp, rng)
         x = _interpolate(x.T, np.arange(x.shape[1], dtype=np.float32) / factor).T

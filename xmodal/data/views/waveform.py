@@ -1,7 +1,7 @@
 """Training views of recordings. Input: a waveform [T] float32. Output: another voicing of it, as another room, speaker
 or microphone would have given it.
 
-The steps come in a fixed order: speed, room, gain, noise, band. Axes: T samples.
+The steps come in a fixed order: speed, shift, room, gain, noise, band. Axes: T samples.
 """
 
 import math
@@ -9,11 +9,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from xmodal.config.data import WaveformAugment
+from xmodal.config.augment.audio import WaveformAugment
 
 Wave = NDArray[np.float32]
 
-HIGHEST, LOWEST = (3_000.0, 8_000.0), (0.0, 300.0)  # Hz, where a narrower band may end and begin
 SILENT = 1e-5  # root mean square; noise at an SNR to nothing would be nothing
 
 
@@ -21,13 +20,16 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
     """A random voicing [T'] float32 of `wave`, which stays as it is and is returned when `spec` changes nothing.
 
     - speed s: played faster or slower by a factor in [1 / (1 + s), 1 + s], log-uniform; T and pitch change
+    - shift s: moved by up to s seconds, earlier or later, by half of its length at most; what leaves is lost, and
+      silence fills the gap
     - room r: convolved with a made-up impulse response: the direct sound, then noise that decays by 60 dB in a time
       uniform in [0.05, r] s (Polack 1988), 0 to 12 dB weaker than the direct sound in all
     - gain g: louder or quieter by a level uniform in [-g, g] dB
     - snr [low, high]: noise is added, this many dB under the recording, uniform; its spectrum falls by a power of the
       frequency uniform in [0, 2], from white to brown
-    - band b: with probability b only the frequencies between two limits are kept, the lower uniform in [0, 300] Hz, the
-      upper log-uniform in [3, 8] kHz; 48 dB an octave above, 12 dB below (a telephone has 300 Hz to 3.4 kHz)
+    - band b: with probability b only the frequencies between two limits are kept, the lower uniform in
+      `band_low` (0 to 300 Hz), the upper log-uniform in `band_high` (3 to 8 kHz); 48 dB an octave above, 12 dB below
+      (a telephone has 300 Hz to 3.4 kHz)
 
     Example:
         voiced = voice(wave, WaveformAugment(speed=0.1, snr=(10, 40)), 16_000, np.random.default_rng(0))
@@ -39,6 +41,9 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
         factor = float((1 + spec.speed) ** rng.uniform(-1, 1))
         places = np.arange(max(1, round(len(x) / factor))) * factor
         x = np.interp(places, np.arange(len(x)), x).astype(np.float32)
+    if spec.shift:
+        most = min(spec.shift * sample_rate, len(x) / 2)
+        x = _moved(x, round(rng.uniform(-most, most)))
     if spec.room:
         from scipy.signal import fftconvolve  # late: few runs need it
 
@@ -51,9 +56,19 @@ def voice(wave: Wave, spec: WaveformAugment, sample_rate: int, rng: np.random.Ge
         if loud > SILENT:
             x = x + np.float32(loud * 10 ** (-level / 20)) * _noise(len(x), power, rng)
     if spec.band and rng.random() < spec.band:
-        least, most = map(math.log, HIGHEST)
-        x = _between(x, rng.uniform(*LOWEST), math.exp(rng.uniform(least, most)), sample_rate)
+        least, highest = map(math.log, spec.band_high)
+        x = _between(x, rng.uniform(*spec.band_low), math.exp(rng.uniform(least, highest)), sample_rate)
     return np.ascontiguousarray(x, np.float32)
+
+
+def _moved(wave: Wave, by: int) -> Wave:
+    """The wave `by` samples later (earlier where negative), with silence in the gap."""
+    moved = np.zeros_like(wave)
+    if by >= 0:
+        moved[by:] = wave[: len(wave) - by]
+    else:
+        moved[:by] = wave[-by:]
+    return moved
 
 
 def _response(longest: float, sample_rate: int, rng: np.random.Generator) -> Wave:

@@ -46,6 +46,10 @@ class TextProcessor(Processor):
         self.pools_prompt = pools_prompt
         found = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad = int(next(token for token in found if token is not None))
+        mask = getattr(tokenizer, "mask_token", None)
+        self.mask_token = (
+            mask if mask is not None and self._text(mask).endswith(mask) else None
+        )  # in lower case it is none
 
     def features(self, item: str) -> np.ndarray:
         """Token ids of one text [T] int64; a text without any token counts as one padding token."""
