@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.load import load_config
 from xmodal.config.terms import RESERVED
 from xmodal.errors import UserError, run_script
@@ -71,7 +72,7 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "objective.weight: 'weight': expected the name of a term, such as align: letters, digits and _"),
         (["objective={kind: cwcl, learnable: false, temperature: {schedule: warmup, to: 0.1}}"],
          "objective.temperature: from: 0 must be greater than 0, as every value of the schedule"),
-        (["objective={a: 3}"], "objective.kind: missing; give one of cwcl, infonce, siglip, nt_xent, moco, supcon"),
+        (["objective={a: 3}"], f"objective.kind: missing; give one of {', '.join(OBJECTIVES.own)}"),
         (["train.step=twice"], "train.step: 'twice' is not one of plain, bilevel"),
     ],
 )  # fmt: skip

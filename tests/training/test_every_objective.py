@@ -33,8 +33,9 @@ def overrides(kind: str, sides: int) -> list[str]:
     if ("views", "speech") in needs:
         found.append(f"data.modalities.speech.training_views={needs['views', 'speech'].amount}")
     if ("target", "speech") in needs or ("predicted", "speech") in needs:
+        momentum = "0.9" if ("target", "speech") in needs else "null"
         predictor = ", predictor: {kind: mlp, hidden: 8}" if ("predicted", "speech") in needs else ""
-        found.append(f"targets={{speech: {{momentum: 0.9{predictor}}}}}")
+        found.append(f"targets={{speech: {{momentum: {momentum}{predictor}}}}}")
     return found
 
 

@@ -21,6 +21,7 @@ from xmodal.config.terms import ONLY
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.objectives.objective import Objective
+from xmodal.towers.batch_norm import over_processes
 from xmodal.towers.tower import Tower, TowerOutput
 
 
@@ -99,10 +100,12 @@ class Aligner(nn.Module):
         size = len(next(iter(rows.values())))
         if size == 0:
             return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
-        features = self._encoded(tower, rows, size)
+        features = self.encoded(tower, rows)
         return features + _nothing(tower.backbone) if tower.resting else features
 
-    def _encoded(self, tower: Tower, rows: Rows, size: int) -> Tensor:
+    def encoded(self, tower: Tower, rows: Rows) -> Tensor:
+        """What a tower's backbone says of at least one row [B, G], in chunks where asked for."""
+        size = len(next(iter(rows.values())))
         if self.chunk is None or size <= self.chunk:
             return tower.features(rows)
         chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
@@ -225,7 +228,7 @@ class _OwnRows:
             if side not in self.aligner.predictors:
                 raise UserError(f"targets.{side}.predictor: an objective needs the predictor of {side}; set it")
             predictor = self.aligner.predictors[side]
-            if not len(output.raw):
+            if not len(output.raw) and not over_processes(predictor):
                 return output.raw + _nothing(predictor)
             predicted: Tensor = predictor(output.raw)
             return predicted
@@ -244,9 +247,9 @@ class _OwnRows:
         key = (side, view)
         if key not in self._outputs:
             tower, features = self.aligner.tower(side), self.features(side, view)
-            if len(features):
+            if len(features) or over_processes(tower.head):
                 self._outputs[key] = tower.project(features)
-            else:  # BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
+            else:  # torch's BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
                 empty = features.new_zeros((0, tower.dim)) + _nothing(tower)
                 self._outputs[key] = TowerOutput(z=empty, guide=features.detach(), raw=empty)
         return self._outputs[key]
@@ -254,13 +257,16 @@ class _OwnRows:
     @torch.no_grad()
     def _target(self, side: str, view: int) -> Tensor:
         target, rows, tower = self.aligner.targets[side], self.batch.view(side, view), self.aligner.tower(side)
-        size, chunk = len(next(iter(rows.values()))), self.aligner.chunk
-        if size == 0:
-            return _like(tower, rows).new_zeros((0, tower.dim))
-        features = self.features(side, view) if tower.features_stay else torch.empty(size, 0)
-        cuts = range(0, size, size if chunk is None or tower.features_stay else chunk)
-        step = cuts.step
-        return torch.cat([target({k: v[i : i + step] for k, v in rows.items()}, features[i : i + step]) for i in cuts])
+        assert isinstance(target, MomentumTarget)
+        if not isinstance(target.copied, Tower):
+            features = self.features(side, view)
+        elif len(next(iter(rows.values()))):
+            features = self.aligner.encoded(target.copied, rows)
+        else:
+            features = _like(tower, rows).new_zeros((0, tower.width))
+        if len(features) or over_processes(target.head):
+            return target.project(features)
+        return features.new_zeros((0, tower.dim))
 
 
 def _like(tower: Tower, rows: Rows) -> Tensor:

@@ -8,8 +8,15 @@ Example:
 from xmodal.batch import Clock, Embeddings, Loss
 from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
+from xmodal.objectives.online.byol import BYOL
 from xmodal.objectives.online.moco import MoCo
+from xmodal.objectives.online.moco_v3 import MoCoV3
+from xmodal.objectives.online.simsiam import SimSiam
 from xmodal.objectives.probabilistic.siglip import SigLIP
+from xmodal.objectives.regularisers.barlow import BarlowTwins
+from xmodal.objectives.regularisers.cyclip import CyCLIP
+from xmodal.objectives.regularisers.structure import Structure
+from xmodal.objectives.regularisers.vicreg import VICReg
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.dcl import DCL
 from xmodal.objectives.softmax.hn_nce import HNNCE
@@ -23,11 +30,14 @@ from xmodal.objectives.softmax.supcon import SupCon
 from xmodal.objectives.softmax.x_clr import XCLR
 
 __all__ = [
+    "BYOL",
     "CWCL",
     "DCL",
     "HNNCE",
     "XCLR",
+    "BarlowTwins",
     "Clock",
+    "CyCLIP",
     "Embeddings",
     "InfoNCE",
     "KeyBank",
@@ -35,6 +45,7 @@ __all__ = [
     "Loss",
     "MoCo",
     "NPair",
+    "MoCoV3",
     "NTXent",
     "Need",
     "Objective",
@@ -42,5 +53,8 @@ __all__ = [
     "SigLIP",
     "SimCon",
     "SogCLR",
+    "SimSiam",
+    "Structure",
     "SupCon",
+    "VICReg",
 ]
