@@ -30,6 +30,7 @@ VARIANTS = [
     (CWCL, {"keys": "store", "anchor": "both"}, BOTH),
     (HNNCE, {"detach_weights": False, "alpha": 0.5}, BOTH),
     (DCL, {"sigma": 0.5}, BOTH[:1]),
+    (CWCL, {"per_item": True, "anchor": "both"}, BOTH),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)

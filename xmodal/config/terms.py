@@ -115,6 +115,8 @@ def need_problems(config: "RunConfig") -> list[str]:
                 if problem:
                     told = f"{key}.{need.setting}: {need.what}" if need.setting else f"{key}: {spec.kind}"
                     problems.append(f"{told} {problem}")
+        problem = _short_queue(config, spec)
+        problems += [f"{key}.queue: {problem}"] * bool(problem)
     for side, target in config.targets.items():
         if side not in config.towers:
             problems.append(f"targets.{side}: not one of the towers ({', '.join(config.towers)})")
@@ -149,6 +151,20 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int, asked: set[st
     if what == "store":
         return _no_store(config, side)
     return ""
+
+
+def _short_queue(config: "RunConfig", spec: Any) -> str:
+    """What is wrong with a queue that cannot hold one batch; "" where there is none, or its batches vary."""
+    size, batch = queue_of(spec), config.train.batch_size
+    if size is None or batch is None or size >= batch:
+        return ""
+    return f"{size} places, and a batch has {batch}: of each batch it would drop a part; set it to at least {batch}"
+
+
+def queue_of(spec: Any) -> int | None:
+    """The places of a term's queue: the setting `queue`, where its kind has one."""
+    size = getattr(spec, "queue", None)
+    return size if isinstance(size, int) else None
 
 
 def _no_target(config: "RunConfig", side: str, asked: set[str]) -> str:
