@@ -44,7 +44,7 @@ class PairBatch:
     ids: Tensor  # [B] int64
     item_ids: dict[str, Tensor]  # [B] int64 each
     names: tuple[str, ...] = ()  # the pair ids as written in the manifest
-    labels: Tensor = field(default_factory=lambda: torch.empty(0))  # [B] int64, -1 for none; left out: none has one
+    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # [B], -1: none; left out: all -1
     skipped: list[tuple[str, str]] = field(default_factory=list)
     views: dict[str, tuple[Rows, ...]] = field(default_factory=dict)  # side -> views 1, 2, ... (`training_views`)
     teachers: dict[str, Tensor] = field(default_factory=dict)  # side -> its teacher's embeddings [B, Dt]

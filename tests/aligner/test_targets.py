@@ -14,7 +14,7 @@ from xmodal.batch import Clock
 from xmodal.config.schedule import Schedule
 from xmodal.errors import UserError
 from xmodal.objectives import Loss, Objective
-from xmodal.towers.heads import Linear
+from xmodal.towers.heads import MLP, Linear
 from xmodal.towers.tower import Tower
 
 
@@ -27,14 +27,14 @@ class Predicts(Objective):
         return Loss(value, {"loss": value.detach()})
 
 
-def make(norm=None, locked=False, momentum=0.9):
+def make(norm=None, locked=False, momentum=0.9, every=None, chunk=None, head=None):
     torch.manual_seed(0)
-    speech = Tower(Plain(7, norm), Linear(5, 6), locked=locked)
+    speech = Tower(Plain(7, norm), head or Linear(5, 6), locked=locked)
     text = Tower(Locked(), NoHead(), locked=True)
-    target = MomentumTarget(speech, momentum)
+    target = MomentumTarget(speech, momentum, every)
     terms = [Term("self", Predicts(), (("speech",),))]
     towers, predictor = {"speech": speech, "text": text}, nn.Linear(6, 6)
-    return Aligner(towers, terms, None, {"speech": target}, {"speech": predictor}).double()
+    return Aligner(towers, terms, chunk, {"speech": target}, {"speech": predictor}).double()
 
 
 @pytest.mark.parametrize("locked", [False, True])
@@ -45,9 +45,9 @@ def test_a_target_is_a_hand_rolled_average_after_many_steps(locked, momentum):
     module = tower.head if locked else tower
     slow = {name: value.clone() for name, value in module.named_parameters()}
     optimizer = torch.optim.SGD([p for p in aligner.parameters() if p.requires_grad], lr=0.5)
-    for step in range(30):
+    for step in range(100):
         b = batch()
-        b.clock = Clock(step, 30)
+        b.clock = Clock(step, 100)
         aligner(b).value.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -60,6 +60,36 @@ def test_a_target_is_a_hand_rolled_average_after_many_steps(locked, momentum):
         assert not value.requires_grad
     for mine, theirs in zip(target.buffers(), module.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_past_checkpoint_is_the_tower_as_it_was(locked):
+    aligner = make(nn.BatchNorm1d(5), locked, momentum=None, every=3)
+    tower = aligner.tower("speech")
+    module = tower.head if locked else tower
+    optimizer = torch.optim.SGD([p for p in aligner.parameters() if p.requires_grad], lr=0.5)
+    past = [value.clone() for value in module.parameters()]
+    for step in range(8):
+        b = batch()
+        b.clock = Clock(step, 8)
+        aligner(b).value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        aligner.after_step()
+        if step in (2, 5):
+            past = [value.clone() for value in module.parameters()]
+        for mine, then in zip(aligner.targets["speech"].copied.parameters(), past, strict=True):
+            assert torch.equal(mine, then)
+    assert not torch.equal(past[0], next(module.parameters()))
+
+
+def test_a_targets_head_sees_the_whole_batch_also_in_chunks():
+    found = []
+    for chunk in (None, 4):
+        torch.manual_seed(1)
+        aligner = make(chunk=chunk, head=MLP(5, 6, hidden=8, norm="batch"))
+        found.append(aligner.embeddings(batch()).target("speech"))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("locked", [False, True])

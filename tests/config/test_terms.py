@@ -1,5 +1,6 @@
 """Terms, targets and views that do not fit the rest of a config: one line each, with the way out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ towers: {speech: {kind: speech_encoder}, text: {kind: transformers, name: bert}}
 OWN = ", ".join(OBJECTIVES.own)
 STORE = "{kind: store, path: s, tower: {kind: transformers, name: b}}"
 TAUGHT = ["objective={kind: distillation}", f"teachers={{speech: {STORE}, text: {STORE}}}"]
+VIEWS = "data.modalities.speech={kind: audio, training_views: 2, augment: {noise: 0.1}}"
+BYOL = "objective={a: {kind: byol, on: [speech]}, b: {kind: cwcl}}"
 TWO = "{a: {kind: cwcl}, b: {kind: nt_xent, on: [speech]}}"
 
 
@@ -55,6 +58,31 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "set targets.text={momentum: 0.996}"),
         (["objective={kind: local_global}"], "objective: local_global needs the steps that speech's head pools, and "
          "its head linear sees none; set a head over sequences: towers.speech.head={kind: transformer}"),
+        ([BYOL, VIEWS, "targets={speech: {momentum: null, predictor: {kind: mlp}}}"],
+         "objective.a: byol needs a momentum target of speech; set targets.speech.momentum=0.996"),
+        (["objective={kind: byol}"],
+         "objective: byol needs a predictor of speech; set targets.speech={momentum: null, predictor: {kind: mlp}}"),
+        (["objective={kind: byol}", "towers.text.mode=unlocked", "targets={text: {}}"],
+         "objective: byol needs a predictor of speech; set targets.speech={momentum: null, predictor: {kind: mlp}}"),
+        ([BYOL, VIEWS], "objective.a: byol needs a momentum target and a predictor of speech; "
+         "set targets.speech={momentum: 0.996, predictor: {kind: mlp}}"),
+        ([BYOL, VIEWS, "targets={speech: {every: 100}}"],
+         "objective.a: byol needs a predictor of speech; set targets.speech.predictor={kind: mlp}"),
+        (["objective={kind: byol, symmetric: true}", "targets={speech: {predictor: {kind: mlp}}}"],
+         "objective: byol needs a predictor of text, of which nothing trains; name the side that trains first, and one "
+         "direction"),
+        (["objective={kind: simsiam}", "targets={speech: {predictor: {kind: mlp}}}"],
+         "targets.speech: no term of the objective asks for a copy of the tower, only for its predictor; give it as "
+         "{momentum: null, predictor: ...}"),
+        (["targets={speech: {momentum: 0.9, every: 100}}"], "targets.speech: every: a past checkpoint takes the place "
+         "of a momentum target; set momentum: null"),
+        (["targets={speech: {momentum: null}}"], "targets.speech: momentum: null is for a predictor by itself, and "
+         "none is given; set momentum: 0.996"),
+        (["targets={speech: {every: 0}}"], "targets.speech.every: 0 must be at least 1"),
+        (["targets={speech: {momentum: {schedule: cosine, from: 0.9, to: 1.1}}}"],
+         "targets.speech.momentum: to: 1.1 must be at most 1, as every value of the schedule"),
+        (["objective={kind: moco, queue: 9}", "train.batch_size=10"], "objective.queue: 9 places, and a batch has 10: "
+         "of each batch it would drop a part; set it to at least 10"),
         (["objective={kind: cwcl, temperature: {schedule: linear, from: 0.1, to: 0}, learnable: false}"],
          "objective.temperature: to: 0 must be greater than 0, as every value of the schedule"),
         (["objective={a: {kind: cwcl, weight: {schedule: cosine, from: 1, to: -1}}}"],
@@ -156,3 +184,15 @@ def test_one_objective_in_a_file_replaces_several_of_its_base(write: Any, tmp_pa
 def test_a_stream_has_no_ids_by_which_a_teacher_is_read(write: Any) -> None:
     with pytest.raises(UserError, match=r"data\.streaming: teachers\.speech is read from a store, .* leave streaming"):
         load_config(write(RUN), [*TAUGHT, "data.streaming=true"])
+
+
+def test_a_target_is_a_slow_copy_a_past_checkpoint_or_none(write: Any) -> None:
+    path = write(RUN)
+    predictor = "predictor: {kind: mlp}"
+    run = load_config(path, [BYOL, VIEWS, f"targets={{speech: {{every: 100, {predictor}}}}}"])
+    again = load_config(write(RUN), [BYOL, VIEWS, f"targets={json.dumps(run.model_dump(mode='json')['targets'])}"])
+    for config in (run, again):  # as it is written, so it is read
+        assert (config.targets["speech"].every, config.targets["speech"].momentum) == (100, None)
+        assert config.targets["speech"].copies
+    alone = load_config(path, ["objective={kind: simsiam}", f"targets={{speech: {{momentum: null, {predictor}}}}}"])
+    assert not alone.targets["speech"].copies

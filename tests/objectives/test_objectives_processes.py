@@ -52,6 +52,7 @@ VARIANTS = [
     (LocalGlobal, {"bound": "infonce"}, BOTH),
     (Distillation, {"identity_mix": 0.3, "teacher_temperature": 0.2}, BOTH),
     (MomentumTargets, {"alpha": 0.4}, BOTH),
+    (CWCL, {"per_item": True, "anchor": "both"}, BOTH),
     *((SigLIP, {"kernel": kernel}, BOTH) for kernel in (Affine(), Power(power=2), TopK(k=3))),
 ] + [
     (CWCL, {"kernel": kernel, "anchor": anchor}, BOTH)

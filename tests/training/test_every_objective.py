@@ -36,8 +36,9 @@ def overrides(kind: str, sides: int) -> list[str]:
         head = "{kind: transformer, stack: 2, hidden: 16, layers: 1, heads: 2, feed_forward: 16}"
         found.append(f"towers.speech.head={head}")
     if ("target", "speech") in needs or ("predicted", "speech") in needs:
+        momentum = "0.9" if ("target", "speech") in needs else "null"
         predictor = ", predictor: {kind: mlp, hidden: 8}" if ("predicted", "speech") in needs else ""
-        found.append(f"targets={{speech: {{momentum: 0.9{predictor}}}}}")
+        found.append(f"targets={{speech: {{momentum: {momentum}{predictor}}}}}")
     return found
 
 

@@ -25,6 +25,7 @@ from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.frames import Frames
 from xmodal.objectives.objective import Objective
+from xmodal.towers.batch_norm import over_processes
 from xmodal.towers.tower import Tower, TowerOutput
 
 
@@ -109,7 +110,7 @@ class Aligner(nn.Module):
         size = len(next(iter(rows.values())))
         if size == 0:
             return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
-        features = self._encoded(tower, tower.features, rows, size)
+        features = self.encoded(tower, tower.features, rows)
         return features + _nothing(tower.backbone) if tower.resting else features
 
     def pooled(self, side: str, rows: Rows) -> Pooled:
@@ -118,10 +119,12 @@ class Aligner(nn.Module):
         if size == 0:
             none = self.features(side, rows)
             return Pooled(none, Frames(none[:, None], torch.zeros(0, dtype=torch.long, device=none.device)))
-        features, steps = unpacked(self._encoded(tower, functools.partial(packed, tower), rows, size), tower.width)
+        features, steps = unpacked(self.encoded(tower, functools.partial(packed, tower), rows), tower.width)
         return Pooled(features + _nothing(tower.backbone) if tower.resting else features, steps)
 
-    def _encoded(self, tower: Tower, encode: Callable[[Rows], Tensor], rows: Rows, size: int) -> Tensor:
+    def encoded(self, tower: Tower, encode: Callable[[Rows], Tensor], rows: Rows) -> Tensor:
+        """What `encode` makes of at least one row with a tower's backbone [B, ...], in chunks where asked for."""
+        size = len(next(iter(rows.values())))
         if self.chunk is None or size <= self.chunk:
             return encode(rows)
         chunks = [{k: v[at : at + self.chunk] for k, v in rows.items()} for at in range(0, size, self.chunk)]
@@ -252,7 +255,7 @@ class _OwnRows:
             if side not in self.aligner.predictors:
                 raise UserError(f"targets.{side}.predictor: an objective needs the predictor of {side}; set it")
             predictor = self.aligner.predictors[side]
-            if not len(output.raw):
+            if not len(output.raw) and not over_processes(predictor):
                 return output.raw + _nothing(predictor)
             predicted: Tensor = predictor(output.raw)
             return predicted
@@ -285,9 +288,9 @@ class _OwnRows:
         key = (side, view)
         if key not in self._outputs:
             tower, features = self.aligner.tower(side), self.features(side, view)
-            if len(features):
+            if len(features) or over_processes(tower.head):
                 self._outputs[key] = tower.project(features)
-            else:  # BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
+            else:  # torch's BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
                 empty = features.new_zeros((0, tower.dim)) + _nothing(tower)
                 self._outputs[key] = TowerOutput(z=empty, guide=features.detach(), raw=empty)
         return self._outputs[key]
@@ -295,13 +298,16 @@ class _OwnRows:
     @torch.no_grad()
     def _target(self, side: str, view: int) -> Tensor:
         target, rows, tower = self.aligner.targets[side], self.batch.view(side, view), self.aligner.tower(side)
-        size, chunk = len(next(iter(rows.values()))), self.aligner.chunk
-        if size == 0:
-            return _like(tower, rows).new_zeros((0, tower.dim))
-        features = self.features(side, view) if tower.features_stay else torch.empty(size, 0)
-        cuts = range(0, size, size if chunk is None or tower.features_stay else chunk)
-        step = cuts.step
-        return torch.cat([target({k: v[i : i + step] for k, v in rows.items()}, features[i : i + step]) for i in cuts])
+        assert isinstance(target, MomentumTarget)
+        if not isinstance(target.copied, Tower):
+            features = self.features(side, view)
+        elif len(next(iter(rows.values()))):
+            features = self.aligner.encoded(target.copied, target.copied.features, rows)
+        else:
+            features = _like(tower, rows).new_zeros((0, tower.width))
+        if len(features) or over_processes(target.head):
+            return target.project(features)
+        return features.new_zeros((0, tower.dim))
 
 
 def _teacher(batch: PairBatch, side: str) -> Tensor:

@@ -68,7 +68,8 @@ def build_aligner(config: RunConfig) -> tuple[Aligner, dict[str, Processor]]:
     terms = [Term(name, OBJECTIVES.build(spec), config.groups(spec)) for name, spec in specs.items()]
     stores = {side: p.store for side, p in processors.items() if isinstance(p, StoreProcessor) and not p.sequences}
     banks = {side: KeyBank(store.all_rows(), store.ids) for side, store in stores.items()}
-    targets = {side: MomentumTarget(towers[side], spec.momentum) for side, spec in config.targets.items()}
+    copied = {side: spec for side, spec in config.targets.items() if spec.copies}
+    targets = {side: MomentumTarget(towers[side], spec.momentum, spec.every) for side, spec in copied.items()}
     predictors: dict[str, nn.Module] = {
         side: build_head(spec.predictor, towers[side].dim, towers[side].dim)  # type: ignore[arg-type]
         for side, spec in config.targets.items()

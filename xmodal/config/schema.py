@@ -17,9 +17,9 @@ from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
-from xmodal.config.spec import Beta, KindSpec, Positive, Share, Spec
+from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
 from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
-from xmodal.config.tower import AnyTower
+from xmodal.config.tower import AnyTower, TowerSpec
 from xmodal.config.train_spec import TrainSpec
 
 
@@ -55,10 +55,33 @@ class OptimSpec(Spec):
 
 
 class TargetSpec(Spec):
-    """A momentum target of a side's tower, `xi <- m xi + (1 - m) theta` after every step, and a predictor beside it."""
+    """What stands beside a side's tower: a slow copy of it, which gives targets, and a predictor.
 
-    momentum: Annotated[Number, Scheduled(ge=0, le=1)] = 0.996  # m, or its schedule; 0 copies the tower
+    The copy is a momentum target, `xi <- m xi + (1 - m) theta` after every step, or a past checkpoint, copied from the
+    tower every so many steps. With `momentum: null` there is none: a predictor by itself (SimSiam).
+    """
+
+    momentum: Annotated[Number, Scheduled(ge=0, le=1)] | None = 0.996  # m, or its schedule; 0 copies the tower
+    every: Count | None = None  # steps; in place of momentum
     predictor: Annotated[KindSpec, HEADS] | None = None  # a head from D to D, on the tower's output
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_place_of_momentum(cls, values: Any) -> Any:
+        return {"momentum": None, **values} if isinstance(values, dict) and values.get("every") is not None else values
+
+    @model_validator(mode="after")
+    def _one_copy(self) -> Self:
+        if self.every is not None and self.momentum is not None:
+            raise ValueError("every: a past checkpoint takes the place of a momentum target; set momentum: null")
+        if not self.copies and self.predictor is None:
+            raise ValueError("momentum: null is for a predictor by itself, and none is given; set momentum: 0.996")
+        return self
+
+    @property
+    def copies(self) -> bool:
+        """Is there a copy of the tower?"""
+        return self.momentum is not None or self.every is not None
 
 
 class RunConfig(Spec):
@@ -71,7 +94,7 @@ class RunConfig(Spec):
     towers: dict[str, AnyTower] = Field(min_length=1)
     pairs: tuple[tuple[str, str], ...] = ()  # (trainable, guide) modalities; default: the one trainable, the one locked
     objective: Annotated[Any, OneOrNamed(OBJECTIVES)] = Field({"kind": "cwcl"}, validate_default=True)
-    targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> momentum target
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)  # side -> its slow copy, its predictor
     teachers: dict[str, AnyTower] = Field(default_factory=dict)  # side -> store of a frozen teacher's embeddings
     optim: OptimSpec = OptimSpec()
     train: TrainSpec = TrainSpec()

@@ -105,14 +105,18 @@ def need_problems(config: "RunConfig") -> list[str]:
     for name, spec in config.term_specs().items():
         key = key_of(config, name)
         for group in config.groups(spec):
-            for need in spec.needs(*group):
+            needs = spec.needs(*group)
+            for need in needs:
                 if need.what not in NEEDS:
                     problems.append(f"{key}: {spec.kind} needs {need.what!r}, which is none of {', '.join(NEEDS)}")
                 wanted.add((need.what, need.side))
-                problem = _unmet(config, need.what, need.side, need.amount)
+                asked = {other.what for other in needs if other.side == need.side}
+                problem = _unmet(config, need.what, need.side, need.amount, asked)
                 if problem:
                     told = f"{key}.{need.setting}: {need.what}" if need.setting else f"{key}: {spec.kind}"
                     problems.append(f"{told} {problem}")
+        problem = _short_queue(config, spec)
+        problems += [f"{key}.queue: {problem}"] * bool(problem)
     for side, target in config.targets.items():
         if side not in config.towers:
             problems.append(f"targets.{side}: not one of the towers ({', '.join(config.towers)})")
@@ -121,6 +125,11 @@ def need_problems(config: "RunConfig") -> list[str]:
             problems.append(f"targets.{side}: nothing of this tower trains, so it is its own target; take it out")
         elif {("target", side), ("predicted", side)}.isdisjoint(wanted):
             problems.append(f"targets.{side}: no term of the objective asks for it; take it out")
+        elif target.copies and ("target", side) not in wanted:
+            problems.append(
+                f"targets.{side}: no term of the objective asks for a copy of the tower, only for its predictor; "
+                f"give it as {{momentum: null, predictor: ...}}"
+            )
         if target.predictor is not None and ("predicted", side) not in wanted:
             problems.append(f"targets.{side}.predictor: no term of the objective asks for it; take it out")
     problems += _teacher_problems(config, {side for what, side in wanted if what == "teacher"})
@@ -151,9 +160,8 @@ def _teacher_problems(config: "RunConfig", wanted: set[str]) -> list[str]:
     return problems
 
 
-def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
-    """What is wrong with a need, with the way out; "" where it is met."""
-    tower = config.towers.get(side)
+def _unmet(config: "RunConfig", what: str, side: str, amount: int, asked: set[str]) -> str:
+    """What is wrong with a need, with the way out; "" where it is met. `asked`: all that is needed of the side."""
     if what == "views":
         known = side in config.data.modalities or side in STANDARD_MODALITIES
         given = getattr(config.modality(side), "training_views", 1) if known else 1
@@ -163,10 +171,9 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
             whole = f"={{kind: {kind}, training_views: {amount}{augment}}}"  # as a first start: views must differ
             way_out = f".training_views={amount}" if side in config.data.modalities else whole
             return f"needs {amount} views of each item of {side}, found {given}; set data.modalities.{side}{way_out}"
-    if what == "target" and side not in config.targets and tower is not None and tower.trains:
-        return f"needs a momentum target of {side}; set targets.{side}={{momentum: 0.996}}"
-    if what == "predicted" and (side not in config.targets or config.targets[side].predictor is None):
-        return f"needs a predictor of {side}; set targets.{side}={{predictor: {{kind: mlp}}}}"
+    if what in ("target", "predicted"):
+        return _no_target(config, side, asked)
+    tower = config.towers.get(side)
     if what == "sequence" and tower is not None and not tower.head.over_sequence:
         way_out = f"set a head over sequences: towers.{side}.head={{kind: transformer}}"
         return f"needs the steps that {side}'s head pools, and its head {tower.head.kind} sees none; {way_out}"
@@ -176,6 +183,40 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int) -> str:
     if what == "store":
         return _no_store(config, side)
     return ""
+
+
+def _short_queue(config: "RunConfig", spec: Any) -> str:
+    """What is wrong with a queue that cannot hold one batch; "" where there is none, or its batches vary."""
+    size, batch = queue_of(spec), config.train.batch_size
+    if size is None or batch is None or size >= batch:
+        return ""
+    return f"{size} places, and a batch has {batch}: of each batch it would drop a part; set it to at least {batch}"
+
+
+def queue_of(spec: Any) -> int | None:
+    """The places of a term's queue: the setting `queue`, where its kind has one."""
+    size = getattr(spec, "queue", None)
+    return size if isinstance(size, int) else None
+
+
+def _no_target(config: "RunConfig", side: str, asked: set[str]) -> str:
+    """What a side lacks of a copy of its tower and a predictor; one that never changes is its own target."""
+    tower, given = config.towers.get(side), config.targets.get(side)
+    trains = tower is not None and tower.trains
+    copied = "target" in asked and trains
+    lacking = ["a momentum target"] if copied and (given is None or not given.copies) else []
+    if "predicted" in asked and not trains:
+        return (
+            f"needs a predictor of {side}, of which nothing trains; name the side that trains first, and one direction"
+        )
+    lacking += ["a predictor"] if "predicted" in asked and (given is None or given.predictor is None) else []
+    if not lacking:
+        return ""
+    settings = [f"momentum: {'0.996' if copied else 'null'}"] + ["predictor: {kind: mlp}"] * ("predicted" in asked)
+    way_out = f"={{{', '.join(settings)}}}"
+    if given is not None:
+        way_out = ".momentum=0.996" if lacking[0] == "a momentum target" else ".predictor={kind: mlp}"
+    return f"needs {' and '.join(lacking)} of {side}; set targets.{side}{way_out}"
 
 
 def _no_store(config: "RunConfig", side: str) -> str:

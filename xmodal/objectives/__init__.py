@@ -17,10 +17,17 @@ from xmodal.objectives.information.jsd import JSD
 from xmodal.objectives.information.local_global import LocalGlobal
 from xmodal.objectives.information.nwj import NWJ
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
+from xmodal.objectives.online.byol import BYOL
 from xmodal.objectives.online.moco import MoCo
+from xmodal.objectives.online.moco_v3 import MoCoV3
+from xmodal.objectives.online.simsiam import SimSiam
 from xmodal.objectives.probabilistic.bce import BCE
 from xmodal.objectives.probabilistic.nce import NCE
 from xmodal.objectives.probabilistic.siglip import SigLIP
+from xmodal.objectives.regularisers.barlow import BarlowTwins
+from xmodal.objectives.regularisers.cyclip import CyCLIP
+from xmodal.objectives.regularisers.structure import Structure
+from xmodal.objectives.regularisers.vicreg import VICReg
 from xmodal.objectives.softmax.cwcl import CWCL
 from xmodal.objectives.softmax.dcl import DCL
 from xmodal.objectives.softmax.distillation import Distillation
@@ -37,6 +44,7 @@ from xmodal.objectives.softmax.x_clr import XCLR
 
 __all__ = [
     "BCE",
+    "BYOL",
     "CWCL",
     "DCL",
     "HNNCE",
@@ -45,7 +53,9 @@ __all__ = [
     "NWJ",
     "VSEPP",
     "XCLR",
+    "BarlowTwins",
     "Clock",
+    "CyCLIP",
     "Distillation",
     "DonskerVaradhan",
     "Embeddings",
@@ -57,6 +67,7 @@ __all__ = [
     "Loss",
     "Margin",
     "MoCo",
+    "MoCoV3",
     "MomentumTargets",
     "NPair",
     "NTXent",
@@ -66,7 +77,10 @@ __all__ = [
     "ScaledObjective",
     "SigLIP",
     "SimCon",
+    "SimSiam",
     "SogCLR",
+    "Structure",
     "SupCon",
     "Triplet",
+    "VICReg",
 ]

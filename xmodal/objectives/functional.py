@@ -16,7 +16,7 @@ Axes: N gathered batch, n this process's rows, D embedding; a trainable side, k 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -55,44 +55,55 @@ def soft_target_loss(
 
     `relation` names what else makes items the same, besides their ids: "label".
 
-    `scale` has one element. `reduction` is over the two directions; over anchors it is always the mean.
-    Computed in fp32, or float64 where the embeddings are, also inside autocast.
+    `scale` has one element, or one for each pair [N], which is the scale of both its anchors: logits are then
+    `s_i a_i.k_j` in the one direction and `s_i k_i.a_j` in the other, made in two passes. `reduction` is over the two
+    directions; over anchors it is always the mean. Computed in fp32, or float64 where the embeddings are, also inside
+    autocast.
 
-    parts, of the whole batch: `loss`; `temperature` 1/s; `mutual_information` log N - L of the trainable side's
-    one-hot loss (InfoNCE's lower bound, at most log N; with a bank log M and its M keys); and of the weighted targets
-    T, on at most 64 evenly spaced anchors (8 where T is over a store): `entropy` H(T), `kl` the weighted directions'
-    mean loss - H(T) (at least 0; not where T is over a store and the logsumexp is not), `effective_positives`
-    (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
+    parts, of the whole batch: `loss`; `temperature` 1/s, the mean where there are several; `mutual_information`
+    log N - L of the trainable side's one-hot loss (InfoNCE's lower bound, at most log N; with a bank log M and its M
+    keys); and of the weighted targets T, on at most 64 evenly spaced anchors (8 where T is over a store): `entropy`
+    H(T), `kl` the weighted directions' mean loss - H(T) (at least 0; not where T is over a store and the logsumexp is
+    not), `effective_positives` (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
     """
     a, k, guide = embeddings.z(trainable), embeddings.z(frozen), embeddings.guide(frozen)
     dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
     with torch.autocast(a.device.type, enabled=False):
-        a, k, s = a.to(dtype), k.to(dtype), scale.reshape(()).to(dtype)
+        a, k, scales = a.to(dtype), k.to(dtype), scale.reshape(-1).to(dtype)
         g = guide.detach().to(dtype)
         local, n = embeddings.local, max(len(embeddings), 1)
         same = embeddings.same(trainable, frozen, *relation)
 
-        rows, partial_columns = two_way_logsumexp(embeddings.z(trainable)[local], embeddings.z(frozen), s)
+        sides = {"trainable": (a, k), "frozen": (a, k)}
+        if len(scales) == 1:
+            s = scales[0]
+            rows, partial_columns = two_way_logsumexp(embeddings.z(trainable)[local], embeddings.z(frozen), s)
+        else:  # in each direction the anchors take the scales on; what is left for the logits is 1
+            s = scales.new_ones(())
+            sides = {"trainable": (a * scales[:, None], k), "frozen": (a, k * scales[:, None])}
+            rows, _ = two_way_logsumexp(sides["trainable"][0][local], k, s)
+            _, partial_columns = two_way_logsumexp(a[local], sides["frozen"][1], s)
         columns = all_logsumexp(partial_columns)[local]
+        anchors = sides["trainable"][0][local]
         if bank is not None:
-            rows = bank.row_logsumexp(a[local], s)
+            rows = bank.row_logsumexp(anchors, s)
         weighted: set[str] = {"trainable", "frozen"} if anchor == "both" else {anchor}
         if targets is None:
-            pulls = _attraction(a, k, g, same, local, kernel, weighted)
+            pulls = _attraction(sides, g, same, local, kernel, weighted)
         else:
-            pulls = {"trainable": (a[local] * targets(g[local])).sum()}
-        pulls |= _attraction(a, k, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
+            pulls = {"trainable": (anchors * targets(g[local])).sum()}
+        pulls |= _attraction(sides, g, same, local, ONE_HOT, {"trainable", "frozen"} - weighted)
         sums = {"trainable": rows.sum() - s * pulls["trainable"], "frozen": columns.sum() - s * pulls["frozen"]}
         factor = 0.5 if reduction == "mean" else 1.0
         value = (sums["trainable"] + sums["frozen"]) * (factor * world_size() / n)
 
         with torch.no_grad():
-            pairs = rows.sum() - s * (a[local] * k[local]).sum()
+            pairs = rows.sum() - s * (anchors * k[local]).sum()
             means = all_sum(torch.stack([sums["trainable"], sums["frozen"], pairs])) / n
             losses = {"trainable": means[0], "frozen": means[1]}
             parts = {
                 "loss": factor * (means[0] + means[1]),
-                "temperature": 1 / s,
+                "temperature": (1 / scales).mean(),
                 "mutual_information": math.log(n if bank is None else len(bank)) - means[2],
             }
             if targets is None:
@@ -142,6 +153,22 @@ def _statistics(blocks: Iterable[tuple[Tensor, Tensor]], anchors: int, like: Ten
 
 
 def _attraction(
+    sides: Mapping[str, tuple[Tensor, Tensor]],
+    guide: Tensor,
+    same: SameItems,
+    local: slice,
+    kernel: Kernel,
+    directions: set[str],
+) -> dict[str, Tensor]:
+    """The attraction of each direction between its own two sides; both directions at once where these are the same."""
+    if len(directions) == 2 and sides["trainable"][0] is not sides["frozen"][0]:
+        apart = [_attraction(sides, guide, same, local, kernel, {name}) for name in sorted(directions)]
+        return apart[0] | apart[1]
+    a, k = sides[min(directions, default="trainable")]
+    return _attraction_between(a, k, guide, same, local, kernel, directions)
+
+
+def _attraction_between(
     a: Tensor,
     k: Tensor,
     guide: Tensor,

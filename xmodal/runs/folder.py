@@ -41,7 +41,7 @@ PASSING = ("train.resume:", "train.threads:")  # no reason to write config.yaml 
 # ... and those that change the steps to come are allowed when the user says so, and are written down.
 LATER = re.compile(
     r"optim\.(lr|clip|betas|eps|weight_decay|layer_decay|warmup|final)|train\.(steps|best|chunk|precision|virtual_lr)"
-    r"|objective\.(.*\.)?(weight|temperature)(\..*)?|targets\.\w+\.momentum(\..*)?"
+    r"|objective\.(.*\.)?(weight|temperature)(\..*)?|targets\.\w+\.(momentum|every)(\..*)?"
 )
 
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import DistributedType
 
 from xmodal.config.schema import RunConfig
-from xmodal.config.terms import key_of
+from xmodal.config.terms import key_of, queue_of
 from xmodal.config.tower import TowerSpec
 from xmodal.data.dataset import PairDataset
 from xmodal.data.sampler import BucketSampler
@@ -95,8 +95,27 @@ def read_pairs_of(
     elif needs_labels(config) and dataset.unlabelled:
         dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
     if size is not None:
+        look_at_queues(config, dataset, size)
         return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
-    return dataset, by_seconds(config, dataset, rank, world)
+    sampler = by_seconds(config, dataset, rank, world)
+    look_at_queues(config, dataset, max(map(len, sampler.epoch(0))))
+    return dataset, sampler
+
+
+def look_at_queues(config: RunConfig, dataset: PairDataset, batch: int) -> None:
+    """Note queues with more places than there are pairs; raise `UserError` for one smaller than a `batch`."""
+    for name, spec in config.term_specs().items():
+        size = queue_of(spec)
+        if size is not None and size < batch:
+            raise UserError(
+                f"{key_of(config, name)}.queue: {size} places, and a batch has up to {batch} pairs: of each batch it "
+                f"would drop a part; set it to at least {batch}"
+            )
+        if size is not None and size > len(dataset):
+            dataset.tally.notes.append(
+                f"{key_of(config, name)}.queue: {size:,} places and {len(dataset):,} pairs: an item is in it more than "
+                "once, as it was at different steps"
+            )
 
 
 def by_seconds(config: RunConfig, dataset: PairDataset, rank: int, world: int) -> SecondsSampler:

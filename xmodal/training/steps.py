@@ -85,7 +85,7 @@ class Stepper:
             if trained and all(p.grad is None for p in trained):
                 raise UserError(
                     f"towers.{side}: it trains, but no term of the objective gives it a gradient; lock it, or name a "
-                    "term that trains it (of moco: symmetric: true)"
+                    "term that trains it (of moco, moco_v3, byol and simsiam: symmetric: true)"
                 )
 
     def _clip(self, parameters: list[nn.Parameter]) -> Tensor:

@@ -12,6 +12,7 @@ from xmodal.config.spec import Count
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.objective import About, Need, ScaledObjective
+from xmodal.objectives.online.directions import View, directions
 from xmodal.objectives.online.queue import Queue
 
 
@@ -61,7 +62,7 @@ class MoCo(ScaledObjective):
     def prepare(self, groups: Sequence[tuple[str, ...]], dims: Mapping[str, int]) -> None:
         """A queue for every side that gives keys."""
         for sides in groups:
-            for _, key in self._directions(sides):
+            for _, key in directions(sides, self.spec.symmetric):
                 name = f"{key[0]}_{key[1]}"
                 self._sides[name] = tuple(dict.fromkeys([*self._sides.get(name, ()), *sides]))
         for name in self._sides:
@@ -69,8 +70,7 @@ class MoCo(ScaledObjective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, `temperature`, and `queue`, how many of its places are filled."""
-        directions = self._directions(sides)
-        found = [self._direction(embeddings, query, key, sides) for query, key in directions]
+        found = [self._direction(embeddings, *each, sides) for each in directions(sides, self.spec.symmetric)]
         value = torch.stack([share for share, _ in found]).mean()
         with torch.no_grad():
             loss = all_sum(value.detach().reshape(1))[0] / max(len(embeddings), 1)
@@ -90,7 +90,7 @@ class MoCo(ScaledObjective):
     def _made(self, name: str, dim: int) -> Queue:
         return Queue(self.spec.queue, dim, len(self._sides[name])).to(self.log_scale.device)
 
-    def _queue(self, key: tuple[str, int], sides: tuple[str, ...], dim: int) -> tuple[Queue, tuple[str, ...]]:
+    def _queue(self, key: View, sides: tuple[str, ...], dim: int) -> tuple[Queue, tuple[str, ...]]:
         """The queue of a side's view, and the sides whose ids it holds; made here where nothing was prepared."""
         name = f"{key[0]}_{key[1]}"
         if name not in self.queues:
@@ -100,15 +100,8 @@ class MoCo(ScaledObjective):
         assert isinstance(queue, Queue)
         return queue, self._sides[name]
 
-    def _directions(self, sides: tuple[str, ...]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
-        """((query's side, view), (key's side, view)) of each direction."""
-        if len(sides) == 1:
-            return [((sides[0], 0), (sides[0], 1))] + [((sides[0], 1), (sides[0], 0))] * self.spec.symmetric
-        a, k = ((side, 0) for side in sides)
-        return [(a, k)] + [(k, a)] * self.spec.symmetric
-
     def _direction(
-        self, embeddings: Embeddings, query: tuple[str, int], key: tuple[str, int], sides: tuple[str, ...]
+        self, embeddings: Embeddings, query: View, key: View, sides: tuple[str, ...]
     ) -> tuple[Tensor, Queue]:
         """The sum over own anchors, and the queue it used."""
         q, k = embeddings.z(*query), embeddings.target(*key)

@@ -12,7 +12,9 @@ class Queue(nn.Module):
 
     A batch that wraps around its end loses nothing but the oldest.
 
-    It is a part of a module's state, so checkpoints hold it. Pushing gathered rows keeps it the same on all processes.
+    A kind of objective that has one calls its size `queue` in its spec: a run then refuses one that is smaller than a
+    batch, and notes one that is larger than the data. It is a part of a module's state, so checkpoints hold it. Pushing
+    gathered rows keeps it the same on all processes.
 
     Example:
         queue = Queue(4096, 384, sides=1)

@@ -10,10 +10,11 @@ from xmodal.config.kinds import KERNELS
 from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.functional import Anchor, soft_target_loss
 from xmodal.objectives.kernels import Affine, Kernel, Threshold
-from xmodal.objectives.objective import About, Need, SoftmaxObjective, Source
+from xmodal.objectives.objective import About, Need, Source
+from xmodal.objectives.softmax.item_scale import ItemScaled
 
 
-class CWCL(SoftmaxObjective):
+class CWCL(ItemScaled):
     """`L = -mean_i sum_j w_ij / sum_j w_ij  log softmax_j(s a_i.k_j)`, `w_ij = (1 + g_i.g_j) / 2`.
 
     The weights come from the guide's features g. `anchor` names the weighted direction or directions, the other
@@ -24,7 +25,7 @@ class CWCL(SoftmaxObjective):
         objective(embeddings, "speech", "text").value.backward()
     """
 
-    class Spec(SoftmaxObjective.Spec):
+    class Spec(ItemScaled.Spec):
         """Where the weights come from and what they weight."""
 
         kernel: Annotated[Kernel, KERNELS] = Affine()
@@ -63,7 +64,7 @@ class CWCL(SoftmaxObjective):
             embeddings,
             trainable,
             frozen,
-            self.logit_scale(embeddings.clock),
+            self.scales(embeddings, frozen),
             self.spec.kernel,
             anchor=self.spec.anchor,
             reduction=self.spec.reduction,

@@ -3,10 +3,11 @@
 from xmodal.batch import Clock, Embeddings, Loss
 from xmodal.objectives.functional import soft_target_loss
 from xmodal.objectives.kernels import ONE_HOT, Kernel
-from xmodal.objectives.objective import About, SoftmaxObjective
+from xmodal.objectives.objective import About
+from xmodal.objectives.softmax.item_scale import ItemScaled
 
 
-class InfoNCE(SoftmaxObjective):
+class InfoNCE(ItemScaled):
     """`L = -mean_i log softmax_j(s a_i.k_j)_i`, in both directions; items with equal ids share the target's mass.
 
     Example:
@@ -28,7 +29,7 @@ class InfoNCE(SoftmaxObjective):
             embeddings,
             trainable,
             frozen,
-            self.logit_scale(embeddings.clock),
+            self.scales(embeddings, frozen),
             self.kernel(embeddings.clock),
             anchor="both",
             reduction=self.spec.reduction,

@@ -10,8 +10,9 @@ from xmodal.batch import Clock
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.config.spec import Share
 from xmodal.objectives.kernels import Kernel, OneHot
-from xmodal.objectives.objective import About, SoftmaxObjective
+from xmodal.objectives.objective import About
 from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.item_scale import ItemScaled
 from xmodal.same_items import SameItems
 
 
@@ -66,7 +67,7 @@ class LabelSmoothing(InfoNCE):
         objective(embeddings, "speech", "text").value.backward()
     """
 
-    class Spec(SoftmaxObjective.Spec):
+    class Spec(ItemScaled.Spec):
         """The mass that lies off the pair."""
 
         smoothing: Annotated[Number, Scheduled(ge=0, le=1)] = 0.1  # e

@@ -5,8 +5,9 @@ from typing import Annotated
 from xmodal.batch import Clock
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.objectives.kernels import Kernel, Threshold
-from xmodal.objectives.objective import About, SoftmaxObjective
+from xmodal.objectives.objective import About
 from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.item_scale import ItemScaled
 
 
 class SimCon(InfoNCE):
@@ -20,7 +21,7 @@ class SimCon(InfoNCE):
         objective(embeddings, "image", "text").value.backward()
     """
 
-    class Spec(SoftmaxObjective.Spec):
+    class Spec(ItemScaled.Spec):
         """Whoever is as similar as this is a positive."""
 
         threshold: Annotated[Number, Scheduled(gt=-1, le=2)] = 0.8

@@ -5,8 +5,9 @@ from typing import Annotated
 from xmodal.batch import Clock
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.objectives.kernels import Exp, Kernel
-from xmodal.objectives.objective import About, SoftmaxObjective
+from xmodal.objectives.objective import About
 from xmodal.objectives.softmax.infonce import InfoNCE
+from xmodal.objectives.softmax.item_scale import ItemScaled
 
 
 class XCLR(InfoNCE):
@@ -19,7 +20,7 @@ class XCLR(InfoNCE):
         objective(embeddings, "image", "text").value.backward()
     """
 
-    class Spec(SoftmaxObjective.Spec):
+    class Spec(ItemScaled.Spec):
         """The paper's temperatures, fixed: 0.1 for the loss and 0.1 for the targets."""
 
         temperature: Annotated[Number, Scheduled(gt=0)] = 0.1
