@@ -72,7 +72,7 @@ class Trainer:
         self.opened = open_everything(config, device)
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
-        self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world)
+        self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world, device)
         self.clusters = clusters_of(config, self.dataset, self.sampler, self.aligner, device)
         self.optimizer = build_optimizer(self.aligner, config.optim)
         # what every process has alike is not sent at every step: targets, and the terms' queues
