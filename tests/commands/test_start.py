@@ -34,6 +34,7 @@ WRONG = {
     "sweep": ["nowhere.yaml"],
     "prepare": ["fsdd", "nowhere", "out"],
     "verify": ["imagenet", "nowhere"],
+    "choose-kernel": ["nowhere.yaml"],
     "objectives": ["--nothing"],
     "synthesize": ["nowhere.jsonl", "out"],
     "make-words": ["out.jsonl", "--count", "0"],

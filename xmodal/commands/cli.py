@@ -15,6 +15,10 @@ COMMANDS = {  # name -> its module in this package, what it does
     "demo": ("training.demo", "make the demo's data, train on it, evaluate: train without arguments"),
     "teach": ("training.teach", "a file of phrases in, a run that understands people who say such things out"),
     "sweep": ("training.sweep", "train and compare many runs"),
+    "choose-kernel": (
+        "training.choose_kernel",
+        "choose the kernel of a config that says kernel: auto, before training",
+    ),
     "objectives": ("training.objectives", "what objectives there are, and when to use which"),
     "prepare": ("data.prepare", "turn a corpus as it is published into manifests"),
     "verify": ("data.verify", "check a corpus' archives against their published checksums"),

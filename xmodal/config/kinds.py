@@ -53,6 +53,7 @@ KERNELS = Registry(
         "top_k": "xmodal.objectives.kernels:TopK",
         "threshold": "xmodal.objectives.kernels:Threshold",
         "perplexity": "xmodal.objectives.kernels:Perplexity",
+        "auto": "xmodal.objectives.auto_kernel:Auto",
     },
     "xmodal.kernels",
     "xmodal.objectives.kernels:Kernel",

@@ -18,9 +18,9 @@ from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
-from xmodal.config.terms import ONLY, RESERVED, default_pairs, need_problems, term_problems
+from xmodal.config.terms import ONLY, RESERVED, auto_problems, default_pairs, need_problems, term_problems
 from xmodal.config.tower import AnyTower, TowerSpec
-from xmodal.config.train_spec import TrainSpec
+from xmodal.config.train_spec import TrainSpec, sampler_problems
 
 
 class Rule(Spec):
@@ -138,6 +138,7 @@ class RunConfig(Spec):
         problems += term_problems(self) or need_problems(self)
         problems += view_problems(self) + cluster_problems(self)
         problems += self._evaluator_problems() + self._batch_problems()
+        problems += sampler_problems(self) + auto_problems(self)
         for name, tower in self.towers.items():
             rests = getattr(tower, "unfreeze_after", 0)
             if rests >= self.train.steps:

@@ -1,10 +1,32 @@
 """Length, batches and bookkeeping of a run: what `train` in a config may say."""
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from xmodal.config.spec import Count, Positive, Spec
+
+if TYPE_CHECKING:
+    from xmodal.config.schema import RunConfig
+
+
+class ShuffledBatches(Spec):
+    """Pairs meet by chance; of similar length where `data.buckets` says so."""
+
+    kind: Literal["shuffled"] = "shuffled"
+
+
+class HardBatches(Spec):
+    """A share of each batch are pairs whose guide items are near neighbours of others in it: hard negatives."""
+
+    kind: Literal["hard"] = "hard"
+    share: float = Field(0.5, ge=0, lt=1)  # of a batch, mined
+    neighbours: Count = 32  # of each item, from which is mined
+    guide: str | None = None  # the side whose stored features say who is near; default: the guide of the first pair
+    skip_nearest: int = Field(0, ge=0)  # neighbours that are passed over: the nearest may be positives
+    max_similarity: float | None = Field(None, gt=-1, le=1)  # a neighbour's largest cosine
+    other_labels: bool = False  # neighbours have another label
+    search: Literal["auto", "exact", "usearch"] = "auto"  # auto: usearch from 100,000 items on, where it is installed
 
 
 class TrainSpec(Spec):
@@ -16,6 +38,7 @@ class TrainSpec(Spec):
     steps: Count = 1000
     batch_size: int | None = Field(64, ge=2)  # pairs; null beside batch_seconds
     batch_seconds: Positive | None = None
+    sampler: Annotated[ShuffledBatches | HardBatches, Field(discriminator="kind")] = ShuffledBatches()
     chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
@@ -46,3 +69,32 @@ class TrainSpec(Spec):
         if self.batch_size is None and self.batch_seconds is None:
             raise ValueError("a batch has no size: set batch_size (pairs) or batch_seconds (of audio)")
         return self
+
+
+def guide_of_batches(config: "RunConfig") -> str | None:
+    """The side by whose features hard negatives are mined: the one named, else the guide of the run's first pair."""
+    named = getattr(config.train.sampler, "guide", None)
+    return named or next((guide for _, guide in config.tower_pairs()), None)
+
+
+def sampler_problems(config: "RunConfig") -> list[str]:
+    """Hard negatives where there are no stored features to mine by, or nothing is known before it is read."""
+    if not isinstance(config.train.sampler, HardBatches):
+        return []
+    key, guide = "train.sampler", guide_of_batches(config)
+    if config.data.streaming:
+        return [f"{key}: hard negatives are looked for among all pairs, which a stream does not know; take it out"]
+    if config.train.batch_seconds is not None:
+        return [f"{key}: hard negatives are for batches of so many pairs; set train.batch_size, not batch_seconds"]
+    if guide is None:
+        return [f"{key}.guide: no pair of the run says which side guides; name it, as {next(iter(config.towers))}"]
+    if guide not in config.towers:
+        return [f"{key}.guide: {guide!r} is not one of the towers ({', '.join(config.towers)})"]
+    tower = config.towers[guide]
+    if not tower.is_stored or tower.holds_sequences:
+        found = "a store of sequences" if tower.is_stored else f"of kind {tower.kind}"
+        return [
+            f"{key}: hard negatives are mined by stored vectors, and towers.{guide} is {found}; read it from a store "
+            f"(towers.{guide}.kind: store) without a head over sequences, or name another side: {key}.guide"
+        ]
+    return []

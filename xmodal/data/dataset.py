@@ -113,6 +113,16 @@ class PairDataset(Dataset[PairBatch]):
         return items.first[self._rows], items.count[self._rows]
 
     @property
+    def sides(self) -> dict[str, SideReader]:
+        """What reads each side, by name."""
+        return {side.name: side for side in self._sides}
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of the manifest [n] of each pair."""
+        return self._rows
+
+    @property
     def unlabelled(self) -> int:
         """Pairs without a label."""
         return len(self) if self.labels is None else int((self.labels == NO_LABEL).sum())

@@ -13,7 +13,11 @@ from accelerate import DistributedType
 from xmodal.config.schema import RunConfig
 from xmodal.config.terms import key_of, queue_of
 from xmodal.config.tower import TowerSpec
+from xmodal.config.train_spec import HardBatches, guide_of_batches
 from xmodal.data.dataset import PairDataset
+from xmodal.data.hard.guide_items import guide_items
+from xmodal.data.hard.hard_sampler import HardSampler
+from xmodal.data.hard.kept_lists import lists_line, neighbour_lists
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
@@ -31,6 +35,7 @@ from xmodal.towers.kinds.store import StoreTower
 
 log = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 WHOLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # one process, or DDP
 # what tells a process that it is one of several: a run trained first is trained by one
 PROCESS_GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -70,9 +75,9 @@ def _open_folder(config: RunConfig) -> Opened:
 
 
 def read_pairs_of(
-    config: RunConfig, processors: dict[str, Processor], rank: int, world: int
+    config: RunConfig, processors: dict[str, Processor], rank: int, world: int, device: torch.device = CPU
 ) -> tuple[PairDataset | StreamedPairs, BucketSampler | SecondsSampler | None]:
-    """The pairs, and what orders them; a stream has its own order.
+    """The pairs, and what orders them; a stream has its own order. `device`: where this process's collectives run.
 
     Raises:
         UserError: data that cannot be used; labels that a term needs and the data do not have.
@@ -94,6 +99,8 @@ def read_pairs_of(
         require_no_labels(config)
     elif needs_labels(config) and dataset.unlabelled:
         dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
+    if isinstance(config.train.sampler, HardBatches):
+        return dataset, with_hard_negatives(config, config.train.sampler, dataset, rank, world, device)
     if size is not None:
         look_at_queues(config, dataset, size)
         return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
@@ -132,6 +139,30 @@ def by_seconds(config: RunConfig, dataset: PairDataset, rank: int, world: int) -
         for row in sampler.too_long
     )
     dataset.tally.notes.append(sampler.summary())
+    return sampler
+
+
+def with_hard_negatives(
+    config: RunConfig, spec: HardBatches, dataset: PairDataset, rank: int, world: int, device: torch.device
+) -> HardSampler:
+    """What orders pairs so that near ones meet; what the lists hold and how much is mined are among the notes.
+
+    The neighbour lists are made by the main process, and kept in the run's folder.
+
+    Raises:
+        UserError: labels are asked for and the data have none; a search that is not installed.
+    """
+    guide, size = guide_of_batches(config), config.train.batch_size
+    assert guide is not None
+    assert size is not None  # the config refuses hard negatives without them
+    if spec.other_labels and not dataset.label_names:
+        raise UserError(
+            f"train.sampler.other_labels: {config.data.train} has no column `label`; add one, or leave other_labels out"
+        )
+    items = guide_items(dataset, guide, spec.other_labels)
+    lists = main_first(lambda: neighbour_lists(config.output, items, spec, device), device)
+    sampler = HardSampler(items.of_pair, items.groups, lists, spec.share, size, config.seed, rank, world)
+    dataset.tally.notes += [lists_line(config.output, lists), sampler.summary()]
     return sampler
 
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from xmodal.threads import choose_threads
 from xmodal.training.batches import batches_from
 from xmodal.training.clusters import clusters_of
 from xmodal.training.judging import Judge
+from xmodal.training.kernel_choice.choosing import choose_kernel, with_choice
 from xmodal.training.opening import open_everything, read_pairs_of, require_whole_parameters
 from xmodal.training.optim import build_optimizer, learning_rate
 from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
@@ -69,10 +71,12 @@ class Trainer:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         main_first(lambda: prepare() if self.main else None, device)
         evaluators = main_first(lambda: build_evaluators(config) if self.main else {}, device)
+        config = self.config = main_first(partial(with_choice, config, world), device)
         self.opened = open_everything(config, device)
+        config = self.config = choose_kernel(config, evaluators, lambda short: Trainer(short).fit(), tqdm.write)
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
-        self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world)
+        self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world, device)
         self.clusters = clusters_of(config, self.dataset, self.sampler, self.aligner, device)
         self.optimizer = build_optimizer(self.aligner, config.optim)
         # what every process has alike is not sent at every step: targets, and the terms' queues

@@ -14,6 +14,7 @@ from xmodal.evaluation.runs.saved_run import SavedRun
 from xmodal.provenance import made_here
 from xmodal.report.figures import curves
 from xmodal.report.report import Record, Report
+from xmodal.runs.kernel_choice import choice_notes
 from xmodal.runs.metrics_file import read_metrics
 
 DRAWN = re.compile(r"/(acc|mean_average_precision|.*recall@1$)")  # what is drawn against the step
@@ -69,7 +70,8 @@ def run_notes(run: Path, facts: Mapping[str, Any], tests: Mapping[str, Tested]) 
     if not (run / "config.yaml").is_file():
         return []
     saved = SavedRun.of(run)
-    return [*_choices(saved, facts, tests), *_shortened(facts), *_overlaps(saved, tests)]
+    kernel = choice_notes(run, saved.evaluators, {name: test.path for name, test in tests.items()})
+    return [*kernel, *_choices(saved, facts, tests), *_shortened(facts), *_overlaps(saved, tests)]
 
 
 def cut_notes(encoder: Encoder) -> list[str]:

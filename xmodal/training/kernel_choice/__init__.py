@@ -1,0 +1,1 @@
+"""Choosing a kernel before training: statistics of the candidates' targets, short runs, and a rule."""
