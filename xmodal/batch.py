@@ -83,7 +83,7 @@ class PairBatch:
         )
 
 
-Source = Callable[[str, str, int], Tensor]  # (what, side, view) -> the gathered rows of it
+Source = Callable[[str, str, int], Tensor]  # (what, side, view) -> the gathered rows of it (codes: own rows)
 SequenceSource = Callable[[str, int], Frames]  # (side, view) -> this process's rows
 
 
@@ -138,6 +138,7 @@ class Embeddings:
         predicted: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         sequence: Mapping[str, "Frames | Sequence[Frames]"] | None = None,
         teacher: Mapping[str, Tensor] | None = None,
+        codes: Mapping[str, "Tensor | Sequence[Tensor]"] | None = None,
         **sides: "Tensor | Sequence[Tensor]",
     ) -> "Embeddings":
         """Embeddings that are there already: objectives as a plain library.
@@ -152,8 +153,8 @@ class Embeddings:
         views = {name: [given] if isinstance(given, Tensor) else list(given) for name, given in sides.items()}
         first = next(iter(views.values()))[0]
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
-        given: dict[str, Any] = {"z": sides, "raw": raw or {}, "features": features or {}, "target": target or {}}
-        given |= {"predicted": predicted or {}, "sequence": sequence or {}, "teacher": teacher or {}}
+        given: dict[str, Any] = {"z": sides, "raw": raw, "features": features, "target": target}
+        given |= {"predicted": predicted, "sequence": sequence, "teacher": teacher, "codes": codes}
 
         def source(what: str, side: str, view: int) -> Tensor:
             if what == "guide":
@@ -161,7 +162,7 @@ class Embeddings:
             return view_of(what, side, view)
 
         def view_of(what: str, side: str, view: int) -> Any:
-            found = given[what].get(side)
+            found = (given[what] or {}).get(side)
             if found is None:
                 raise UserError(f"these embeddings have no {what} of {side!r}: give Embeddings.of({what}={{...}})")
             found = [found] if isinstance(found, Tensor | Frames) else found
@@ -222,6 +223,10 @@ class Embeddings:
     def teacher(self, side: str) -> Tensor:
         """[N, Dt], unit norm, no gradient: a frozen teacher's embeddings of the items as they are, without views."""
         return self._get("teacher", side, 0)
+
+    def codes(self, side: str, view: int = 0) -> Tensor:
+        """[n, groups, entries] of this process's rows alone: how likely the head's codebooks make each entry."""
+        return self._get("codes", side, view)
 
     def bank(self, side: str) -> Any:
         """The side's whole store as keys (a `KeyBank`). Raises `UserError` where it has none."""

@@ -46,7 +46,7 @@ def test_a_schedule_is_written_as_it_was_given():
         ({"schedule": "linear", "from": -1, "to": 1}, "from: -1 must be at least 0"),
         ({"schedule": "linear", "from": 0}, "linear needs `to`"),
         ({"schedule": "constant", "from": 0, "to": 1}, "constant goes without `to`"),
-        ({"schedule": "step", "from": 0, "to": 1}, "'constant', 'linear', 'cosine' or 'warmup'"),
+        ({"schedule": "step", "from": 0, "to": 1}, "'constant', 'linear', 'cosine', 'exponential' or 'warmup'"),
         ({"schedule": "linear", "from": 0, "to": 1, "until": 0}, "greater than 0"),
         (float("nan"), "finite"),
     ],

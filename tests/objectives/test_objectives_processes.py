@@ -38,7 +38,7 @@ LABELS = [0, 1, -1, 0, 2, 1, -1, 2, 2]
 N = len(TEXT_IDS)
 SPLITS = {2: [6, 3], 3: [4, 0, 5]}
 BOTH = ("speech", "text")
-SMALL = {"queue": 16, "learnable": True, "temperature": 0.1}  # where a kind has such a setting
+SMALL = {"queue": 16, "learnable": True, "temperature": 0.1, "hidden": 8}  # where a kind has such a setting
 VARIANTS = [
     (InfoNCE, {"keys": "store"}, BOTH),
     (CWCL, {"keys": "store", "scope": "store"}, BOTH),
@@ -122,6 +122,7 @@ def batch_of(weights, rows, train_both):
         predicted={side: all_of(lambda x: x @ weights["predictor"], views) for side, views in raw.items()},
         target={side: target(side) for side in BOTH},
         teacher={side: gather(unit(N, 4, 60 + number)[rows], counts) for number, side in enumerate(BOTH)},
+        codes={side: torch.stack([views[0], -views[0]], 1).softmax(-1) for side, views in raw.items()},
         guide={side: gather(unit(N, G, 30)[rows], counts) for side in BOTH},
         sequence={side: steps_of(rows, weights[side]) for side in BOTH},
         banks=banks(),
@@ -151,10 +152,11 @@ def results_of(rows, world=1):
             made, values = objective(case), []
             for _ in range(2):
                 batch, seen = batch_of(weights, rows, train_both)
-                loss = made(batch, *case[2])
-                loss.value.backward()
+                # what a step of a run trains, and what a bilevel one trains besides
+                losses = [each(batch, *case[2]) for each in [made, made.outer][: 1 + bool(made.outer_parameters())]]
+                torch.stack([loss.value for loss in losses]).sum().backward()
                 made.after_step(batch)
-                values.append(loss.value.detach().clone())
+                values += [loss.value.detach().clone() for loss in losses]
             leaves = [leaf for leaf in (*weights.values(), *made.parameters()) if leaf.requires_grad]
             gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
             if world > 1:
@@ -162,7 +164,7 @@ def results_of(rows, world=1):
                     dist.all_reduce(number)
                     number /= world
             own = torch.zeros_like(seen) if seen.grad is None else seen.grad / world
-            results.append([values, gradients, own, loss.parts])
+            results.append([values, gradients, own, [loss.parts for loss in losses]])
     return results
 
 

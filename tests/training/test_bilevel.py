@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import Clock
+from xmodal.objectives import MetAug
 from xmodal.objectives.engine.second_order import twice_differentiable
 from xmodal.towers.heads import MLP
 from xmodal.towers.tower import Tower
@@ -21,11 +22,11 @@ from xmodal.training.steps import outer_gradients
 LR = 0.7
 
 
-def make(chunk=None):
+def make(chunk=None, objective=Weighted):
     torch.manual_seed(0)
     speech = Tower(Plain(7), MLP(5, dim=6, hidden=4))
     text = Tower(Locked(), NoHead(), locked=True)
-    return Aligner({"speech": speech, "text": text}, [Term("t", Weighted(), (("speech", "text"),))], chunk).double()
+    return Aligner({"speech": speech, "text": text}, [Term("t", objective(), (("speech", "text"),))], chunk).double()
 
 
 def after_virtual_step(aligner, pull):
@@ -58,6 +59,40 @@ def test_the_second_order_gradient_is_that_of_finite_differences(chunk):
     assert float(loss.parts["loss"]) == pytest.approx(after_virtual_step(make(), torch.linspace(-1, 1, 6)))
 
 
+def generator_after_virtual_step(part, point):
+    """MetAug's outer loss after a virtual step of the tower's `part`, at these weights of the generators."""
+    aligner = make(objective=lambda: MetAug(hidden=3, beta=4))
+    torch.nn.utils.vector_to_parameters(point, aligner.term("t").outer_parameters())
+    moving = {n: p for n, p in aligner.named_parameters() if n.startswith(part) and p.requires_grad}
+    slopes = torch.autograd.grad(aligner(batch()).value, list(moving.values()))
+    moved = {name: p - LR * slope for (name, p), slope in zip(moving.items(), slopes, strict=True)}
+    return float(functional_call(aligner, moved, (batch(),), {"outer": True}).value.detach())
+
+
+@pytest.mark.parametrize("backbones", [False, True])
+def test_metaugs_generators_have_the_gradient_of_finite_differences(backbones):
+    aligner = make(objective=lambda: MetAug(hidden=3, beta=4))
+    outer = aligner.term("t").outer_parameters()
+    _, gradients = outer_gradients(aligner, batch(), outer, LR, backbones)
+    found, start = torch.nn.utils.parameters_to_vector(gradients), torch.nn.utils.parameters_to_vector(outer).detach()
+    part = "towers." if backbones else "towers.speech.head."
+    for seed in range(3):
+        way = torch.randn(len(start), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        h = 1e-6 / float(way.norm())
+        ends = [generator_after_virtual_step(part, start + sign * h * way) for sign in (1, -1)]
+        assert float(found @ way) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-6)
+
+
+def test_backbones_are_not_run_again_for_a_virtual_step_of_the_heads():
+    aligner = make(objective=lambda: MetAug(hidden=3))
+    aligner.groups = {"t": (("speech",),)}  # between its two views
+    both, runs = batch(), []
+    both.views = {"speech": ({"x": both.inputs["speech"]["x"].flip(0)},)}
+    aligner.tower("speech").backbone.register_forward_hook(lambda *_: runs.append(torch.is_grad_enabled()))
+    outer_gradients(aligner, both, aligner.term("t").outer_parameters(), LR)
+    assert runs == [False, False]
+
+
 def test_losses_are_the_same_once_and_twice_differentiable():
     aligner = make()
     once = aligner(batch())
@@ -69,6 +104,13 @@ def test_losses_are_the_same_once_and_twice_differentiable():
     torch.testing.assert_close(torch.autograd.grad(twice.value, trained, allow_unused=True), first)
 
 
+def generator_gradient(part):
+    """Of MetAug's generators, as one vector."""
+    aligner = make(objective=lambda: MetAug(hidden=3, beta=4))
+    gradients = outer_gradients(aligner, part, aligner.term("t").outer_parameters(), LR, backbones=True)[1]
+    return torch.nn.utils.parameters_to_vector(gradients)
+
+
 def _worker(rank: int, where: str, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=2)
@@ -76,7 +118,7 @@ def _worker(rank: int, where: str, out: str) -> None:
     part = batch(slice(0, 4) if rank == 0 else slice(4, 11))
     part.clock = Clock(0, 1)
     _, (gradient,) = outer_gradients(aligner, part, [aligner.term("t").pull], LR)
-    torch.save(gradient, f"{out}.{rank}")
+    torch.save([gradient, generator_gradient(part)], f"{out}.{rank}")
     gc.collect()
     dist.destroy_process_group()
 
@@ -86,4 +128,5 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path):
     aligner = make()
     _, (want,) = outer_gradients(aligner, batch(), [aligner.term("t").pull], LR)
     for rank in range(2):
-        torch.testing.assert_close(torch.load(f"{tmp_path / 'out'}.{rank}"), want, rtol=1e-9, atol=1e-12)
+        got = torch.load(f"{tmp_path / 'out'}.{rank}")
+        torch.testing.assert_close(got, [want, generator_gradient(batch())], rtol=1e-9, atol=1e-12)

@@ -10,7 +10,7 @@ from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.load import load_config
 from xmodal.training.trainer import Trainer
 
-SMALL = {"queue": 16}  # settings whose defaults are for larger data
+SMALL = {"queue": 16, "hidden": 8}  # settings whose defaults are for larger data
 
 
 def cases() -> list[tuple[str, int]]:
@@ -39,7 +39,18 @@ def overrides(kind: str, sides: int) -> list[str]:
         momentum = "0.9" if ("target", "speech") in needs else "null"
         predictor = ", predictor: {kind: mlp, hidden: 8}" if ("predicted", "speech") in needs else ""
         found.append(f"targets={{speech: {{momentum: {momentum}{predictor}}}}}")
+    if ("codes", "speech") in needs:
+        found.append("towers.speech.head={kind: quantizer, entries: 4, code_width: 8}")
+    if has_outer_problem(kind, on):
+        found += ["train.step=bilevel", "train.virtual_lr=0.1"]
     return found
+
+
+def has_outer_problem(kind: str, sides: list[str]) -> bool:
+    """Are there parameters that its outer loss trains?"""
+    made = OBJECTIVES.build(OBJECTIVES.find(kind).Spec())
+    made.prepare([tuple(sides)], dict.fromkeys(sides, 4))
+    return bool(made.outer_parameters())
 
 
 def teachers(kind: str, sides: int, tiny_config: Path, folder: Path) -> list[str]:

@@ -24,9 +24,13 @@ from xmodal.config.terms import ONLY
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.frames import Frames
+from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.objective import Objective
 from xmodal.towers.batch_norm import over_processes
+from xmodal.towers.timed import Timed
 from xmodal.towers.tower import Tower, TowerOutput
+
+Fixed = Mapping[tuple[str, int], Tensor | Pooled]  # (side, view) -> features of this process's rows
 
 
 @dataclass(frozen=True)
@@ -133,14 +137,23 @@ class Aligner(nn.Module):
             return features_in_chunks(encode, chunks, trained)
         return joined([encode(chunk) for chunk in chunks])
 
-    def embeddings(self, batch: PairBatch, features: Mapping[str, Tensor] | None = None) -> Embeddings:
+    @torch.no_grad()
+    def fixed_features(self, batch: PairBatch) -> Fixed:
+        """What the backbones say of every side and view, for heads that run alone."""
+        return {
+            (side, view): (self.pooled if side in self.stepped else self.features)(side, batch.view(side, view))
+            for side in batch.inputs
+            for view in range(1 + len(batch.views.get(side, ())))
+        }
+
+    def embeddings(self, batch: PairBatch, features: Fixed | None = None) -> Embeddings:
         """The gathered batch as objectives see it. Every process must call it at the same step.
 
-        `features`, of this process's rows by side (view 0), stand in for the backbones: heads alone run.
+        `features`, of this process's rows by side and view, stand in for the backbones: heads alone run.
         """
-        for module in self.modules():  # towers, and the copies of them that are targets
-            if isinstance(module, Tower):
-                module.at(batch.clock.step)
+        for module in self.modules():  # also of the copies that are targets
+            if isinstance(module, Timed):
+                module.at(batch.clock)
         counts = row_counts(batch.ids)
         own = _OwnRows(self, batch, features or {})
         # towers run as the caller said, whatever is set where an objective first asks for them
@@ -160,6 +173,8 @@ class Aligner(nn.Module):
             with torch.autocast(*precision):
                 rows = own.get(what, side, view)
             rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # halves do not leave the towers
+            if what == "codes":
+                return rows
             fixed = what in ("guide", "target") or (tower.guides if what in ("z", "raw") else False)
             fixed = fixed or (what == "features" and tower.features_stay)
             return (all_gather_rows if fixed else gather)(rows, counts)
@@ -181,13 +196,13 @@ class Aligner(nn.Module):
 
     # -------------------------------------------------------------------------------------------------------- loss
 
-    def forward(self, batch: PairBatch, features: Mapping[str, Tensor] | None = None, outer: bool = False) -> Loss:
+    def forward(self, batch: PairBatch, features: Fixed | None = None, outer: bool = False) -> Loss:
         """The loss of the whole batch; logits and weights are computed in fp32 whatever the towers ran in.
 
         `features` as in `embeddings`; `outer` sums the terms' outer problems (see `training/steps.py`).
         """
         embeddings = self.embeddings(batch, features)
-        if features is None:
+        if not is_twice_differentiable():  # a virtual step is none that anything follows
             self._last = embeddings
         values: list[Tensor] = []
         totals: list[Tensor] = []
@@ -239,7 +254,7 @@ def _checked(loss: Any, objective: Objective) -> Loss:
 class _OwnRows:
     """What is computed of this process's rows, each thing once."""
 
-    def __init__(self, aligner: Aligner, batch: PairBatch, given: Mapping[str, Tensor]) -> None:
+    def __init__(self, aligner: Aligner, batch: PairBatch, given: Fixed) -> None:
         self.aligner, self.batch, self.given = aligner, batch, given
         self._features: dict[tuple[str, int], Tensor] = {}
         self._steps: dict[tuple[str, int], Frames] = {}
@@ -250,6 +265,9 @@ class _OwnRows:
             return self.features(side, view)
         if what == "target":
             return self._target(side, view)
+        if what == "codes":
+            tower = self.aligner.tower(side)
+            return tower.codes(self.features(side, view)) + _nothing(tower.head)  # of all that the head has
         output = self.output(side, view)
         if what == "predicted":
             if side not in self.aligner.predictors:
@@ -265,14 +283,14 @@ class _OwnRows:
     def features(self, side: str, view: int) -> Tensor:
         key = (side, view)
         if key not in self._features:
-            rows = self.batch.view(side, view)
-            stand_in = self.given.get(side) if view == 0 else None
-            if stand_in is not None:
-                self._features[key] = stand_in
-            elif side in self.aligner.stepped:
-                self._features[key], self._steps[key] = self.aligner.pooled(side, rows)
+            rows, stand_in = self.batch.view(side, view), self.given.get(key)
+            if stand_in is None:
+                stepped = side in self.aligner.stepped
+                stand_in = self.aligner.pooled(side, rows) if stepped else self.aligner.features(side, rows)
+            if isinstance(stand_in, Pooled):
+                self._features[key], self._steps[key] = stand_in
             else:
-                self._features[key] = self.aligner.features(side, rows)
+                self._features[key] = stand_in
         return self._features[key]
 
     def steps(self, side: str, view: int) -> Frames:

@@ -79,11 +79,6 @@ def build_aligner(config: RunConfig) -> tuple[Aligner, dict[str, Processor]]:
     outer = [term.name for term in terms if term.objective.outer_parameters()]  # known once they are prepared
     if config.train.step == "bilevel" and not outer:
         raise UserError("train.step: bilevel is for a term with an outer problem, and none here has one; use plain")
-    if outer and aligner.stepped:
-        raise UserError(
-            f"train.step: bilevel runs heads on pooled features, and a term here needs the steps of "
-            f"{', '.join(sorted(aligner.stepped))}; train them in two runs"
-        )
     if outer and config.train.step != "bilevel":
         raise UserError(f"{key_of(config, outer[0])}: its outer problem is never solved; set train.step=bilevel")
     return aligner, processors

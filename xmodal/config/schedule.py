@@ -24,11 +24,11 @@ class Progress(Protocol):
 class Schedule(Spec):
     """From `from` to `to`, reached at the share `until` of training and held from there.
 
-    linear and cosine (half a cosine wave, slow at both ends); warmup: linear from 0, or `from`, over the first tenth;
-    constant: `from`.
+    linear; cosine (half a cosine wave, slow at both ends); exponential (by the same factor at every step); warmup:
+    linear from 0, or `from`, over the first tenth; constant: `from`.
     """
 
-    schedule: Literal["constant", "linear", "cosine", "warmup"]
+    schedule: Literal["constant", "linear", "cosine", "exponential", "warmup"]
     start: float = Field(0.0, alias="from")
     to: float | None = None  # constant: left out
     until: float = Field(1.0, gt=0, le=1)  # share of the steps; warmup: 0.1
@@ -45,6 +45,10 @@ class Schedule(Spec):
         if (self.to is None) != (self.schedule == "constant"):
             wrong = "constant goes without `to`" if self.to is not None else f"{self.schedule} needs `to`"
             raise ValueError(f"schedule: {wrong}: give one number, or {{schedule: linear, from: 0, to: 1}}")
+        if self.schedule == "exponential" and not min(self.start, self.to or 0.0) > 0:
+            raise ValueError(
+                f"schedule: exponential is between numbers above 0, not from {self.start:g} to {self.to:g}; use cosine"
+            )
         return self
 
     def at(self, progress: float) -> float:
@@ -52,6 +56,8 @@ class Schedule(Spec):
         if self.to is None:
             return self.start
         done = min(1.0, progress / self.until)
+        if self.schedule == "exponential":
+            return self.start ** (1 - done) * self.to**done
         if self.schedule == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
         return self.start + (self.to - self.start) * done

@@ -12,7 +12,16 @@ from xmodal.config.data import STANDARD_MODALITIES
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
 
-NEEDS = ("views", "target", "predicted", "labels", "store", "sequence", "teacher")  # what a term may ask of a run
+NEEDS = (
+    "views",
+    "target",
+    "predicted",
+    "labels",
+    "store",
+    "sequence",
+    "teacher",
+    "codes",
+)  # what a term may ask of a run
 ONLY = "objective"  # the name of the one term of a run that names none
 _MODULE_DICT = """
     T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
@@ -180,6 +189,8 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int, asked: set[st
     if what == "teacher" and side not in config.teachers:
         store = f"{{kind: store, path: FOLDER, tower: {{kind: run, path: RUN, side: {side}}}}}"
         return f"needs a teacher of {side}; set teachers.{side}={store}, or with a tower of another kind"
+    if what == "codes" and tower is not None and not tower.head.gives_codes:
+        return f"needs the codes of {side}; set towers.{side}.head={{kind: quantizer}}"
     if what == "store":
         return _no_store(config, side)
     return ""

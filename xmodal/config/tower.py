@@ -25,6 +25,7 @@ class HeadSpec(KindSpec):
 
     trains: ClassVar[bool] = True  # has it parameters?
     over_sequence: ClassVar[bool] = False  # does it pool the backbone's sequence itself?
+    gives_codes: ClassVar[bool] = False  # does it choose among the entries of codebooks?
 
 
 AnyHead = Annotated[HeadSpec, HEADS]

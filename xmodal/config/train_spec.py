@@ -42,8 +42,9 @@ class TrainSpec(Spec):
     chunk: Count | None = None  # encode this many items at a time, recomputed in the backward pass
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: Count | Literal["auto"] = "auto"  # CPU threads; auto: this process's share of the physical cores
-    # bilevel: after each update, one of the terms' outer problems through a virtual step of the heads (MetAug)
+    # bilevel: after each update, one of the terms' outer problems through a virtual step of the towers (MetAug)
     step: Literal["plain", "bilevel"] = "plain"
+    virtual: Literal["heads", "all"] = "heads"  # what makes the virtual step: heads alone, or backbones too
     virtual_lr: Positive = 1e-3  # of the virtual step
     log_every: Count = 20  # steps
     eval_every: int = Field(0, ge=0)  # steps; 0: only at the end
@@ -61,6 +62,11 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _measured(self) -> Self:
+        if self.virtual == "all" and self.chunk is not None:
+            raise ValueError(
+                "virtual: all differentiates the backbones twice, which chunks do not allow; set virtual: heads, or "
+                "leave chunk out"
+            )
         if self.batch_size is not None and self.batch_seconds is not None:
             raise ValueError(
                 f"batch_size {self.batch_size} and batch_seconds {self.batch_seconds:g} both say what a batch is; "

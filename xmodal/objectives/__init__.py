@@ -16,6 +16,8 @@ from xmodal.objectives.information.donsker_varadhan import DonskerVaradhan
 from xmodal.objectives.information.jsd import JSD
 from xmodal.objectives.information.local_global import LocalGlobal
 from xmodal.objectives.information.nwj import NWJ
+from xmodal.objectives.metaug.metaug import MetAug
+from xmodal.objectives.metaug.oucl import OUCL
 from xmodal.objectives.objective import Need, Objective, ScaledObjective
 from xmodal.objectives.online.byol import BYOL
 from xmodal.objectives.online.moco import MoCo
@@ -25,6 +27,7 @@ from xmodal.objectives.probabilistic.bce import BCE
 from xmodal.objectives.probabilistic.nce import NCE
 from xmodal.objectives.probabilistic.siglip import SigLIP
 from xmodal.objectives.regularisers.barlow import BarlowTwins
+from xmodal.objectives.regularisers.codebook_diversity import CodebookDiversity
 from xmodal.objectives.regularisers.cyclip import CyCLIP
 from xmodal.objectives.regularisers.structure import Structure
 from xmodal.objectives.regularisers.vicreg import VICReg
@@ -51,10 +54,12 @@ __all__ = [
     "JSD",
     "NCE",
     "NWJ",
+    "OUCL",
     "VSEPP",
     "XCLR",
     "BarlowTwins",
     "Clock",
+    "CodebookDiversity",
     "CyCLIP",
     "Distillation",
     "DonskerVaradhan",
@@ -66,6 +71,7 @@ __all__ = [
     "LocalGlobal",
     "Loss",
     "Margin",
+    "MetAug",
     "MoCo",
     "MoCoV3",
     "MomentumTargets",

@@ -19,15 +19,16 @@ from xmodal.config.spec import Configured, KindSpec, Positive
 Source = Literal["batch", "store"]
 
 
-What = Literal["views", "target", "predicted", "labels", "store", "sequence", "teacher"]
+What = Literal["views", "target", "predicted", "labels", "store", "sequence", "teacher", "codes"]
 
 
 class Need(NamedTuple):
     """What an objective asks of a run, checked before training starts. What it does not list is not checked.
 
     what: "views" (`amount` of them), "target" (a momentum target), "predicted" (a predictor), "labels", "store" (the
-    side is read from a store and has no head), "sequence" (the side has a head over sequences), or "teacher" (the side
-    has a frozen teacher). side: whose; "" for labels. setting: that which asks for it.
+    side is read from a store and has no head), "sequence" (the side has a head over sequences), "teacher" (the side
+    has a frozen teacher), or "codes" (its head chooses among entries of codebooks). side: whose; "" for labels.
+    setting: that which asks for it.
     """
 
     what: What

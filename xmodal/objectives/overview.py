@@ -6,7 +6,7 @@ from typing import NamedTuple
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.objectives.objective import Need, Objective
 
-_TOLD = {"target": "momentum target", "predicted": "predictor", "teacher": "teacher"}
+_TOLD = {"target": "momentum target", "predicted": "predictor", "teacher": "teacher", "codes": "quantizer head"}
 
 
 class Entry(NamedTuple):

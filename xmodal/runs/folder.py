@@ -40,7 +40,8 @@ FREE = re.compile(
 PASSING = ("train.resume:", "train.threads:")  # no reason to write config.yaml anew
 # ... and those that change the steps to come are allowed when the user says so, and are written down.
 LATER = re.compile(
-    r"optim\.(lr|clip|betas|eps|weight_decay|layer_decay|warmup|final)|train\.(steps|best|chunk|precision|virtual_lr)"
+    r"optim\.(lr|clip|betas|eps|weight_decay|layer_decay|warmup|final)"
+    r"|train\.(steps|best|chunk|precision|virtual|virtual_lr)"
     r"|objective\.(.*\.)?(weight|temperature)(\..*)?|targets\.\w+\.(momentum|every)(\..*)?"
 )
 

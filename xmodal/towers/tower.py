@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xmodal.batch import Clock
+from xmodal.errors import UserError
 from xmodal.towers.frames import Frames
 from xmodal.towers.lora import set_training, update_names
 from xmodal.towers.sequence_heads import SequenceHead
+from xmodal.towers.timed import Timed
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TowerOutput:
     raw: Tensor  # [B, D] the head's output before normalisation; z is raw / |raw|
 
 
-class Tower(nn.Module):
+class Tower(Timed, nn.Module):
     """Backbone, head, unit norm: z = h / |h| with h = head(backbone(x)).
 
     Args:
@@ -97,13 +100,13 @@ class Tower(nn.Module):
         backbone = [] if self.resting else [*self.backbone.parameters()]
         return [parameter for parameter in [*backbone, *pooling] if parameter.requires_grad]
 
-    def at(self, step: int) -> None:
-        """Say which step (0-based) is being made: before `unfreeze_after` the backbone rests, from then on it trains.
+    def at(self, clock: Clock) -> None:
+        """Say which step is being made: before `unfreeze_after` the backbone rests, from then on it trains.
 
         At rest it has no gradient, and evaluation mode. That depends on the step alone, so a run that goes on after an
         interruption does what it would have done.
         """
-        if self.resting != (step < self.unfreeze_after):
+        if self.resting != (clock.step < self.unfreeze_after):
             self.resting = not self.resting
             self.train(self.training)
 
@@ -153,6 +156,18 @@ class Tower(nn.Module):
         exact = torch.promote_types(raw.dtype, torch.float32)  # float64 stays, autocast's halves do not
         raw = raw.to(exact)
         return TowerOutput(F.normalize(raw, dim=-1), F.normalize(features.detach().to(exact), dim=-1), raw)
+
+    def codes(self, features: Tensor) -> Tensor:
+        """From features [B, G] to how likely the head's codebooks make each entry [B, groups, V].
+
+        Raises `UserError` where the head has none.
+        """
+        if not hasattr(self.head, "codes"):
+            raise UserError(
+                f"objective: it needs the codes of a head that is a {type(self.head).__name__}; "
+                "set towers.SIDE.head={kind: quantizer}"
+            )
+        return self.head.codes(features)  # type: ignore[operator]
 
     def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
         """Embed a batch."""

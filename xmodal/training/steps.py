@@ -2,9 +2,11 @@
 
 `plain` is that. `bilevel` (MetAug, 2203.05119) then solves a step of the terms' outer problems: the heads make a
 virtual step down the inner loss, `phi' = phi - lr grad L(phi)`, and the outer loss at phi' is differentiated through
-that step with respect to the terms' outer parameters. Backbones are not part of it: their features are fixed.
+that step with respect to the terms' outer parameters. Backbones are not part of it, their features are fixed; unless
+`virtual: all` has phi be all that trains in the towers.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 
@@ -12,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xmodal.aligner.aligner import Aligner
 from xmodal.batch import Loss, PairBatch
@@ -48,7 +51,13 @@ class Stepper:
         self.config, self.accelerator, self.last_checkpoint = config, accelerator, last_checkpoint
         self.aligner, self.model, self.optimizer, self.prepared = aligner, model, optimizer, prepared
         self.first = first
-        self.outer = [p for name in aligner.terms for p in aligner.term(name).outer_parameters()]
+        outer = [p for name in aligner.terms for p in aligner.term(name).outer_parameters()]
+        self.outer = [p for p in outer if p.requires_grad]  # optim.rules may have frozen them
+        if self.outer and not moving_parameters(aligner, config.train.virtual == "all"):
+            raise UserError(
+                "train.virtual: heads make the virtual step, and no head trains; give a tower one "
+                "(towers.SIDE.head={kind: linear}), or set train.virtual=all"
+            )
 
     def step(self, batch: PairBatch) -> dict[str, Tensor]:
         """One update; returns the loss's parts and the gradient's norm before clipping. `batch.clock` is set.
@@ -73,7 +82,7 @@ class Stepper:
         self.prepared.zero_grad()
         parts = dict(loss.parts)  # alone: the value holds the graph
         del loss
-        if self.config.train.step == "bilevel":
+        if self.config.train.step == "bilevel" and self.outer:
             parts |= self._outer_step(batch)
         self.aligner.after_step()
         return {**parts, "gradient_norm": norm.detach()}
@@ -94,7 +103,9 @@ class Stepper:
     def _outer_step(self, batch: PairBatch) -> dict[str, Tensor]:
         """A step of the outer parameters; its loss's parts as `outer/...`."""
         with self.accelerator.autocast():
-            outer_loss, gradients = outer_gradients(self.aligner, batch, self.outer, self.config.train.virtual_lr)
+            train = self.config.train
+            backbones = train.virtual == "all"
+            outer_loss, gradients = outer_gradients(self.aligner, batch, self.outer, train.virtual_lr, backbones)
         self._require_finite(batch, outer_loss.value.detach(), "outer loss")
         for parameter, gradient in zip(self.outer, gradients, strict=True):
             parameter.grad = gradient
@@ -114,32 +125,34 @@ class Stepper:
 
 
 def outer_gradients(
-    aligner: Aligner, batch: PairBatch, outer: list[nn.Parameter], virtual_lr: float
+    aligner: Aligner, batch: PairBatch, outer: list[nn.Parameter], virtual_lr: float, backbones: bool = False
 ) -> tuple[Loss, list[Tensor]]:
-    """The outer loss after a virtual step of the heads, and its gradient: that of the whole batch, on all processes.
+    """The outer loss after a virtual step, and its gradient: that of the whole batch, on all processes.
 
     Args:
         aligner: not wrapped: nothing here goes through DDP.
         batch: this process's pairs.
         outer: the parameters that the outer problem trains.
         virtual_lr: of the virtual step.
+        backbones: make the step of the backbones too; else the heads make it alone, on features that are fixed.
     """
-    with torch.no_grad():
-        features = {side: aligner.features(side, batch.view(side)) for side in batch.inputs}
-    heads: dict[str, Tensor] = {
-        f"towers.{side}.head.{name}": parameter
-        for side in aligner.towers
-        for name, parameter in aligner.tower(side).head.named_parameters()
-        if parameter.requires_grad
-    }
-    with twice_differentiable():
-        inner: Loss = functional_call(aligner, heads, (batch, features))
-        slopes = torch.autograd.grad(inner.value, list(heads.values()), create_graph=True, allow_unused=True)
+    fixed = None if backbones else aligner.fixed_features(batch)
+    moving: dict[str, Tensor] = dict(moving_parameters(aligner, backbones))
+    # of torch's attentions, one alone can be differentiated twice
+    with twice_differentiable(), sdpa_kernel(SDPBackend.MATH) if backbones else contextlib.nullcontext():
+        inner: Loss = functional_call(aligner, moving, (batch, fixed))
+        slopes = torch.autograd.grad(inner.value, list(moving.values()), create_graph=True, allow_unused=True)
         moved = {
             name: parameter if slope is None else parameter - virtual_lr * all_sum(slope) / world_size()
-            for (name, parameter), slope in zip(heads.items(), slopes, strict=True)
+            for (name, parameter), slope in zip(moving.items(), slopes, strict=True)
         }
-        loss: Loss = functional_call(aligner, moved, (batch, features), {"outer": True})
+        loss: Loss = functional_call(aligner, moved, (batch, fixed), {"outer": True})
         found = torch.autograd.grad(loss.value, outer, allow_unused=True)
     whole = [torch.zeros_like(p) if g is None else g for p, g in zip(outer, found, strict=True)]
     return loss, [all_sum(gradient) / world_size() for gradient in whole]
+
+
+def moving_parameters(aligner: Aligner, backbones: bool) -> list[tuple[str, nn.Parameter]]:
+    """What makes the virtual step, by name: what trains in the heads, or also in the backbones."""
+    where = tuple(f"towers.{side}." + ("" if backbones else "head.") for side in aligner.towers)
+    return [(name, p) for name, p in aligner.named_parameters() if p.requires_grad and name.startswith(where)]
