@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from xmodal.config import dump_config
 from xmodal.config.load import load_config
 from xmodal.data.audio import read_audio
 from xmodal.encoding import store_batches, store_build
+from xmodal.encoding.kept_features import feature_caches
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.store import EmbeddingStore, content_id, view_id
 from xmodal.towers import build_tower
 from xmodal.towers.kinds.store import StoreTower
-from xmodal.towers.own.speech_encoder import SpeechEncoderTower
+from xmodal.towers.own.speech_encoder import SpeechEncoder, SpeechEncoderTower
 from xmodal.towers.weights import save_backbone
 from xmodal.training.trainer import Trainer
 
@@ -216,6 +218,39 @@ def test_the_run_is_judged_while_it_trains(config_path: Path, tmp_path: Path) ->
     Trainer(load_config(config_path, ["train.steps=4"])).fit()
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert any(record["metric"] == "accuracy_mean" for record in report["records"])
+
+
+@pytest.mark.parametrize("head", [HEAD, {"kind": "mlp", "hidden": 8}], ids=lambda head: head["kind"])
+def test_a_tests_files_go_through_the_backbone_once_for_all_runs(
+    head: dict[str, object], config_path: Path, tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    def counted(one: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def run(self: SpeechEncoder, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            nonlocal seen
+            seen += 1
+            return one(self, inputs)
+
+        return run
+
+    common = [f"towers.speech.head={json.dumps(head)}", "train.steps=4", "train.eval_every=2", "train.trackers=[]"]
+    common.append("data.modalities.speech={kind: audio}")  # vectors take no time masks
+    for name in ("forward", "sequence"):
+        monkeypatch.setattr(SpeechEncoder, name, counted(getattr(SpeechEncoder, name)))
+    Trainer(load_config(config_path, [*common, f"output={tmp_path / 'first'}"])).fit()
+    first, seen = seen, 0
+    Trainer(load_config(config_path, [*common, f"output={tmp_path / 'second'}", "seed=1"])).fit()
+    assert first > 0
+    assert seen == 0
+    encoder = xmodal.load(tmp_path / "second")
+    clips = [*sorted(tiny_pairs.glob("*.wav"))[:9], tmp_path / "nowhere.wav"]
+    live = encoder.encode_readable("speech", clips)
+    for _ in range(2):
+        encoder.feature_caches = feature_caches({"speech": {"kind": "store", "path": str(tmp_path / "store")}})
+        kept = encoder.encode_readable("speech", clips)
+        torch.testing.assert_close(kept[0], live[0], rtol=0, atol=2e-6)
+        assert kept[1:] == live[1:]
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def test_kept_files_that_do_not_fit_are_passed_over(folder, tmp_path, damage):
     [file] = (tmp_path / "kept").rglob("*.safetensors")
     tensors = load_file(file)
     changed = {
-        "width": {"z": tensors["z"][:, :2].contiguous()},
-        "half": {"z": tensors["z"].half()},
-        "nan": {"z": tensors["z"] * torch.nan},
+        "width": {"rows": tensors["rows"][:, :2].contiguous()},
+        "half": {"rows": tensors["rows"].half()},
+        "nan": {"rows": tensors["rows"] * torch.nan},
         "keys": {"keys": tensors["keys"][:, None]},
     }
     save_file(tensors | changed[damage], file)

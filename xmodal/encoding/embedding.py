@@ -67,17 +67,28 @@ def embed(
         z = embed(tower, processor, ["turn on the lights", "play some music"], what="z")
     """
     device = next((p.device for p in tower.parameters()), torch.device("cpu")) if device is None else device
-    reader = ItemReader(processor, sample_rate=processor.sample_rate)
     encoded = torch.empty(len(items), tower.width if what == "features" else tower.dim)
+    for positions, features in read_batches(tower, processor, items, batch_size, progress):
+        encoded[positions] = encode_batch(tower, processor, features, device, what)
+    return encoded
+
+
+def read_batches(
+    tower: Tower, processor: Processor, items: Sequence[Item], batch_size: int, progress: str | None = None
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """(positions [B], features of each) of batches of like length, the longest first; meanwhile the tower evaluates.
+
+    Raises:
+        AudioError, ImageError: what cannot be read.
+    """
+    reader = ItemReader(processor, sample_rate=processor.sample_rate)
     order = longest_first([_length(item, processor.kind) for item in items])
     with progress_bar(progress, len(items)) as bar, evaluating(tower):
         for start in range(0, len(items), batch_size):
             positions = order[start : start + batch_size]
             batch = [items[i] for i in positions]
-            features = [item.array if isinstance(item, Features) else reader.features(item) for item in batch]
-            encoded[positions] = encode_batch(tower, processor, features, device, what)
+            yield positions, [item.array if isinstance(item, Features) else reader.features(item) for item in batch]
             bar.update(len(positions))
-    return encoded
 
 
 def _length(item: Item, kind: str) -> float:

@@ -1,11 +1,11 @@
-"""Embeddings of files, kept beside a run: what one evaluation has embedded is not read by the next.
+"""Embeddings of files, kept beside a run, and features, kept beside a store: what is there is not made again.
 
-Input: items and their embeddings. Output: `FOLDER/MAKER/*.safetensors`, where MAKER stands for the model, its
+Input: items and what was made of them. Output: `FOLDER/MAKER/*.safetensors`, where MAKER stands for the model, its
 preprocessing and its precision. An item is known by its path, size and time of change, or by its bytes; it is found
 again whatever the other items of a test are. What could not be read is not kept; what a tower did not see whole is kept
 with the reason, so that it is told the next time too.
 
-Axes: n items, m of them found or readable, D embedding.
+Axes: n items, m of them found or readable, T rows of one, W numbers in a row, D embedding.
 """
 
 import hashlib
@@ -29,11 +29,12 @@ from xmodal.encoding.cutting import Cut
 from xmodal.files import written_whole
 
 Embedded = tuple[Tensor, list[int], list[tuple[int, str]]]  # z [m, D], positions kept [m], (position, reason) skipped
+Made = tuple[list[Tensor], list[int], list[tuple[int, str]]]  # rows [T, W] of each [m], and the same
 Keys = NDArray[np.int64]
 
 log = logging.getLogger(__name__)
 
-PART = 16_384  # items of a file: what a killed evaluation has embedded is there for the next
+PART = 4_096  # items of a file: what a killed evaluation has embedded is there for the next
 
 
 def item_keys(items: Sequence[Any]) -> Keys | None:
@@ -67,8 +68,87 @@ def digest_of(*parts: Any) -> str:
     return found.hexdigest()
 
 
-class EmbeddingCache:
-    """A folder of embeddings, which several processes may fill at once.
+class RowCache:
+    """A folder of what a tower made of files: for each item rows [T, W], one or many. Several processes may fill it.
+
+    Example:
+        cache = RowCache(Path("data/esc10/frames/tests"))
+        rows, kept, skipped = cache.complete(maker, files, 384, make, cut=[])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def complete(
+        self, maker: str, items: Sequence[Any], width: int, make: Callable[[Sequence[Any]], Made], cut: Cut
+    ) -> Made:
+        """The rows of all items: those that are there, and those that `make` gives, which are kept.
+
+        `make` adds to `cut` the items that its tower does not see whole; those found here are added too.
+
+        Items that are neither files nor bytes are made and not kept.
+        """
+        keys = item_keys(items)
+        if keys is None:
+            return make(items)
+        found, reasons = self._find(maker, keys, width)
+        if reasons:
+            names = [str(key) for key in keys]
+            cut += [(items[at], reasons[name]) for at, name in enumerate(names) if at in found and name in reasons]
+        new, skipped = [at for at in range(len(items)) if at not in found], list[tuple[int, str]]()
+        for start in range(0, len(new), PART):
+            part = new[start : start + PART]
+            told = len(cut)
+            fresh, kept, bad = make([items[at] for at in part])
+            rows = [part[at] for at in kept]
+            if rows:
+                self._add(maker, keys[rows], fresh, cut[told:])
+            found |= dict(zip(rows, fresh, strict=True))
+            skipped += [(part[at], reason) for at, reason in bad]
+        positions = sorted(found)
+        return [found[at] for at in positions], positions, skipped
+
+    def _find(self, maker: str, keys: Keys, width: int) -> tuple[dict[int, Tensor], dict[str, str]]:
+        """Position -> rows of items that are there, and key -> why an item is cut. Damaged files are passed over."""
+        found, reasons = dict[int, Tensor](), dict[str, str]()
+        known = np.zeros(len(keys), dtype=bool)
+        for file in sorted((self.folder / maker).glob("*.safetensors")):
+            try:
+                with safe_open(file, "pt") as opened:
+                    there, lengths = opened.get_tensor("keys").numpy(), opened.get_tensor("lengths").numpy()
+                    held = opened.get_slice("rows")
+                    if held.get_shape() != [int(lengths.sum()), width] or there.shape != lengths.shape:
+                        continue
+                    order = np.argsort(there)
+                    at = order[np.searchsorted(there, keys, sorter=order).clip(max=len(there) - 1)]
+                    new = np.flatnonzero((there[at] == keys) & ~known)
+                    if not len(new):
+                        continue
+                    rows, ends = opened.get_tensor("rows"), np.cumsum(lengths)
+                    if rows.dtype != torch.float32 or not bool(torch.isfinite(rows).all()):
+                        continue
+                    found |= {int(n): rows[ends[at[n]] - lengths[at[n]] : ends[at[n]]] for n in new}
+                    known[new] = True
+                    reasons |= json.loads((opened.metadata() or {}).get("cut", "{}"))
+            except (OSError, SafetensorError, IndexError, ValueError):
+                continue
+        return found, reasons
+
+    def _add(self, maker: str, keys: Keys, rows: Sequence[Tensor], cut: Cut) -> None:
+        """Keep the rows of some items; where they cannot be written, say so and go on."""
+        named = item_keys([item for item, _ in cut])
+        reasons = {str(key): reason for key, (_, reason) in zip(named, cut, strict=True)} if named is not None else {}
+        tensors = {"keys": torch.from_numpy(keys), "lengths": torch.tensor([len(each) for each in rows])}
+        tensors["rows"] = torch.cat(list(rows)).contiguous()
+        try:
+            with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
+                save_file(tensors, beside, {"cut": json.dumps(reasons)})
+        except OSError as error:
+            log.warning("%s: embeddings are not kept (%s); give another folder", self.folder, error.strerror or error)
+
+
+class EmbeddingCache(RowCache):
+    """The same of embeddings, one row of D numbers an item.
 
     Example:
         encoder.cache = EmbeddingCache(Path("runs/cifar10_cl/embeddings"))
@@ -76,75 +156,17 @@ class EmbeddingCache:
         encoder.encode("image", files)  # neither
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def complete(
+    def embeddings(
         self, maker: str, items: Sequence[Any], dim: int, encode: Callable[[Sequence[Any]], Embedded], cut: Cut
     ) -> Embedded:
-        """The embeddings of all items: those that are there, and those that `encode` makes, which are kept.
+        """As `complete`, of what `encode` gives."""
 
-        `encode` adds to `cut` the items that its tower does not see whole; those found here are added too.
+        def make(part: Sequence[Any]) -> Made:
+            z, kept, skipped = encode(part)
+            return list(z.unsqueeze(1)), kept, skipped
 
-        Items that are neither files nor bytes are encoded and not kept.
-        """
-        keys = item_keys(items)
-        if keys is None:
-            return encode(items)
-        known, found, reasons = self._find(maker, keys, dim)
-        if reasons:
-            names = [str(key) for key in keys]
-            cut += [(items[at], reasons[name]) for at, name in enumerate(names) if known[at] and name in reasons]
-        z = torch.empty(len(items), dim)
-        if known.any():
-            z[torch.from_numpy(known)] = found
-        new, skipped = np.flatnonzero(~known), list[tuple[int, str]]()
-        for start in range(0, len(new), PART):
-            part = new[start : start + PART]
-            told = len(cut)
-            fresh, kept, bad = encode([items[at] for at in part])
-            rows = part[kept]
-            if len(rows):
-                self._add(maker, keys[rows], fresh, cut[told:])
-            z[torch.from_numpy(rows)], known[rows] = fresh, True
-            skipped += [(int(part[at]), reason) for at, reason in bad]
-        return z[torch.from_numpy(known)], np.flatnonzero(known).tolist(), skipped
-
-    def _find(self, maker: str, keys: Keys, dim: int) -> tuple[NDArray[np.bool_], Tensor, dict[str, str]]:
-        """Which items are there [n], their embeddings [m, D] in that order, and key -> why an item is cut.
-
-        Damaged files are passed over.
-        """
-        known, parts, reasons = np.zeros(len(keys), dtype=bool), [], dict[str, str]()
-        for file in sorted((self.folder / maker).glob("*.safetensors")):
-            try:
-                with safe_open(file, "pt") as opened:
-                    there, z = opened.get_tensor("keys").numpy(), opened.get_tensor("z")
-                    if there.shape != (len(z),) or z.shape[1:] != (dim,) or z.dtype != torch.float32:
-                        continue
-                    order = np.argsort(there)
-                    at = order[np.searchsorted(there, keys, sorter=order).clip(max=len(there) - 1)]
-                    new = (there[at] == keys) & ~known
-                    if new.any() and bool(torch.isfinite(z[at[new]]).all()):
-                        parts.append((np.flatnonzero(new), z[at[new]]))
-                        known |= new
-                        reasons |= json.loads((opened.metadata() or {}).get("cut", "{}"))
-            except (OSError, SafetensorError, IndexError, ValueError):
-                continue
-        if not parts:
-            return known, torch.empty(0), {}
-        rows, found = np.concatenate([rows for rows, _ in parts]), torch.cat([z for _, z in parts])
-        return known, found[torch.from_numpy(np.argsort(rows))], reasons
-
-    def _add(self, maker: str, keys: Keys, z: Tensor, cut: Cut) -> None:
-        """Keep the embeddings [m, D] of some items; where they cannot be written, say so and go on."""
-        named = item_keys([item for item, _ in cut])
-        reasons = {str(key): reason for key, (_, reason) in zip(named, cut, strict=True)} if named is not None else {}
-        try:
-            with written_whole(self.folder / maker / f"{uuid.uuid4().hex}.safetensors") as beside:
-                save_file({"keys": torch.from_numpy(keys), "z": z.contiguous()}, beside, {"cut": json.dumps(reasons)})
-        except OSError as error:
-            log.warning("%s: embeddings are not kept (%s); give another folder", self.folder, error.strerror or error)
+        rows, kept, skipped = self.complete(maker, items, dim, make, cut)
+        return torch.cat([torch.empty(0, dim), *rows]), kept, skipped
 
 
 def _state(file: str) -> str:

@@ -22,8 +22,9 @@ from xmodal.data.reading import ItemReader
 from xmodal.data.tally import Tally
 from xmodal.encoding.cutting import Cut, add_cut, count_of, cut_line
 from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory, require_finite
-from xmodal.encoding.embedding_cache import Embedded, EmbeddingCache
+from xmodal.encoding.embedding_cache import Embedded, EmbeddingCache, RowCache
 from xmodal.encoding.fingerprint import fingerprint_of
+from xmodal.encoding.kept_features import embed_through_features
 from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
@@ -71,6 +72,7 @@ class Encoder:
     ) -> None:
         self.dtype = dtype
         self.cache: EmbeddingCache | None = None  # where embeddings of files stay for the next evaluation
+        self.feature_caches: dict[str, RowCache] = {}  # modality -> where what its locked backbone says of files stays
         self.towers = dict(towers)
         self.processors = dict(processors)
         self.stores = dict(stores or {})
@@ -199,7 +201,7 @@ class Encoder:
                     found = encode(items)
                 else:
                     maker = hashlib.sha256(f"{self.fingerprint(modality)} {self.dtype}".encode()).hexdigest()[:32]
-                    found = self.cache.complete(maker, items, self.towers[modality].dim, encode, cut)
+                    found = self.cache.embeddings(maker, items, self.towers[modality].dim, encode, cut)
         if cut:
             log.warning("%s: %s: %s", self.name or "encoder", modality, cut_line(cut, len(items)))
             add_cut(self._cut[modality], cut)
@@ -208,7 +210,14 @@ class Encoder:
     def _encode_media(
         self, modality: str, reader: ItemReader, items: Sequence[Item], batch_size: int | None, bar: Any, cut: Cut
     ) -> Embedded:
-        parts, kept, skipped = [torch.empty(0, self.towers[modality].dim)], list[int](), list[tuple[int, str]]()
+        tower, cache = self.towers[modality], self.feature_caches.get(modality)
+        if cache is not None and tower.locked and self.dtype == torch.float32:
+            z, kept, skipped = embed_through_features(
+                tower, self.processors[modality], reader, items, cache, self._device(modality), cut, bar
+            )
+            require_finite(z, self.name, modality, self.dtype)
+            return z, kept, skipped
+        parts, kept, skipped = [torch.empty(0, tower.dim)], list[int](), list[tuple[int, str]]()
         for read in read_media(reader, items):
             parts.append(self._embed(modality, read.items, batch_size, None))
             kept += read.positions

@@ -18,6 +18,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.terms import groups_of
 from xmodal.config.tower import AnyTower
 from xmodal.encoding.encoder import Encoder
+from xmodal.encoding.kept_features import feature_caches
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
@@ -169,7 +170,9 @@ def during_training(
                 stores[modality] = processor
     plain = config.model_dump(mode="json")
     facts, pixels = provenance(plain), _max_pixels(plain)
-    return Encoder(towers, live_processors, stores, str(config.output), facts, torch.float32, pixels, labels)
+    encoder = Encoder(towers, live_processors, stores, str(config.output), facts, torch.float32, pixels, labels)
+    encoder.feature_caches = feature_caches(plain["towers"])
+    return encoder
 
 
 def _towers(aligner: Aligner) -> dict[str, Tower]:

@@ -13,6 +13,7 @@ from xmodal.config.error_lines import error_lines
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.encoding.embedding_cache import EmbeddingCache
 from xmodal.encoding.encoder import Encoder
+from xmodal.encoding.kept_features import feature_caches
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
@@ -37,6 +38,7 @@ def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encode
         home = Path(model)
         specs = evaluator_specs(home, options.trust_remote_code)
     encoder.cache = EmbeddingCache(options.embeddings or home / "embeddings")
+    encoder.feature_caches = feature_caches(encoder.provenance["towers"])
     return encoder, home, specs
 
 

@@ -1,0 +1,125 @@
+"""What a locked backbone says of the files of a test, kept beside the store it was trained from.
+
+Runs over one store (a sweep, a comparison of objectives, a run that is judged while it trains) have one backbone and
+different heads. So the backbone sees each file of a test once, whatever the number of runs, and the heads alone run.
+
+Axes: m items, T steps of one, G features of a step, D embedding.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xmodal.data.reading import ItemReader
+from xmodal.encoding.cutting import Cut
+from xmodal.encoding.embedding import BATCH_SIZE, Item, encode_batch, evaluating, longest_first, read_batches
+from xmodal.encoding.embedding_cache import Embedded, Made, RowCache
+from xmodal.encoding.media import read_media
+from xmodal.processor import Processor
+from xmodal.towers.frames import padded
+from xmodal.towers.sequence_heads import SequenceHead
+from xmodal.towers.tower import Tower
+
+FOLDER = "tests"  # in a store's folder
+ITEMS = 2_048  # whose steps are in memory at a time
+
+
+def feature_caches(towers: Mapping[str, Any]) -> dict[str, RowCache]:
+    """Side -> where the features of its files stay, of the sides that a run reads from a store that is there.
+
+    Args:
+        towers: side -> what the run's config says of its tower, as JSON.
+    """
+    found = {}
+    for side, spec in towers.items():
+        if isinstance(spec, Mapping) and spec.get("kind") == "store" and (Path(spec["path"]) / "store.json").is_file():
+            found[side] = RowCache(Path(spec["path"]) / FOLDER)
+    return found
+
+
+def embed_through_features(
+    tower: Tower,
+    processor: Processor,
+    reader: ItemReader,
+    items: Sequence[Any],
+    cache: RowCache,
+    device: torch.device,
+    cut: Cut,
+    bar: Any,
+) -> Embedded:
+    """Embeddings of audio or images by a tower whose backbone is locked; its features are those that are kept.
+
+    Numbers are those of the tower itself, but for the last bits that depend on who is in a batch with whom.
+
+    Args:
+        tower, processor: of the side; what they make is told apart by all that decides the features.
+        reader: decodes the items.
+        items: files, addresses in tars, or files' bytes.
+        cache: of the store.
+        device: where the tower is.
+        cut: gets the items that the tower does not see whole.
+        bar: a progress bar.
+    """
+    sequences = isinstance(tower.head, SequenceHead)
+    width = int(getattr(tower.backbone, "step_width", 0) or tower.backbone.width) if sequences else tower.width  # type: ignore[arg-type]
+    digest = hashlib.sha256(tower.fingerprint().encode())
+    digest.update(json.dumps([processor.describe(), sequences], sort_keys=True, default=str).encode())
+    maker = digest.hexdigest()[:32]
+
+    def make(part: Sequence[Any]) -> Made:
+        rows, kept, skipped = list[Tensor](), list[int](), list[tuple[int, str]]()
+        for read in read_media(reader, part):
+            rows += _features(tower, processor, read.items, device)
+            kept += read.positions
+            skipped += read.skipped
+            cut.extend(read.cut)
+            bar.update(read.size)
+        return rows, kept, skipped
+
+    parts, kept, skipped = [torch.empty(0, tower.dim)], list[int](), list[tuple[int, str]]()
+    for start in range(0, len(items), ITEMS):
+        rows, positions, bad = cache.complete(maker, items[start : start + ITEMS], width, make, cut)
+        parts.append(_embeddings(tower, rows, device))
+        kept += [start + at for at in positions]
+        skipped += [(start + at, reason) for at, reason in bad]
+    return torch.cat(parts), kept, skipped
+
+
+def _features(tower: Tower, processor: Processor, items: Sequence[Item], device: torch.device) -> list[Tensor]:
+    """Of each item its steps [T, G], or its pooled features [1, G]; float32, on the CPU."""
+    rows: list[Tensor] = [torch.empty(0)] * len(items)
+    for positions, features in read_batches(tower, processor, items, BATCH_SIZE):
+        if isinstance(tower.head, SequenceHead):
+            with torch.no_grad():
+                inputs = {name: value.to(device) for name, value in processor.collate(features).items()}
+                made = [steps.float().cpu() for steps in tower.sequence(inputs).each()]
+        else:
+            made = list(encode_batch(tower, processor, features, device, "features").unsqueeze(1))
+        for at, row in zip(positions.tolist(), made, strict=True):
+            rows[at] = row
+    return rows
+
+
+@torch.no_grad()
+def _embeddings(tower: Tower, rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """[m, D], unit norm, float32, on the CPU: the head alone."""
+    z = torch.empty(len(rows), tower.dim)
+    order = longest_first([len(row) for row in rows])
+    with evaluating(tower):
+        for start in range(0, len(rows), BATCH_SIZE):
+            at = order[start : start + BATCH_SIZE]
+            some = [rows[i] for i in at]
+            if isinstance(tower.head, SequenceHead):
+                frames = padded([row.numpy() for row in some])
+                features = tower.head.pool(
+                    frames._replace(values=frames.values.to(device), lengths=frames.lengths.to(device))
+                )
+            else:
+                features = torch.cat(some).to(device)
+            z[at] = tower.project(features).z.float().cpu()
+    return z
