@@ -32,6 +32,7 @@ WRONG = {
     "demo": ["--train.steps", "5"],
     "teach": ["nowhere.yaml"],
     "sweep": ["nowhere.yaml"],
+    "compare-objectives": ["nowhere.yaml", "--objectives", "infonce", "cwcl"],
     "prepare": ["fsdd", "nowhere", "out"],
     "verify": ["imagenet", "nowhere"],
     "choose-kernel": ["nowhere.yaml"],

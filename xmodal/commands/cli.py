@@ -15,6 +15,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "demo": ("training.demo", "make the demo's data, train on it, evaluate: train without arguments"),
     "teach": ("training.teach", "a file of phrases in, a run that understands people who say such things out"),
     "sweep": ("training.sweep", "train and compare many runs"),
+    "compare-objectives": ("training.compare_objectives", "which objective: same data, seeds and seconds, one table"),
     "choose-kernel": (
         "training.choose_kernel",
         "choose the kernel of a config that says kernel: auto, before training",

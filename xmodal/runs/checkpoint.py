@@ -35,6 +35,8 @@ class State:
     evaluated: int | None = None  # the step of the last evaluation
     data: str | None = None  # a digest of the training pairs
     scaler: dict[str, Any] | None = None
+    seconds: float = 0.0  # of training steps, without evaluating and saving
+    peak_memory_mb: float = 0.0  # of the main process
     format: int = FORMAT
 
 

@@ -7,6 +7,7 @@ records are means over the items of all repeats, with intervals, the worst repea
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+MISTAKE = 2  # the exit code of a `UserError`: what can be foreseen, a loss that diverged among it
 
 
 def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
@@ -36,22 +38,45 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
     threads = max(1, usable_cores() // jobs)
     configs = _configs(sweep, planned, threads)
     _check_metrics(sweep, configs[0])
-    for config in configs:  # stores first: two runs must not make the same one at once
-        for key, modality, tower in config.all_towers():
-            if isinstance(tower, StoreTower.Spec):
-                build_store(tower, config, modality, key=key)
-    _train_all(sweep, planned, jobs, threads)
+    build_stores(configs)
+    train_all(sweep.config, planned, jobs, threads)
     return gather(sweep)
 
 
-def _train_all(sweep: Sweep, planned: list[Planned], jobs: int, threads: int) -> None:
-    """Each run in a process of its own, which xmodal/train.py starts; its output goes into a log beside the run."""
-    bar = tqdm(total=len(planned), desc="runs", unit="run")
+def build_stores(configs: Iterable[RunConfig]) -> None:
+    """The stores of all runs, before any of them trains: two must not make the same one at once."""
+    for config in configs:
+        for key, modality, tower in config.all_towers():
+            if isinstance(tower, StoreTower.Spec):
+                build_store(tower, config, modality, key=key)
+
+
+def train_all(
+    config: Path, planned: Sequence[Planned], jobs: int, threads: int, what: str = "runs", go_on: bool = False
+) -> dict[Path, str]:
+    """Each run in a process of its own, which xmodal/train.py starts; its output goes into a log beside the run.
+
+    Args:
+        config: the file they share.
+        planned: the runs.
+        jobs: at a time.
+        threads: of each.
+        what: they are called in the progress bar.
+        go_on: a run that cannot be trained (its loss diverged, say) ends itself alone; the others are trained.
+
+    Returns:
+        With `go_on` the folders of the runs that could not be trained, with the reason.
+
+    Raises:
+        UserError: a run that failed, with its log.
+    """
+    failed: dict[Path, str] = {}
+    bar = tqdm(total=len(planned), desc=what, unit="run")
 
     def train(run: Planned) -> None:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
         log = run.folder.with_name(run.folder.name + ".log")
-        command = [sys.executable, str(TRAIN), str(sweep.config), *_overrides(run, threads)]
+        command = [sys.executable, str(TRAIN), str(config), *overrides_of(run, threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         with log.open("a") as file:
             code = subprocess.run(
@@ -59,14 +84,18 @@ def _train_all(sweep: Sweep, planned: list[Planned], jobs: int, threads: int) ->
             ).returncode
         if code:
             last = log.read_text(errors="replace").strip().split("\n")[-1] or "no output"
-            raise UserError(f"{run.folder}: training failed with exit code {code}: {last} (all of it: {log})")
+            if not go_on or code != MISTAKE:
+                raise UserError(f"{run.folder}: training failed with exit code {code}: {last} (all of it: {log})")
+            failed[run.folder] = f"{last.removeprefix('error: ')} (all of it: {log})"
         bar.update()
 
     with bar, ThreadPoolExecutor(jobs) as pool:
         list(pool.map(train, planned))
+    return failed
 
 
-def _overrides(run: Planned, threads: int) -> list[str]:
+def overrides_of(run: Planned, threads: int) -> list[str]:
+    """All that is set for a run on the command line that trains it."""
     return [*run.overrides, f"output={run.folder}", f"train.threads={threads}", "train.resume=true"]
 
 
@@ -75,7 +104,7 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
     configs, mistakes = list[RunConfig](), list[str]()
     for run in planned:
         try:
-            configs.append(load_config(sweep.config, _overrides(run, threads)))
+            configs.append(load_config(sweep.config, overrides_of(run, threads)))
         except UserError as error:
             mistakes += [f"{run.setting}, {run.repeat}: {line}" for line in str(error).split("\n")]
     if mistakes:

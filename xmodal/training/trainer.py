@@ -7,7 +7,6 @@ so one process and eight compute the same gradient.
 
 import gc
 import os
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -34,6 +33,7 @@ from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.threads import choose_threads
 from xmodal.training.batches import batches_from
 from xmodal.training.clusters import clusters_of
+from xmodal.training.effort import Effort
 from xmodal.training.judging import Judge
 from xmodal.training.kernel_choice.choosing import choose_kernel, with_choice
 from xmodal.training.opening import open_everything, read_pairs_of, require_whole_parameters
@@ -162,7 +162,7 @@ class Trainer:
         if self._evaluation_is_missing():  # the run was killed after this step was saved, and before it was judged
             self._save_and_evaluate(self.state.step == spec.steps)
         recent: list[dict[str, Tensor]] = []
-        began, start = time.perf_counter(), self.state.step
+        began, start, effort = self.state.seconds, self.state.step, Effort(self.state)
         bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
         with bar:  # closed before an error is printed
             for batch in batches_from(start, self.config, self.dataset, self.sampler, self.accelerator.device):
@@ -171,13 +171,15 @@ class Trainer:
                     batch = self.clusters.label(batch)
                 recent.append(self.stepper.step(batch))
                 self.state.step = batch.clock.step + 1
+                effort.stop()
                 bar.update()
                 last = self.state.step == spec.steps
                 if self.state.step % spec.log_every == 0 or last:
-                    values = self._log(recent, self._pairs(start, self.state.step) / (time.perf_counter() - began))
+                    values = self._log(recent, self._pairs(start, self.state.step) / (self.state.seconds - began))
                     bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
                     recent.clear()
                 self._save_and_evaluate(last)
+                effort.start()
         return self._finish()
 
     def _leave(self) -> None:
@@ -204,12 +206,13 @@ class Trainer:
         given = {name: [parts[name].float() for parts in recent if name in parts] for name in names}
         values = {name: float(torch.stack(found).mean()) for name, found in given.items()}
         values["lr"] = learning_rate(self.state.step - 1, self.config.train.steps, self.config.optim)
-        values["items_per_second"] = pairs_per_second
+        values |= {"items_per_second": pairs_per_second, "seconds": self.state.seconds}
         self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
         return values
 
     def _log_evaluation(self, values: dict[str, float]) -> None:
-        self.accelerator.log({f"eval/{k}": v for k, v in values.items()}, step=self.state.step)
+        logged = {f"eval/{k}": v for k, v in values.items()} | {"train/seconds": self.state.seconds}
+        self.accelerator.log(logged, step=self.state.step)
 
     def _note_skipped(self, batch: PairBatch) -> None:
         """List what could not be decoded, of all processes, on all of them: they must stop together."""
@@ -296,6 +299,8 @@ class Trainer:
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
             "threads": self.state.threads,
+            "training_seconds": round(self.state.seconds, 3),
+            "peak_memory_mb": round(self.state.peak_memory_mb, 1),
             "skipped_items": self.skipped.count,
             "data": self.skipped.facts(self._pairs(0, self.state.step)),
             **read_changes(self.config.output),

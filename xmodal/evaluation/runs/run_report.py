@@ -26,14 +26,15 @@ def run_report(
     evaluators: Mapping[str, Evaluator],
     provenance: Mapping[str, Any],
     log: Callable[[Sequence[Record]], object] = lambda _: None,
+    brief: bool = False,
 ) -> Report:
-    """Evaluate, with pictures. The caller writes the report where it wants it.
+    """Evaluate, with pictures unless `brief`. The caller writes the report where it wants it.
 
     `log` gets the numbers before the curves of the run's metrics.jsonl are drawn.
     """
     report = Report(title=f"xmodal run {run}", records=[], provenance={}, notes=[])
     for name, evaluator in evaluators.items():
-        report = report.merge(evaluator.evaluate(encoder, name))
+        report = report.merge(evaluator.evaluate(encoder, name, brief))
     log(report.records)
     own = SavedRun.of(run).evaluators if (run / "config.yaml").is_file() else {}
     others = [name for name in evaluators if name not in own]

@@ -36,6 +36,7 @@ def bootstrap_interval(
     samples: int = SAMPLES,
     seed: int = 0,
     bounds: Interval | None = (0.0, 1.0),
+    tail: float = TAIL,
 ) -> Interval:
     """Interval of the mean over items, by resampling whole clusters with replacement.
 
@@ -53,6 +54,7 @@ def bootstrap_interval(
         samples: resamples drawn.
         seed: equal seeds give equal intervals.
         bounds: what no value can leave, 0 and 1 for shares. None: not known; then clusters all alike have no interval.
+        tail: what lies beyond each limit; 0.025 makes 95%, less of it an interval that stands beside others.
 
     Raises:
         ValueError: clusters that do not fit the items, a null among them, a mean outside `bounds`.
@@ -60,7 +62,7 @@ def bootstrap_interval(
     Example:
         low, high = bootstrap_interval(correct, clusters=sentences)
     """
-    return bootstrap_intervals(np.asarray(correct)[:, None], clusters, samples, seed, bounds)[0]
+    return bootstrap_intervals(np.asarray(correct)[:, None], clusters, samples, seed, bounds, tail)[0]
 
 
 def bootstrap_intervals(
@@ -69,6 +71,7 @@ def bootstrap_intervals(
     samples: int = SAMPLES,
     seed: int = 0,
     bounds: Interval | None = (0.0, 1.0),
+    tail: float = TAIL,
 ) -> list[Interval]:
     """`bootstrap_interval` of every column of [n, m], over one set of resamples for all: much faster."""
     columns = np.asarray(correct, dtype=np.float64)
@@ -77,14 +80,18 @@ def bootstrap_intervals(
     if groups < 2:
         return [(math.nan, math.nan)] * columns.shape[1]
     value, each = columns.mean(0), sums / counts[:, None]
-    low, high = resampled(lambda times: times @ sums / (times @ counts)[:, None], value, groups, samples, seed)
+
+    def means(times: Floats) -> Floats:
+        return times @ sums / (times @ counts)[:, None]
+
+    low, high = resampled(means, value, groups, samples, seed, tail=tail)
     alike = np.ptp(each, axis=0) <= 1e-12 * np.abs(each).max(0)
     if bounds is None:
         low, high = np.where(alike, np.nan, low), np.where(alike, np.nan, high)
     else:
         if (value < bounds[0] - 1e-9).any() or (value > bounds[1] + 1e-9).any():
             raise ValueError(f"a mean of {value[0] if len(value) == 1 else value} is outside the bounds {bounds}")
-        edge = TAIL ** (1 / groups)
+        edge = tail ** (1 / groups)
         low = np.where(alike, edge * value + (1 - edge) * bounds[0], np.clip(low, *bounds))
         high = np.where(alike, edge * value + (1 - edge) * bounds[1], np.clip(high, *bounds))
     return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -36,13 +36,15 @@ def resampled(
     seed: int = 0,
     effective: float | None = None,
     whole: bool = False,
+    tail: float = TAIL,
 ) -> tuple[Floats, Floats]:
     """Limits (low [m], high [m]) of m statistics, by resampling G clusters: the engine of every interval here.
 
-    Percentiles of the resamples at Phi(-r) and Phi(r), r = sqrt(G / (G - 1)) t(0.975, G - 1): what makes the interval
-    of a mean as wide as Student's (Hesterberg's expanded percentiles). Below six clusters no resample leaves the range
-    of the clusters, which holds the truth in 1 - 2 ** (1 - G) of cases only (94% with five, 50% with two); there the
-    limits are value -+ r * (standard deviation of the resamples), which is Student's interval for a mean.
+    Percentiles of the resamples at Phi(-r) and Phi(r), r = sqrt(G / (G - 1)) t(1 - tail, G - 1): what makes the
+    interval of a mean as wide as Student's (Hesterberg's expanded percentiles). Below six clusters no resample leaves
+    the range of the clusters, which holds the truth in 1 - 2 ** (1 - G) of cases only (94% with five, 50% with two);
+    there the limits are value -+ r * (standard deviation of the resamples), which is Student's interval for a mean. So
+    they are where fewer than one resample lies beyond Phi(-r), as with the tails that many comparisons ask for.
 
     Args:
         statistic: of `times` [b, G], how often each cluster is in each of b resamples, to [b, m]; NaN: not defined.
@@ -52,13 +54,14 @@ def resampled(
         seed: of the draw.
         effective: in place of G in r, where the clusters are not all that is drawn.
         whole: whole numbers; limits are values that occur, and NaN below six clusters.
+        tail: what lies beyond each limit; 0.025 makes 95%.
     """
     many = groups if effective is None else effective
-    reach = math.sqrt(many / (many - 1)) * float(special.stdtrit(many - 1, 1 - TAIL))
+    reach = math.sqrt(many / (many - 1)) * float(special.stdtrit(many - 1, 1 - tail))
     if whole and many < ENOUGH:
         return np.full(len(value), np.nan), np.full(len(value), np.nan)
     values = np.concatenate([statistic(times) for times in _times(groups, samples, seed)])
-    if many < ENOUGH:
+    if many < ENOUGH or (not whole and samples * special.ndtr(-reach) < 1):
         spread = reach * np.nanstd(values, axis=0)
         return value - spread, value + spread
     tails = special.ndtr([-reach, reach])
