@@ -81,8 +81,8 @@ class Judge:
         self.aligner.eval()
         write_json(folder / "training.json", facts)
         # with train.best these numbers belong to an earlier step, where they were logged
-        log = {} if self.config.train.best is not None else {"log": self._log}
-        report = run_report(folder, self.encoder, self.evaluators, facts, **log)
+        own = self.config.train.best is None
+        report = run_report(folder, self.encoder, self.evaluators, facts, self._log if own else lambda _: None)
         report.write(folder / "report")
         return report
 

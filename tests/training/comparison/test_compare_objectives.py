@@ -36,7 +36,7 @@ def test_finished_runs_are_tested_once_and_the_table_is_right(tiny_config: Path,
     out = tmp_path / "which"
     given = {"dev": ["dev"], "seeds": 2, "budget": f"{STEPS}steps", "output": out}
     grid = ("kernel.perplexity=2,6",)
-    request = asked(with_dev(tiny_config), "infonce", "cwcl:perplexity", "siglip", grid=grid, **given)
+    request = asked(with_dev(tiny_config), "infonce", "cwcl:perplexity", grid=grid, **given)
     plan = make_plan(request)
     claim(plan)
     runs = {each: [plan.run_of(each, seed, STEPS) for seed in plan.seeds] for each in plan.candidates}
@@ -72,8 +72,8 @@ def test_finished_runs_are_tested_once_and_the_table_is_right(tiny_config: Path,
         assert table.loc[name, "seconds"] > 0
         assert 50 < table.loc[name, "peak memory (MB)"] < 20_000
     assert table.loc["cwcl:perplexity", "effective positives"] > table.loc["infonce", "effective positives"] >= 1
-    difference = next(r for r in report.records if r.name == f"siglip/{TEST} minus infonce")
-    apart = hits["siglip"] - hits["infonce"]
+    difference = next(r for r in report.records if r.name == f"cwcl:perplexity/{TEST} minus infonce")
+    apart = hits["cwcl:perplexity"] - hits["infonce"]
     assert difference.value == pytest.approx(apart.mean())
     expected = drawn_interval(apart, clusters, bounds=(-1, 1))
     assert (difference.low, difference.high) == pytest.approx(expected, abs=0.05)  # the items' order differs

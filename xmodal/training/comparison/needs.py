@@ -21,7 +21,8 @@ from xmodal.errors import UserError
 from xmodal.training.comparison.request import Tree, as_override
 
 MOMENTUM = 0.996
-AUGMENT = {"audio": {"noise": 0.1}, "image": {"flip": 0.5}}  # where a modality has no augmentation: views must differ
+# where a modality has no augmentation: views must differ
+AUGMENT = {"audio": {"noise": 0.1}, "image": {"flip": 0.5}, "text": {"word_dropout": 0.1}}
 
 
 class _Holder(Spec):
@@ -42,7 +43,8 @@ class Provided:
 def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
     """Meet an objective's needs over the sides it is for; what the config gives, and it needs, stays as it is.
 
-    Targets and predictors that only the config's own objective asks for are taken out: they would only cost time.
+    Targets, predictors, teachers and clusters that only the config's own objective asks for are taken out: they would
+    only cost time.
 
     Args:
         config: the run that is compared on, with an objective of its own.
@@ -67,8 +69,16 @@ def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
                 continue
             for need in term.needs(*group):
                 wanted[need.what, need.side] = max(wanted.get((need.what, need.side), 1), need.amount)
-    if any(what == "labels" for what, _ in wanted) and not _has_labels(config):
+    labels = any(what == "labels" for what, _ in wanted)
+    if config.data.clusters is None and labels and not _has_labels(config):
         found.missing.append(f"it needs labels, and {config.data.train} has no column label with any")
+    if config.data.clusters is not None and not labels:
+        found.overrides.append("data.clusters=null")
+    if config.teachers:
+        every = config.model_dump(mode="json")["teachers"]
+        found.overrides.append(
+            as_override("teachers", {side: each for side, each in every.items() if ("teacher", side) in wanted})
+        )
     _targets(config, wanted, found)
     for (what, side), amount in wanted.items():
         if what == "views":
@@ -111,7 +121,7 @@ def _views(config: RunConfig, side: str, amount: int, found: Provided) -> None:
         return
     values = modality.model_dump(mode="json") | {"training_views": amount}
     said = f"data.modalities.{side}: training_views {amount}"
-    if isinstance(modality, TextModality):
+    if isinstance(modality, TextModality) and config.towers[side].is_stored:
         said += ", which differ only where a row has several texts"
     elif not modality.augment.is_active and not getattr(getattr(modality, "waveform", None), "is_active", False):
         augment = AUGMENT[modality.kind]
