@@ -157,5 +157,8 @@ def test_what_cannot_be_run_is_left_out(tiny_config: Path, tiny_pairs: Path, tmp
     plan = make_plan(asked(tiny_config, "infonce", "siglip", "supcon", overrides=[f"data.train={bare}"]))
     assert plan.objectives == ["infonce", "siglip"]
     assert plan.left_out == {"supcon": f"it needs labels, and {bare} has no column label with any"}
+    stored = "{kind: infonce, keys: store}"
+    [why] = make_plan(asked(tiny_config, "infonce", "siglip", stored)).left_out.values()
+    assert "objective.keys: store needs towers.text of kind store" in why
     with pytest.raises(UserError, match=r"--objectives: fewer than two can be compared \(supcon: it needs labels"):
         make_plan(asked(tiny_config, "infonce", "supcon", overrides=[f"data.train={bare}"]))

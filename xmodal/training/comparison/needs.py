@@ -33,11 +33,15 @@ class _Holder(Spec):
 
 @dataclass
 class Provided:
-    """How a run is changed for an objective: overrides, what was given by default, and what keeps it from being run."""
+    """How a run is changed for an objective: overrides, what was given by default, and what keeps it from being run.
+
+    `needs`: does it need anything? Then a config that is refused lacks it: a store, say, for which there is no default.
+    """
 
     overrides: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    needs: bool = False
 
 
 def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
@@ -69,6 +73,7 @@ def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
                 continue
             for need in term.needs(*group):
                 wanted[need.what, need.side] = max(wanted.get((need.what, need.side), 1), need.amount)
+    found.needs = bool(wanted)
     labels = any(what == "labels" for what, _ in wanted)
     if config.data.clusters is None and labels and not _has_labels(config):
         found.missing.append(f"it needs labels, and {config.data.train} has no column label with any")

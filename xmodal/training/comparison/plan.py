@@ -149,9 +149,11 @@ def _candidates(request: Request, config: RunConfig, name: str, asked: Asked) ->
         try:
             load_config(request.config, [*overrides, *FIXED])
         except UserError as error:
-            if not provided.said:
-                raise UserError("\n".join(f"{name}: {line}" for line in str(error).split("\n"))) from None
-            return [], [], f"{provided.said[0]} was tried: {str(error).partition(chr(10))[0]}"
+            lines = str(error).split("\n")
+            if not provided.needs:
+                raise UserError("\n".join(f"{name}: {line}" for line in lines)) from None
+            tried = f" (given: {'; '.join(provided.said)})" if provided.said else ""
+            return [], [], lines[0].removeprefix("command line: ") + tried
         label = " ".join(f"{key}={value}" for key, value in setting.items()) if several else ""
         stem = re.sub(r"[^\w.-]+", "_", f"{name} {label}".strip().lower())
         found.append(Candidate(name, label, stem, overrides))
