@@ -148,6 +148,9 @@ def test_needs_are_met_and_said(tiny_config: Path) -> None:
     assert made.modality("speech").training_views == 2
     assert provide(made, "plain", {"kind": "infonce"}).overrides == ["targets={}"]  # nobody asks for it any more
     assert provide(made, "slow", own).said == []
+    found = provide(config, "byol", {"kind": "byol"})  # the frozen side is its own target
+    assert found.said == ["targets.speech: predictor mlp"]
+    assert load_config(tiny_config, [*found.overrides, "objective={kind: byol}"]).targets["speech"].momentum is None
 
 
 def test_what_cannot_be_run_is_left_out(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> None:
@@ -160,5 +163,14 @@ def test_what_cannot_be_run_is_left_out(tiny_config: Path, tiny_pairs: Path, tmp
     stored = "{kind: infonce, keys: store}"
     [why] = make_plan(asked(tiny_config, "infonce", "siglip", stored)).left_out.values()
     assert "objective.keys: store needs towers.text of kind store" in why
+    assert (
+        "kernel auto chooses by"
+        in make_plan(asked(tiny_config, "infonce", "siglip", "cwcl:auto")).left_out["cwcl:auto"]
+    )
+    clusters = "data.clusters={side: speech, count: 4, refresh: 1}"
+    own = ["objective={kind: supcon}", clusters, f"data.train={bare}"]
+    plan = make_plan(asked(tiny_config, "infonce", "supcon", overrides=own))
+    configs = [load_config(tiny_config, each.overrides) for each in plan.candidates]
+    assert [each.data.clusters is None for each in configs] == [True, False]  # they are labels; infonce has no use
     with pytest.raises(UserError, match=r"--objectives: fewer than two can be compared \(supcon: it needs labels"):
         make_plan(asked(tiny_config, "infonce", "supcon", overrides=[f"data.train={bare}"]))

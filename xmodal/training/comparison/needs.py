@@ -61,6 +61,10 @@ def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
     found = Provided()
     wanted: dict[tuple[str, str], int] = {}
     for key, term in _terms(name, objective).items():
+        if getattr(getattr(term, "kernel", None), "kind", "") == "auto":
+            found.missing.append(
+                f"kernel auto chooses by trial runs of its own; name kernels to compare, as {term.kind}:perplexity"
+            )
         least, most = term.takes
         for group in config.groups(term):
             if not least <= len(group) <= most:
@@ -104,17 +108,20 @@ def _targets(config: RunConfig, wanted: dict[tuple[str, str], int], found: Provi
     """A momentum target where one is asked for of a side that trains, a predictor where one is."""
     targets: Tree = {}
     for side, tower in config.towers.items():
-        predicted = ("predicted", side) in wanted
-        if not predicted and (("target", side) not in wanted or not tower.trains):
+        copied, predicted = ("target", side) in wanted and tower.trains, ("predicted", side) in wanted
+        if not copied and not predicted:
             continue
-        own = config.targets.get(side)
-        given: Tree = {"momentum": MOMENTUM} if own is None else own.model_dump(mode="json")
-        given["predictor"] = (given.get("predictor") or {"kind": "mlp"}) if predicted else None
+        own: Tree = config.targets[side].model_dump(mode="json") if side in config.targets else {}
+        given, said = dict(own), list[str]()
+        for key, asked, default, told in (
+            ("momentum", copied and own.get("every") is None, MOMENTUM, f"momentum {MOMENTUM}"),
+            ("predictor", predicted, {"kind": "mlp"}, "predictor mlp"),
+        ):
+            said += [told] if asked and own.get(key) is None else []
+            given[key] = (default if own.get(key) is None else own[key]) if asked else None
+        given["every"] = own.get("every") if copied else None
         targets[side] = given
-        if own is None:
-            found.said.append(f"targets.{side}: momentum {MOMENTUM}" + (", predictor mlp" if predicted else ""))
-        elif predicted and own.predictor is None:
-            found.said.append(f"targets.{side}: predictor mlp")
+        found.said += [f"targets.{side}: {', '.join(said)}"] if said else []
     found.overrides.append(as_override("targets", targets))
 
 
