@@ -146,8 +146,12 @@ def test_needs_are_met_and_said(tiny_config: Path) -> None:
     )
     assert made.targets["speech"].momentum == 0.996
     assert made.modality("speech").training_views == 2
-    assert provide(made, "plain", {"kind": "infonce"}).overrides == ["targets={}"]  # nobody asks for it any more
+    assert provide(made, "plain", {"kind": "infonce"}).overrides == [
+        "train.step=plain",
+        "targets={}",
+    ]  # nobody asks for it any more
     assert provide(made, "slow", own).said == []
+    assert provide(config, "metaug", {"kind": "metaug"}).said == ["train.step: bilevel"]
     found = provide(config, "byol", {"kind": "byol"})  # the frozen side is its own target
     assert found.said == ["targets.speech: predictor mlp"]
     assert load_config(tiny_config, [*found.overrides, "objective={kind: byol}"]).targets["speech"].momentum is None

@@ -123,7 +123,7 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome], verdicts: Sequence[tuple[str
     if budget is not None:
         off = {name: value for name, value in seconds.items() if abs(value / budget - 1) > OFF_BUDGET}
         told = (
-            "; more than 15% off: " + ", ".join(f"{name} {value:.0f} s" for name, value in off.items()) if off else ""
+            "; more than 15% off: " + ", ".join(f"{name} {value:.3g} s" for name, value in off.items()) if off else ""
         )
         low, high = min(seconds.values()), max(seconds.values())
         notes.append(

@@ -18,6 +18,7 @@ from xmodal.config.schema import RunConfig
 from xmodal.config.spec import KindSpec, Spec
 from xmodal.data.manifest import read_manifest
 from xmodal.errors import UserError
+from xmodal.objectives.objective import Objective
 from xmodal.training.comparison.request import Tree, as_override
 
 MOMENTUM = 0.996
@@ -60,7 +61,12 @@ def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
     """
     found = Provided()
     wanted: dict[tuple[str, str], int] = {}
-    for key, term in _terms(name, objective).items():
+    terms = _terms(name, objective)
+    outer = [each for each in terms.values() if _has_outer_problem(each)]
+    found.overrides.append(f"train.step={'bilevel' if outer else 'plain'}")
+    if outer and config.train.step != "bilevel":
+        found.said.append("train.step: bilevel")
+    for key, term in terms.items():
         if getattr(getattr(term, "kernel", None), "kind", "") == "auto":
             found.missing.append(
                 f"kernel auto chooses by trial runs of its own; name kernels to compare, as {term.kind}:perplexity"
@@ -102,6 +108,11 @@ def _terms(name: str, objective: Tree) -> dict[str, Any]:
     except ValidationError as error:
         raise UserError("\n".join(error_lines(error, raw, lambda _: name, _Holder))) from None
     return {"self": read} if isinstance(read, KindSpec) else dict(read)
+
+
+def _has_outer_problem(term: Any) -> bool:
+    """Does it train parameters through a virtual step, as MetAug does?"""
+    return OBJECTIVES.find(term.kind).outer_parameters is not Objective.outer_parameters
 
 
 def _targets(config: RunConfig, wanted: dict[tuple[str, str], int], found: Provided) -> None:
