@@ -4,10 +4,10 @@ Axes: n items, B items of a batch, G features, D embedding.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Features:
 
 
 Item = str | Path | bytes | np.ndarray | Image.Image | Features
+Made = TypeVar("Made")
 
 BATCH_SIZE = 64
 
@@ -114,14 +115,11 @@ def encode_batch(
     return (tower.features(inputs) if what == "features" else tower(inputs).z).float().cpu()
 
 
-def embed_within_memory(
-    tower: Tower, processor: Processor, items: Sequence[Item], size: int, device: torch.device, progress: str | None
-) -> tuple[Tensor, int]:
-    """(`embed`'s z, items at a time), from `size` at a time, halved as often as memory runs out."""
+def within_memory(size: int, run: Callable[[int], Made]) -> tuple[Made, int]:
+    """(what `run` gives with so many items at a time, their number), halved as often as memory runs out."""
     while True:
         try:
-            z = embed(tower, processor, items, batch_size=size, device=device, what="z", progress=progress)
-            return z, size
+            return run(size), size
         except RuntimeError as error:
             # on a GPU, or (where torch has no class for it) on the CPU
             if size == 1 or not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):

@@ -124,10 +124,11 @@ class RowCache:
                     new = np.flatnonzero((there[at] == keys) & ~known)
                     if not len(new):
                         continue
-                    rows, ends = opened.get_tensor("rows"), np.cumsum(lengths)
-                    if rows.dtype != torch.float32 or not bool(torch.isfinite(rows).all()):
+                    ends = np.cumsum(lengths)
+                    mine = {int(n): held[int(ends[at[n]] - lengths[at[n]]) : int(ends[at[n]])] for n in new}
+                    if not all(rows.dtype == torch.float32 and bool(rows.isfinite().all()) for rows in mine.values()):
                         continue
-                    found |= {int(n): rows[ends[at[n]] - lengths[at[n]] : ends[at[n]]] for n in new}
+                    found |= mine
                     known[new] = True
                     reasons |= json.loads((opened.metadata() or {}).get("cut", "{}"))
             except (OSError, SafetensorError, IndexError, ValueError):

@@ -21,10 +21,10 @@ from xmodal.data.image import MOST_PIXELS
 from xmodal.data.reading import ItemReader
 from xmodal.data.tally import Tally
 from xmodal.encoding.cutting import Cut, add_cut, count_of, cut_line
-from xmodal.encoding.embedding import BATCH_SIZE, embed, embed_within_memory, require_finite
+from xmodal.encoding.embedding import BATCH_SIZE, embed, require_finite, within_memory
 from xmodal.encoding.embedding_cache import Embedded, EmbeddingCache, RowCache
 from xmodal.encoding.fingerprint import fingerprint_of
-from xmodal.encoding.kept_features import embed_through_features
+from xmodal.encoding.kept_features import embed_through_features, features_maker
 from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
@@ -83,6 +83,7 @@ class Encoder:
         self._sizes: dict[str, int] = {}  # modality -> items at a time, once memory has shown how many go
         self._cut = {modality: Tally(modality) for modality in self.towers}
         self._remembered: dict[Hashable, Any] = {}
+        self._makers: dict[str, str] = {}  # modality -> digest of its locked backbone and preprocessing
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -212,9 +213,15 @@ class Encoder:
     ) -> Embedded:
         tower, cache = self.towers[modality], self.feature_caches.get(modality)
         if cache is not None and tower.locked and self.dtype == torch.float32:
-            z, kept, skipped = embed_through_features(
-                tower, self.processors[modality], reader, items, cache, self._device(modality), cut, bar
+            processor, device = self.processors[modality], self._device(modality)
+            if modality not in self._makers:
+                self._makers[modality] = features_maker(tower, processor)
+            size = batch_size or self._size(modality, device)
+            (z, kept, skipped), size = embed_through_features(
+                tower, processor, reader, items, cache, self._makers[modality], device, size, cut, bar
             )
+            if batch_size is None:
+                self._sizes[modality] = size
             require_finite(z, self.name, modality, self.dtype)
             return z, kept, skipped
         parts, kept, skipped = [torch.empty(0, tower.dim)], list[int](), list[tuple[int, str]]()
@@ -249,10 +256,16 @@ class Encoder:
             if batch_size is not None:
                 z = embed(tower, processor, items, batch_size=batch_size, device=device, what="z", progress=progress)
             else:
-                size = self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
-                z, self._sizes[modality] = embed_within_memory(tower, processor, items, size, device, progress)
+
+                def run(size: int) -> Tensor:
+                    return embed(tower, processor, items, batch_size=size, device=device, what="z", progress=progress)
+
+                z, self._sizes[modality] = within_memory(self._size(modality, device), run)
         require_finite(z, self.name, modality, self.dtype)
         return z
+
+    def _size(self, modality: str, device: torch.device) -> int:
+        return self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
 
     def _device(self, modality: str) -> torch.device:
         return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))
