@@ -1,6 +1,11 @@
-"""Every objective of the registry in a real run: in chunks, and killed and resumed to the bit."""
+"""Every objective of the registry in a real run: in chunks, and killed and resumed to the bit.
+
+Those that are functions of a batch and nothing else differ in the loss alone: one of them runs by default, all with
+`-m slow`.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,13 +18,24 @@ from xmodal.training.trainer import Trainer
 SMALL = {"queue": 16, "hidden": 8}  # settings whose defaults are for larger data
 
 
-def cases() -> list[tuple[str, int]]:
+def cases() -> list[Any]:
     """(kind, sides) of every kind, on as many sides as it takes."""
-    found = []
+    found: list[Any] = []
     for kind in OBJECTIVES.own:
         least, most = OBJECTIVES.find(kind).Spec.takes
-        found += [(kind, count) for count in range(least, min(most, 2) + 1)]
+        for count in range(least, min(most, 2) + 1):
+            marks = [] if kind == "infonce" or asks_or_holds(kind, ["speech", "text"][:count]) else [pytest.mark.slow]
+            found.append(pytest.param(kind, count, marks=marks))
     return found
+
+
+def asks_or_holds(kind: str, sides: list[str]) -> bool:
+    """Does it need something of a run besides labels and views, or hold a state between steps?"""
+    spec = OBJECTIVES.find(kind).Spec()
+    asked = {need.what for need in spec.needs(*sides)} - {"labels", "views"}
+    made = OBJECTIVES.build(spec)
+    made.prepare([tuple(sides)], dict.fromkeys(sides, 4))
+    return bool(asked or list(made.buffers()) or made.outer_parameters())
 
 
 def overrides(kind: str, sides: int) -> list[str]:
