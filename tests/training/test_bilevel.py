@@ -15,6 +15,7 @@ from xmodal.aligner.aligner import Aligner, Term
 from xmodal.batch import Clock
 from xmodal.objectives import MetAug
 from xmodal.objectives.engine.second_order import twice_differentiable
+from xmodal.runs.weights import kept_state, load_trained_state, trained_state
 from xmodal.towers.heads import MLP
 from xmodal.towers.tower import Tower
 from xmodal.training.steps import outer_gradients
@@ -130,3 +131,18 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path):
     for rank in range(2):
         got = torch.load(f"{tmp_path / 'out'}.{rank}")
         torch.testing.assert_close(got, [want, generator_gradient(batch())], rtol=1e-9, atol=1e-12)
+
+
+def test_generators_learn_from_a_batch_whose_first_pair_is_the_same_as_all():
+    aligner, part = make(objective=lambda: MetAug(hidden=3, beta=4)), batch(slice(0, 4))
+    part.item_ids = {"speech": torch.tensor([0, 0, 1, 0]), "text": torch.tensor([5, 1, 5, 2])}
+    for gradient in outer_gradients(aligner, part, aligner.term("t").outer_parameters(), LR)[1]:
+        assert bool(torch.isfinite(gradient).all())
+
+
+def test_generators_are_no_part_of_what_a_run_offers():
+    aligner = make(objective=lambda: MetAug(hidden=3))
+    old = {name: value for name, value in trained_state(aligner).items() if not name.startswith("targets.")}
+    assert any(".generators." in name for name in old)
+    assert kept_state(aligner).keys() == {name for name in old if name.startswith("towers.")}
+    load_trained_state(aligner, old, "runs/old", whole=False)  # of a version that kept them

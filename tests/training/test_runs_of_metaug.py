@@ -9,6 +9,7 @@ import torch
 import xmodal
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
+from xmodal.training.steps import outer_gradients
 from xmodal.training.trainer import Trainer
 
 METAUG = [
@@ -44,6 +45,16 @@ def test_backbones_may_make_the_virtual_step_too(tiny_config: Path, tmp_path: Pa
     assert "train/outer/loss" in logged(tmp_path / "run")[-1]
     with pytest.raises(UserError, match=r"virtual: all differentiates the backbones twice, which chunks do not allow"):
         load_config(tiny_config, [*everything, "train.chunk=4"])
+
+
+def test_an_outer_gradient_that_is_not_finite_stops_the_run(tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args):  # type: ignore[no-untyped-def]
+        loss, gradients = outer_gradients(*args)
+        return loss, [torch.full_like(gradient, torch.nan) for gradient in gradients]
+
+    monkeypatch.setattr("xmodal.training.steps.outer_gradients", broken)
+    with pytest.raises(UserError, match=r"step 1: outer gradient is not finite"):
+        Trainer(load_config(tiny_config, [*METAUG, HEAD, "evaluators={}"])).fit()
 
 
 @pytest.mark.parametrize("chunk", ["null", "4"])

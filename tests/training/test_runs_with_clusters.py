@@ -103,6 +103,21 @@ def test_a_killed_run_goes_on_with_the_clusters_it_had(tiny_config: Path, cluste
         start(tiny_config, tmp_path / "run", *common, "train.resume=true", "data.clusters.count=6")
 
 
+def test_clusters_of_other_settings_are_made_again(tiny_config: Path, clustered: list[str], tmp_path: Path) -> None:
+    def made(*changes: str) -> tuple[torch.Tensor, int]:
+        trainer = start(tiny_config, tmp_path / "run", *clustered, *changes)[0]
+        trainer.clusters.open(0)  # type: ignore[union-attr]  # no checkpoint yet: the next one starts over
+        path = tmp_path / "run" / "clusters" / "epoch-000000.safetensors"
+        return load_file(path)["labels"], path.stat().st_mtime_ns
+
+    labels, moment = made()
+    assert made()[1] == moment
+    assert int(made("data.clusters.count=4")[0].max()) == 3
+    assert made("seed=3")[1] != moment
+    again, _ = made()
+    assert torch.equal(again, labels)
+
+
 def test_clusters_of_a_tower_that_trains_are_made_anew(tiny_config: Path, clustered: list[str], tmp_path: Path) -> None:
     anew = "data.clusters={side: speech, count: 4, refresh: 1}"  # an epoch is 6 steps
     common = [*clustered[:2], *QUIET, anew, "train.steps=14", "train.save_every=4", "optim.lr=1e-2"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from accelerate import DistributedType
 from safetensors.torch import load_file
 
 import xmodal
+from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
@@ -183,6 +185,42 @@ def test_unreadable_audio_is_skipped_counted_and_listed(tiny_config: Path, tiny_
     assert listed == [rows[0]["id"], rows[1]["id"]]
     with pytest.raises(UserError, match=r"1 of 60 items.*empty\.wav.*data\.max_bad"):
         Trainer(load_config(tiny_config, [many, f"data.train={manifest}", "data.max_bad=0.001"]))
+
+
+def test_a_batch_of_which_nothing_can_be_read_is_no_update(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    common = ["train.steps=3", "evaluators={}", "train.trackers=[jsonl]", "train.log_every=1", "optim.lr=1e-2"]
+    trainer = Trainer(load_config(tiny_config, common))
+    step, weights = trainer.stepper.step, []
+
+    def empty_at_first(batch):  # type: ignore[no-untyped-def]
+        if batch.clock.step < 2:
+            batch = batch_of_none(batch)
+        parts = step(batch)
+        weights.append(torch.cat([p.detach().flatten().clone() for p in trainer.aligner.parameters()]))
+        return parts
+
+    trainer.stepper.step = empty_at_first  # type: ignore[method-assign]
+    trainer.fit()
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    assert "step 2: none of the batch's items can be read; no update is made" in "".join(capsys.readouterr())
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row.get("train/empty_batches") for row in logged if "train/lr" in row] == [1, 1, None]
+    assert ["train/loss" in row for row in logged if "train/lr" in row] == [False, False, True]
+
+
+def batch_of_none(batch: PairBatch) -> PairBatch:
+    """As a batch is that lost every item."""
+    return replace(
+        batch,
+        inputs={side: {name: x[:0] for name, x in rows.items()} for side, rows in batch.inputs.items()},
+        ids=batch.ids[:0],
+        item_ids={side: ids[:0] for side, ids in batch.item_ids.items()},
+        labels=batch.labels[:0],
+        names=(),
+    )
 
 
 def test_a_test_without_its_recordings_stops_the_run_before_it_trains(

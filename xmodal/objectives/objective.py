@@ -73,6 +73,11 @@ class Objective(Configured, nn.Module):
         super().__init__()
         self.spec = self.Spec.given(spec, settings)
 
+    def __call__(self, embeddings: Embeddings, *sides: str) -> Any:
+        """`forward` with autocast off: losses are made in fp32, or float64 where it is given."""
+        with torch.autocast(embeddings.ids.device.type, enabled=False):
+            return super().__call__(embeddings, *sides)
+
     def prepare_sequences(self, widths: Mapping[str, int]) -> None:
         """Called once before `prepare`: of the sides whose steps it needs, W, the width of a step."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,8 +25,12 @@ def trained_state(aligner: Aligner) -> dict[str, Tensor]:
 
 
 def kept_state(aligner: Aligner) -> dict[str, Tensor]:
-    """What a finished run offers: the towers, and the terms' parameters (temperature, bias); no targets, no queues."""
-    parameters = {name for name, _ in aligner.named_parameters()}
+    """What a finished run offers: the towers, and the terms' parameters (temperature, bias).
+
+    No targets, no queues, and nothing that terms train by an outer problem alone (MetAug's generators).
+    """
+    outer = {id(p) for name in aligner.terms for p in aligner.term(name).outer_parameters()}
+    parameters = {name for name, parameter in aligner.named_parameters() if id(parameter) not in outer}
     return {
         name: value
         for name, value in trained_state(aligner).items()
@@ -42,7 +46,7 @@ def load_trained_state(aligner: Aligner, state: Mapping[str, Tensor], where: str
     """
     own = trained_state(aligner) if whole else kept_state(aligner)
     state = {_renamed(name): value for name, value in state.items()}
-    if not whole:  # a checkpoint's, of a run that ended before it kept its weights
+    if not whole:  # a checkpoint's, of a run that ended before it kept its weights; or an older version's
         state = {name: value for name, value in state.items() if name in own or name not in trained_state(aligner)}
     require_equal_shapes(own, state, where, growing=_growing(aligner))
     aligner.load_state_dict(dict(state), strict=False)
@@ -83,14 +87,14 @@ def require_equal_shapes(
         raise UserError(f"{where}: lacks {absent[0]} ({len(absent)} of {len(own)} tensors missing); was it edited?")
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file atomically.
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file atomically; `about` is its metadata.
 
     Raises:
         UserError: it cannot be written, such as on a full disk; nothing is left of it.
     """
     with written_whole(path) as beside:
-        save_file(dict(tensors), beside)
+        save_file(dict(tensors), beside, dict(about) if about else None)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -101,6 +105,19 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What `save_tensors` was told about a file.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
 

@@ -9,8 +9,12 @@ Axes: n pairs, m different items, K clusters, G features.
 """
 
 import contextlib
+import hashlib
+import json
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +33,7 @@ from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, prog
 from xmodal.encoding.kmeans import cluster, different, unit
 from xmodal.errors import UserError
 from xmodal.runs.folder import newest_checkpoint
-from xmodal.runs.weights import load_tensors, save_tensors
+from xmodal.runs.weights import load_tensors, read_metadata, save_tensors
 from xmodal.towers.tower import Tower
 
 
@@ -37,7 +41,8 @@ class Clusters:
     """The labels of a run's pairs, by cluster. Every process must ask for the same steps in the same order.
 
     They stand in RUN/clusters/epoch-N.safetensors, N the epoch in which they were made: `ids` [n] of the pairs,
-    `labels` [n], `centres` [K, G]. The main process makes them, the others read them.
+    `labels` [n], `centres` [K, G], and in the metadata a digest of what decides them. The main process makes them, the
+    others read them.
 
     Args:
         spec: which side, how many clusters, how often.
@@ -113,14 +118,14 @@ class Clusters:
     def _labels_of(self, epoch: int, starts: bool) -> np.ndarray:
         path = self._path(epoch)
         fixed = self.spec.refresh == "never"
-        there = path.is_file() and np.array_equal(load_tensors(path)["ids"].numpy(), self.dataset.ids)
+        there = path.is_file() and read_metadata(path).get("made_of") == self._made_of
         if rank() == 0 and (not there if fixed else starts):
             self._make(path)
             self._forget(epoch)
         elif not there:
             raise UserError(
-                f"{path}: not there, or of other pairs, and the weights it was made with have moved on; restore it, or "
-                "start a new run with output=..."
+                f"{path}: not there, or of other pairs or settings, and the weights it was made with have moved on; "
+                "restore it, or start a new run with output=..."
             )
         found = load_tensors(path)["labels"].numpy()
         self._say(found, epoch)
@@ -136,8 +141,22 @@ class Clusters:
             )
         numbers = np.full(len(vectors), NO_LABEL)
         numbers[known], centres = cluster(vectors[known], self.spec.count, self.seed)
+        about = {"made_of": self._made_of}
         tensors = {"ids": self.dataset.ids, "labels": numbers[self._group], "centres": centres}
-        save_tensors({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, path)
+        save_tensors(
+            {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, path, about
+        )
+
+    @cached_property
+    def _made_of(self) -> str:
+        """A digest of all that decides the clusters but weights that train: pairs, items, settings, seed, the store."""
+        fixed = self.spec.refresh == "never"
+        store: dict[str, Any] | None = self.side.processor.store.info if fixed else None  # type: ignore[attr-defined]
+        settings = [self.spec.model_dump(mode="json"), self.seed, store]
+        found = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
+        for part in (self.dataset.ids, self._group, self._first, self.side.items.ids):
+            found.update(np.ascontiguousarray(part, np.int64).tobytes())
+        return found.hexdigest()
 
     def _forget(self, epoch: int) -> None:
         """Remove the clusters that no resumed run can ask for: those before its newest checkpoint's."""

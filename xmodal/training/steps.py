@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from xmodal.aligner.aligner import Aligner
 from xmodal.batch import Loss, PairBatch
 from xmodal.config.schema import RunConfig
-from xmodal.distributed import all_gather_rows, all_sum, world_size
+from xmodal.distributed import all_gather_rows, all_sum, row_counts, world_size
 from xmodal.errors import UserError
 from xmodal.objectives.engine.second_order import twice_differentiable
 from xmodal.training.optim import learning_rate, set_learning_rate
@@ -62,9 +62,14 @@ class Stepper:
     def step(self, batch: PairBatch) -> dict[str, Tensor]:
         """One update; returns the loss's parts and the gradient's norm before clipping. `batch.clock` is set.
 
+        Where the batch of all processes holds no pair (none could be read), nothing is updated, and nothing returned.
+
         Raises:
             UserError: loss or gradient is not finite; nothing of this step is saved.
         """
+        if not sum(row_counts(batch.ids)):
+            self.first += batch.clock.step == self.first
+            return {}
         optim = self.config.optim
         set_learning_rate(self.optimizer, learning_rate(batch.clock.step, batch.clock.steps, optim))
         loss: Loss = self.model(batch)
@@ -109,7 +114,8 @@ class Stepper:
         self._require_finite(batch, outer_loss.value.detach(), "outer loss")
         for parameter, gradient in zip(self.outer, gradients, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(self.outer, self.config.optim.clip or math.inf)  # never scaled
+        norm = torch.nn.utils.clip_grad_norm_(self.outer, self.config.optim.clip or math.inf)  # never scaled
+        self._require_finite(batch, norm, "outer gradient")
         self.optimizer.step()
         self.prepared.zero_grad()
         return {f"outer/{name}": value for name, value in outer_loss.parts.items()}

@@ -6,6 +6,7 @@ so one process and eight compute the same gradient.
 """
 
 import gc
+import math
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -171,12 +172,16 @@ class Trainer:
                     batch = self.clusters.label(batch)
                 recent.append(self.stepper.step(batch))
                 self.state.step = batch.clock.step + 1
+                if not recent[-1] and self.main:
+                    tqdm.write(f"step {self.state.step}: none of the batch's items can be read; no update is made")
                 effort.stop()
                 bar.update()
                 last = self.state.step == spec.steps
                 if self.state.step % spec.log_every == 0 or last:
                     values = self._log(recent, self._pairs(start, self.state.step) / (self.state.seconds - began))
-                    bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['items_per_second']:.0f} items/s")
+                    bar.set_postfix_str(
+                        f"loss {values.get('loss', math.nan):.3f}, {values['items_per_second']:.0f} items/s"
+                    )
                     recent.clear()
                 self._save_and_evaluate(last)
                 effort.start()
@@ -201,10 +206,15 @@ class Trainer:
         return (last - first) * self.config.train.batch_size
 
     def _log(self, recent: list[dict[str, Tensor]], pairs_per_second: float) -> dict[str, float]:
-        """Log the means of what the last steps gave; a name that some did not give has the mean of the others."""
+        """Log the means of what the last steps gave; a name that some did not give has the mean of the others.
+
+        Steps that gave nothing had no pair in their batch: `empty_batches` counts them, where there are any.
+        """
         names = list(dict.fromkeys(name for parts in recent for name in parts))
         given = {name: [parts[name].float() for parts in recent if name in parts] for name in names}
         values = {name: float(torch.stack(found).mean()) for name, found in given.items()}
+        if not all(recent):
+            values["empty_batches"] = float(sum(not parts for parts in recent))
         values["lr"] = learning_rate(self.state.step - 1, self.config.train.steps, self.config.optim)
         values |= {"items_per_second": pairs_per_second, "seconds": self.state.seconds}
         self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)

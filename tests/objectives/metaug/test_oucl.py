@@ -139,3 +139,15 @@ def test_stays_finite_in_bf16_and_says_what_is_wrong():
     assert bool(torch.isfinite(torch.autograd.grad(value, a)[0]).all())
     with pytest.raises(UserError, match=r"OUCL: gamma: 2 must be at most 1"):
         OUCL(gamma=2)
+
+
+def test_an_anchor_without_negatives_has_second_derivatives():
+    ids = {"speech": torch.tensor([0, 0, 1, 0]), "text": torch.tensor([5, 1, 5, 2])}  # the first is the same as all
+    a, k = unit(4, D, 1, True), unit(4, D, 2, True)
+    value = OUCL(beta=4)(Embeddings.of(speech=a, text=k, item_ids=ids), "speech", "text").value
+    want = loop(a, k, ids["speech"].tolist(), ids["text"].tolist())
+    torch.testing.assert_close(OUCL()(Embeddings.of(speech=a, text=k, item_ids=ids), "speech", "text").value, want)
+    slope = torch.autograd.grad(value, (a, k), create_graph=True)
+    for second in torch.autograd.grad(sum(x.square().sum() for x in slope), (a, k)):
+        assert bool(torch.isfinite(second).all())
+        assert bool(second.any())

@@ -95,3 +95,22 @@ def test_gradcheck() -> None:
 
     assert torch.autograd.gradcheck(value, unit(N, D, 5, True))
     assert torch.autograd.gradgradcheck(value, unit(N, D, 5, True))
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_equal_items_are_never_negatives(views: int) -> None:
+    z = [unit(N, D, seed, True) for seed in range(views)]
+    items = [0, 1, 2, 3, 4, 5, 2, 4, 0]  # 2 and 6 have no label, 4 and 7 one, 0 and 8 two
+    got = SupCon(views=views).double()(
+        Embeddings.of(text=z, labels=LABELS, item_ids={"text": torch.tensor(items)}), "text"
+    )
+    classes = [label if label >= 0 else f"alone {i}" for i, label in enumerate(LABELS.tolist())]
+    rows, total, anchors = torch.cat(z), torch.zeros((), dtype=torch.float64), 0
+    for i in range(len(rows)):
+        others = [j for j in range(len(rows)) if j != i]
+        positives = [j for j in others if classes[j % N] == classes[i % N]]
+        below = [j for j in others if j in positives or items[j % N] != items[i % N]]
+        if positives:
+            anchors += 1
+            total = total + (rows[i] @ rows[below].T / 0.1).logsumexp(0) - (rows[i] @ rows[positives].T / 0.1).mean()
+    torch.testing.assert_close(got.value, total / anchors, rtol=1e-6, atol=1e-6)

@@ -55,19 +55,25 @@ class Scores(nn.Module):
         """The scores of a [n, D] against k [m, D]: [n, m]."""
         if self.score != "euclidean":
             return a @ k.T
-        squares = (a * a).sum(1)[:, None] + (k * k).sum(1) - 2 * a @ k.T
-        return -root(squares)
+        centre = k.detach().mean(0)  # distances know no origin, and far from it their squares would cancel
+        a, k = a - centre, k - centre
+        sizes = (a * a).sum(1)[:, None] + (k * k).sum(1)
+        return -root(sizes - 2 * a @ k.T, sizes.detach())
 
     def pairs(self, a: Tensor, k: Tensor) -> Tensor:
         """The scores of each row of a [n, D] with its own row of k [n, D]: [n]."""
         if self.score != "euclidean":
             return (a * k).sum(1)
-        return -root((a - k).square().sum(1))
+        sizes = (a * a).sum(1) + (k * k).sum(1)
+        return -root((a - k).square().sum(1), sizes.detach() * torch.finfo(sizes.dtype).eps)  # nothing cancels
 
 
-def root(squares: Tensor) -> Tensor:
-    """Square roots whose gradient is 0 where there is no distance, or none that rounding would leave."""
-    far = squares > 8 * torch.finfo(squares.dtype).eps
+def root(squares: Tensor, sizes: Tensor | float = 1.0) -> Tensor:
+    """Square roots whose gradient is 0 where there is no distance, or none that rounding would leave.
+
+    `sizes`: of the numbers whose differences the squares are.
+    """
+    far = squares > 8 * torch.finfo(squares.dtype).eps * sizes
     return torch.where(far, torch.where(far, squares, 1).sqrt(), 0)
 
 

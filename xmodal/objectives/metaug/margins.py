@@ -38,10 +38,10 @@ def margin_rows(positive: Tensor, original: Tensor, *augmented: Tensor, margins:
     In that order: hinges of positives, of negatives; active positives, active negatives. An anchor without negatives
     has no margins, and zeros.
     """
-    upper, lower = margins_of(positive, original, margins)
+    s_plus, s_minus = margins_of(positive, original, margins)
     positive, negative = positive & ~positive.all(1, keepdim=True), ~positive
     hinges = [
-        torch.stack([(d - upper[:, None]).relu() * positive, (lower[:, None] - d).relu() * negative], 1)
+        torch.stack([(d - s_plus[:, None]).relu() * positive, (s_minus[:, None] - d).relu() * negative], 1)
         for d in augmented
     ]
     sums = torch.stack(hinges).sum((0, 3))

@@ -26,10 +26,11 @@ def oucl_rows(positive: Tensor, d: Tensor, beta: float, gamma: float, detach: bo
     up, down = (d + gamma).relu(), (1 + gamma - d).relu()
     if detach:
         up, down = up.detach(), down.detach()
-    negatives = (beta * up * (d - gamma)).masked_fill(positive, -torch.inf).logsumexp(1)
+    alone = positive.all(1, keepdim=True)  # hidden nowhere, then 0: a logsumexp of nothing has NaN as second derivative
+    negatives = (beta * up * (d - gamma)).masked_fill(positive & ~alone, -torch.inf).logsumexp(1)
     positives = (-beta * down * (d - (1 - gamma))).masked_fill(~positive, -torch.inf).logsumexp(1)
     total = negatives + positives
-    return torch.logaddexp(total, torch.zeros_like(total)) / beta
+    return torch.logaddexp(total, torch.zeros_like(total)).masked_fill(alone[:, 0], 0) / beta
 
 
 class OUCL(Objective):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.comparisons import pair_needs
 from xmodal.objectives.objective import Need, Objective
 
 View = tuple[str, int]  # a side, and which of its views
@@ -41,7 +42,7 @@ class PredictiveSpec(Objective.Spec):
 
     def needs(self, *sides: str) -> Sequence[Need]:
         """A predictor of every query's side, a target of every key's, and two views where there is one side."""
-        found = [Need("views", sides[0], 2)] if len(sides) == 1 else []
+        found = pair_needs(sides)
         for (query, _), (key, _) in self.directions(*sides):
             found += [Need("target", key)] * (self.keys == "target") + [Need("predicted", query)]
         return list(dict.fromkeys(found))

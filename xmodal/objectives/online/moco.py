@@ -13,7 +13,7 @@ from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.objective import About, Need, ScaledObjective
 from xmodal.objectives.online.directions import View, directions
-from xmodal.objectives.online.queue import Queue
+from xmodal.objectives.online.queue import Queue, item_ids
 
 
 class MoCo(ScaledObjective):
@@ -85,7 +85,7 @@ class MoCo(ScaledObjective):
         super().after_step(embeddings)
         for name, queue in self.queues.items():
             side, _, view = name.rpartition("_")
-            queue.push(embeddings.target(side, int(view)), _ids(embeddings, self._sides[name]))  # type: ignore[operator]
+            queue.push(embeddings.target(side, int(view)), item_ids(embeddings, self._sides[name]))  # type: ignore[operator]
 
     def _made(self, name: str, dim: int) -> Queue:
         return Queue(self.spec.queue, dim, len(self._sides[name])).to(self.log_scale.device)
@@ -113,7 +113,7 @@ class MoCo(ScaledObjective):
             scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
             pairs = scale * (q * k[own]).sum(1)
             if len(queue):
-                negatives, mine, theirs = queue.rows().to(dtype), _ids(embeddings, known)[own], queue.ids()
+                negatives, mine, theirs = queue.rows().to(dtype), item_ids(embeddings, known)[own], queue.ids()
 
                 def hidden(at: slice) -> Tensor:
                     return (mine[at].unsqueeze(1) == theirs).any(-1)
@@ -127,8 +127,3 @@ class MoCo(ScaledObjective):
 
             others = masked_row_logsumexp(q, negatives, scale, hidden)
             return (torch.logaddexp(pairs, others) - pairs).sum(), queue
-
-
-def _ids(embeddings: Embeddings, sides: tuple[str, ...]) -> Tensor:
-    """[N, sides]: the ids of each pair's items."""
-    return torch.stack([embeddings.item_ids[side] for side in sides], dim=1)

@@ -3,8 +3,12 @@
 Axes: K places, D embedding, n rows pushed.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from xmodal.batch import Embeddings
 
 
 class Queue(nn.Module):
@@ -18,7 +22,7 @@ class Queue(nn.Module):
 
     Example:
         queue = Queue(4096, 384, sides=1)
-        queue.push(z, item_ids[:, None])
+        queue.push(z, item_ids(embeddings, ["text"]))
         queue.rows(), queue.ids()   # oldest first
     """
 
@@ -58,3 +62,8 @@ class Queue(nn.Module):
         size, filled = len(self.held), len(self)
         start = int(self.state[0]) - filled
         return (start + torch.arange(filled, device=self.held.device)) % size
+
+
+def item_ids(embeddings: Embeddings, sides: Sequence[str]) -> Tensor:
+    """[N, sides]: the ids of each pair's items."""
+    return torch.stack([embeddings.item_ids[side] for side in sides], dim=1)

@@ -7,6 +7,7 @@ import torch
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
+from xmodal.objectives.engine.comparisons import pair_needs
 from xmodal.objectives.objective import About, Need, Objective
 from xmodal.objectives.regularisers.batch_statistics import centred, off_diagonal, own_pair, product
 
@@ -32,7 +33,7 @@ class BarlowTwins(Objective):
 
         def needs(self, *sides: str) -> Sequence[Need]:
             """Two views where there is one side."""
-            return [Need("views", sides[0], 2)] if len(sides) == 1 else []
+            return pair_needs(sides)
 
     spec: Spec
     about = About(

@@ -9,6 +9,7 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.config.spec import Positive
 from xmodal.distributed import all_sum
+from xmodal.objectives.engine.comparisons import pair_needs
 from xmodal.objectives.objective import About, Need, Objective
 from xmodal.objectives.regularisers.batch_statistics import centred, off_diagonal, own_pair, product
 
@@ -35,7 +36,7 @@ class VICReg(Objective):
 
         def needs(self, *sides: str) -> Sequence[Need]:
             """Two views where there is one side."""
-            return [Need("views", sides[0], 2)] if len(sides) == 1 else []
+            return pair_needs(sides)
 
     spec: Spec
     about = About(

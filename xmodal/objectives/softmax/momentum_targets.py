@@ -14,7 +14,7 @@ from xmodal.config.spec import Positive
 from xmodal.objectives.directions import Direction, directions_loss
 from xmodal.objectives.functional import Reduction
 from xmodal.objectives.objective import About, Need, ScaledObjective
-from xmodal.objectives.online.queue import Queue
+from xmodal.objectives.online.queue import Queue, item_ids
 
 FIRST_EPOCH = Schedule.model_validate({"schedule": "linear", "to": 0.4, "until": 1 / 30})  # ALBEF trains for 30
 
@@ -78,7 +78,7 @@ class MomentumTargets(ScaledObjective):
         online = [embeddings.z(side) for side in sides]
         slow = [embeddings.target(side).detach() for side in sides]
         scale, clock, n = self.logit_scale(embeddings.clock), embeddings.clock, len(embeddings)
-        alpha, same, mine = value_at(self.spec.alpha, clock), embeddings.same(*sides), _ids(embeddings, sides)
+        alpha, same, mine = value_at(self.spec.alpha, clock), embeddings.same(*sides), item_ids(embeddings, sides)
         queue = self._queue(sides, sum(x.shape[1] for x in slow))
         dtype = torch.promote_types(torch.promote_types(slow[0].dtype, slow[1].dtype), torch.float32)
         slow = [x.to(dtype) for x in slow]
@@ -110,7 +110,7 @@ class MomentumTargets(ScaledObjective):
         self.log_scale.clamp_(min=math.log(self.spec.min_scale))
         for name, sides in self._groups.items():
             rows = torch.cat([embeddings.target(side) for side in sides], dim=1)
-            self.queues[name].push(rows, _ids(embeddings, sides))  # type: ignore[operator]
+            self.queues[name].push(rows, item_ids(embeddings, sides))  # type: ignore[operator]
 
     def _queue(self, sides: tuple[str, ...], width: int) -> Queue | None:
         """The queue of a pair of sides, both targets of a pair side by side; made here where nothing was prepared."""
@@ -123,8 +123,3 @@ class MomentumTargets(ScaledObjective):
         queue = self.queues[name]
         assert isinstance(queue, Queue)
         return queue
-
-
-def _ids(embeddings: Embeddings, sides: Sequence[str]) -> Tensor:
-    """[N, sides]: the ids of each pair's items."""
-    return torch.stack([embeddings.item_ids[side] for side in sides], dim=1)

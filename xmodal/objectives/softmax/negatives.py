@@ -17,6 +17,7 @@ from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.comparisons import pair_needs
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.objective import Need, ScaledObjective
 from xmodal.same_items import SameItems
@@ -91,7 +92,7 @@ class PairApart(ScaledObjective):
 
         def needs(self, *sides: str) -> Sequence[Need]:
             """Two views where there is one side."""
-            return [Need("views", sides[0], 2)] if len(sides) == 1 else []
+            return pair_needs(sides)
 
     spec: Spec
 

@@ -17,11 +17,12 @@ from xmodal.objectives.objective import About, Need, ScaledObjective
 
 
 class SupCon(ScaledObjective):
-    """On one side SupCon, `L = mean_i -1/|P(i)| sum_{p in P(i)} log( exp(s z_i.z_p) / sum_{j != i} exp(s z_i.z_j) )`.
+    """On one side SupCon, `L = mean_i -1/|P(i)| sum_{p in P(i)} log( exp(s z_i.z_p) / sum_j exp(s z_i.z_j) )`.
 
-    P(i) are the other embeddings of i's label, its own other views included; the mean is over anchors that have any. A
-    row without a label is a negative of all others, and of its own views alone a positive. On two sides it is UniCL:
-    InfoNCE whose targets are spread evenly over the rows of one label, in both directions.
+    P(i) are the other embeddings of i's label, its own other views included; the mean is over anchors that have any.
+    j are P(i) and the embeddings of other items: equal items are never each other's negatives. A row without a label is
+    a positive of its own views alone, and a negative of all other items. On two sides it is UniCL: InfoNCE whose
+    targets are spread evenly over the rows of one label, in both directions.
 
     Example:
         SupCon(temperature=0.1)(Embeddings.of(text=z, labels=labels), "text").value.backward()
@@ -62,7 +63,7 @@ class SupCon(ScaledObjective):
             z = torch.cat([view.to(dtype) for view in views])  # [V N, D]
             s, n, local = scale.reshape(()).to(dtype), len(embeddings), embeddings.local
             alike, items = embeddings.same("label").groups[0], torch.arange(n, device=z.device)[local]
-            everyone = torch.arange(len(z), device=z.device)
+            everyone, same = torch.arange(len(z), device=z.device), embeddings.same(side)
             # of each label the sum of its embeddings, and how many: anchors see both without themselves
             groups = alike.repeat(len(views))
             sums = torch.zeros_like(z).index_add(0, groups, z)
@@ -75,10 +76,12 @@ class SupCon(ScaledObjective):
                 anchors = z[rows]
                 pull = (anchors * (sums[groups[rows]] - anchors)).sum(1) / positives[positives > 0]
 
-                def itself(at: slice, rows: Tensor = rows) -> Tensor:
-                    return rows[at][:, None] == everyone
+                def hidden(at: slice, rows: Tensor = rows) -> Tensor:
+                    mine, block = rows[at], torch.zeros(len(rows[at]), n, dtype=torch.bool, device=z.device)
+                    equal = same.fill(block, mine % max(n, 1), 1.0).repeat(1, len(views))
+                    return (mine[:, None] == everyone) | (equal & (groups[mine][:, None] != groups))
 
-                share = share + (masked_row_logsumexp(anchors, z, s, itself) - s * pull).sum()
+                share = share + (masked_row_logsumexp(anchors, z, s, hidden) - s * pull).sum()
                 used += len(rows)
             with torch.no_grad():
                 total, anchors_used = all_sum(torch.stack([share.detach(), used]))
