@@ -19,7 +19,9 @@ from xmodal.encoding.loading import load
 from xmodal.evaluation.evaluator import build_evaluator
 from xmodal.files import write_json_lines
 from xmodal.store import EmbeddingStore
+from xmodal.towers import timm_model
 from xmodal.towers.kinds.store import StoreTower
+from xmodal.towers.kinds.timm import TimmTower
 from xmodal.training.trainer import Trainer
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -108,6 +110,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     write_json_lines(folder / "examples.jsonl", [{"text": row["text"], "label": row["label"]} for row in rows[:32]])
     (folder / "names.json").write_text(json.dumps(dict(zip(WNIDS, COLOURS, strict=True))))
     whisper_folder(folder / "whisper")
+    small = TimmTower.Spec(name="test_resnet", mode="scratch", image_size=32)
+    timm_model.save(timm_model.load(small)[0], folder / "timm", weights=True)
     text = FOLDER / "speech" / "nlu_text.yaml"
     Trainer(load_config(text, tiny_overrides(load_config(text), folder, folder / "text_run"))).fit()
     return folder
@@ -132,6 +136,8 @@ def tiny_tower(spec: dict, modality: str, folder: Path, output: Path) -> dict:
     if spec["kind"] == "open_clip":
         pretrained = {"pretrained": str(folder / "clip.safetensors")} if spec["mode"] != "scratch" else {}
         return kept | {"name": str(folder / "clip.json")} | pretrained
+    if spec["kind"] == "timm" and spec["mode"] == "locked":
+        return kept | {"name": str(folder / "timm")}
     if spec["kind"] == "speech_encoder":
         return kept | SPEECH | {"sample_rate": 8000, "mels": 20, "fft": 256, "high": 3900}
     if spec["kind"] == "text_encoder":

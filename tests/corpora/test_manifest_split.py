@@ -9,7 +9,7 @@ import pytest
 
 from xmodal.commands.cli import main
 from xmodal.corpora.manifest_split import split_manifest
-from xmodal.data.manifest import read_manifest
+from xmodal.data.manifest import made_of, read_manifest
 from xmodal.errors import UserError
 
 
@@ -64,6 +64,7 @@ def test_bytes_of_pictures_come_along(tmp_path: Path) -> None:
         (["--on", "split", "--dev", "0.1"], "give --dev or --test with a share, or --on"),
         (["--on", "text"], "'a/b' in column 'text' makes no file name"),
         (["--by", "spaeker", "--dev", "0.1"], "speaker"),
+        (["--by", "text", "--dev", "0.1"], "column 'text' has too few different values (1) for dev, train; ask for"),
     ],
 )
 def test_what_is_wrong_is_said(options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -72,3 +73,32 @@ def test_what_is_wrong_is_said(options: list[str], line: str, tmp_path: Path, ca
         main(["split", str(source), str(tmp_path / "out"), *options])
     assert line in f"{error.value} {capsys.readouterr().err}"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_new_split_replaces_the_earlier_one_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, out = write(tmp_path / "m.jsonl", rows()), tmp_path / "out"
+    split_manifest(source, out, "speaker", {"dev": 0.2, "test": 0.2})
+    split_manifest(source, out, "speaker", {"dev": 0.2})
+    assert sorted(path.name for path in out.iterdir()) == ["dev.parquet", "train.parquet"]
+    assert f"test.parquet: removed, a part of an earlier split of {source}" in caplog.text
+    made = {"corpus": "split", "of": "../m.jsonl", "by": "speaker", "shares": {"dev": 0.2}}
+    assert made_of(out / "dev.parquet") == made
+    before = (out / "train.parquet").read_bytes()
+    with pytest.raises(UserError, match=r"too few different values \(8\) for 0, 1, "):
+        split_manifest(source, out, "speaker", {str(n): 0.1 for n in range(8)})
+    with pytest.raises(UserError, match=r"dev\.parquet: in the way, a part of \.\./m\.jsonl; choose another OUT"):
+        split_manifest(write(tmp_path / "other.jsonl", rows()), out, "speaker", {"dev": 0.2})
+    assert (out / "train.parquet").read_bytes() == before
+    assert len(list(out.iterdir())) == 2
+
+
+def test_a_file_of_someone_elses_stays_and_parts_are_asked_for(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "m.jsonl", rows()), tmp_path / "out"
+    out.mkdir()
+    pq.write_table(pa.table({"id": ["1"]}), out / "dev.parquet")
+    with pytest.raises(UserError, match=r"dev\.parquet: in the way, and no part of an earlier split"):
+        split_manifest(source, out, shares={"dev": 0.2})
+    assert [path.name for path in out.iterdir()] == ["dev.parquet"]
+    assert len(split_manifest(source, out, by="split")) == 2  # it is not in the way of other names
+    with pytest.raises(UserError, match="no parts are asked for; give shares, or by"):
+        split_manifest(source, out)

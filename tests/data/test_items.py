@@ -14,6 +14,7 @@ from PIL import Image
 from xmodal.config.augment.image import ImageAugment
 from xmodal.config.data import DataSpec, ImageModality, TextModality
 from xmodal.data.dataset import PairDataset
+from xmodal.data.items import different
 from xmodal.data.manifest import read_manifest, read_pairs
 from xmodal.data.sampler import BatchKey
 from xmodal.errors import UserError
@@ -187,3 +188,14 @@ def test_splits_are_no_classes_and_other_files_are_counted(tmp_path, caplog):
     (tmp_path / "sets" / "train" / "dog" / "1.jfif").write_bytes(png("blue"))
     assert read_manifest(tmp_path / "sets" / "train")["id"][:] == ["cat/0.png", "dog/1.jfif"]
     assert "1 files are left out: neither image nor audio by their endings" in caplog.text
+
+
+def test_different_items_of_pairs():
+    ids = np.array([7, 8, 7, 9, 9, 5])
+    first, count = np.array([0, 1, 2, 3, 4, 0]), np.array([1, 1, 1, 1, 2, 2])
+    found, group = different(ids, first, count)
+    for pair, number in enumerate(group):
+        at, many = found[number]
+        assert ids[at : at + many].tolist() == ids[first[pair] : first[pair] + count[pair]].tolist()
+    assert len(found) == 5
+    assert group[0] == group[2]

@@ -1,10 +1,11 @@
-"""Clusters: what k-means must satisfy, by hand; which items are different ones."""
+"""Clusters: what k-means must satisfy, by hand."""
 
 import numpy as np
 import pytest
 
 from xmodal.encoding import kmeans
-from xmodal.encoding.kmeans import cluster, different, unit
+from xmodal.encoding.kmeans import cluster
+from xmodal.store.vectors import unit
 
 
 def blobs(each=30):
@@ -39,13 +40,5 @@ def test_fewer_different_vectors_than_clusters_leave_some_empty():
     assert len(set(labels.tolist())) == 3
 
 
-def test_different_items_of_pairs():
-    ids = np.array([7, 8, 7, 9, 9, 5])
-    first, count = np.array([0, 1, 2, 3, 4, 0]), np.array([1, 1, 1, 1, 2, 2])
-    found, group = different(ids, first, count)
-    for pair, number in enumerate(group):
-        at, many = found[number]
-        assert ids[at : at + many].tolist() == ids[first[pair] : first[pair] + count[pair]].tolist()
-    assert len(found) == 5
-    assert group[0] == group[2]
+def test_rows_of_norm_one():
     np.testing.assert_allclose(unit(np.array([[3.0, 4.0], [0, 0]])), [[0.6, 0.8], [0, 0]])

@@ -31,3 +31,6 @@ def test_the_command_names_every_kind(capsys):
     main(["objectives"])
     printed = capsys.readouterr().out
     assert all(f"\n{kind} (" in f"\n{printed}" for kind in OBJECTIVES.own)
+    assert "arXiv 1503.03832, arXiv 2010.05113)" in printed
+    assert "; https://" in printed
+    assert "arXiv http" not in printed

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import xmodal
 from xmodal.commands.cli import main
 from xmodal.config.load import load_config
+from xmodal.data.hard import kept_lists
 from xmodal.errors import UserError
 from xmodal.objectives import CWCL
 from xmodal.objectives.auto_kernel import Auto
@@ -104,6 +105,22 @@ def test_nothing_trains_where_no_candidate_is_worth_it(config: Path, tmp_path: P
     assert choice["left_out"]["power 1000"].startswith("almost one-hot: 0.0")
     assert sorted(path.name for path in (tmp_path / "run" / "auto").iterdir()) == ["asked.json", "choice.json"]
     assert load_config(tmp_path / "run" / "config.yaml").objective["align"].kernel == OneHot()
+
+
+def test_neighbour_lists_are_made_once(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make = list[int](), kept_lists._make
+
+    def counted(*given: Any) -> Any:
+        made.append(1)
+        return make(*given)
+
+    monkeypatch.setattr(kept_lists, "_make", counted)
+    Trainer(load_config(config, ["objective.kernel.steps=1", "train.sampler={kind: hard, neighbours: 4}"]))
+    assert len(made) == 1
+    run = tmp_path / "run"
+    kept = [(folder / "neighbours.npy").read_bytes() for folder in (run, *(run / "auto").glob("*/"))]
+    assert len(kept) == 4
+    assert len({*kept}) == 1
 
 
 class KillError(Exception):

@@ -81,7 +81,7 @@ def test_the_clusters_of_a_store_are_the_labels_of_every_batch(
     for batch in made:
         assert batch.labels.tolist() == [label_of[pair] for pair in batch.ids.tolist()]
     store = EmbeddingStore.open(tmp_path / "store")
-    texts = trainer.dataset.side("text").items.values.to_pylist()  # type: ignore[union-attr]
+    texts = trainer.dataset.sides["text"].items.values.to_pylist()  # type: ignore[union-attr]
     rows = store.rows(np.array([content_id(text) for text in texts])).astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     distances = np.array([[np.sum((row - centre) ** 2) for centre in found["centres"].numpy()] for row in rows])

@@ -87,6 +87,23 @@ def test_items_equal_on_the_other_side_are_one_group(stored: Path, tmp_path: Pat
     assert len(others) == len({*texts} - {texts[3], texts[7]})
 
 
+def test_equal_texts_are_one_item_though_another_row_has_two(stored: Path, tmp_path: Path, tiny_pairs: Path) -> None:
+    rows = [json.loads(line) for line in (tiny_pairs / "train.jsonl").read_text().splitlines()]
+    texts = [row["text"] for row in rows]
+    for row in rows:
+        row |= {"speech": str(tiny_pairs / row["speech"]), "text": [row["text"]]}
+    rows[0]["text"] = ["one wording", "another wording"]
+    (tmp_path / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    queue = "objective={kind: moco, queue: 4096}"
+    views = ["data.modalities.speech.training_views=2", "train.sampler.guide=text"]
+    made = trainer(stored, f"data.train={tmp_path / 'two.jsonl'}", queue, *views)
+    items = guide_items(made.dataset, "text", by_label=False)
+    assert len(items) == 1 + len({*texts[1:]})
+    for text in {*texts[1:]}:
+        assert len({items.of_pair[row] for row in range(1, len(texts)) if texts[row] == text}) == 1
+    assert any(note.startswith("objective.queue: 4,096 places and ") for note in made.dataset.tally.notes)
+
+
 class KillError(Exception):
     """Stands for a kill."""
 

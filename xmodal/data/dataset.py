@@ -22,7 +22,7 @@ from xmodal.data.sampler import BatchKey
 from xmodal.data.side_reader import FeatureCache, SideReader
 from xmodal.data.teacher import Teacher
 from xmodal.data.unusable import Bad, require_usable
-from xmodal.data.views.fit import check_fit, check_views
+from xmodal.data.views.fit import check_fit, check_views, rewording_of
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import content_id
@@ -34,6 +34,7 @@ class PairDataset(Dataset[PairBatch]):
     `lengths` [n], for bucketing: seconds of audio where audio is read, steps where a store gives its sequences, else
     characters of text. `names`: the pair ids; `ids` [n] int64, what batches have of them. `labels` [n] int64, where the
     manifest has any.
+    `sides`: what reads each side, by name.
     `named`: modalities whose item ids the manifest gives in a column of their own. `label_names`: sorted, the label of
     a batch is an index into them (-1 where the manifest says null). `skipped`: the items left out at the start, with
     the reason. `tally`: what was seen, used, left out and cut short. Items that fail later, when decoded, are left out
@@ -67,11 +68,12 @@ class PairDataset(Dataset[PairBatch]):
         self.path, self.max_bad, self.seed, self.train = Path(data.train), data.max_bad, seed, train
         manifest, items = read_pairs(self.path, dict(modalities), data.made_by)
         cache = FeatureCache(data.cache_mb)
-        self._sides = [
-            SideReader(name, number, spec, processors[name], items[name], manifest.root, cache)
-            for number, (name, spec) in enumerate(sorted(modalities.items()))
-        ]
-        for side in self._sides:
+        self.sides = dict[str, SideReader]()
+        for number, (name, spec) in enumerate(sorted(modalities.items())):
+            tower = processors[name]
+            rewording = rewording_of(spec, tower)
+            self.sides[name] = SideReader(name, number, spec, tower, items[name], manifest.root, cache, rewording)
+        for side in self.sides.values():
             check_views(side.name, side.spec, side.processor, several=bool((side.items.count > 1).any()))
         self.total = len(manifest)
         self.named = {name for name in modalities if f"{name}_id" in manifest.column_names}
@@ -103,19 +105,10 @@ class PairDataset(Dataset[PairBatch]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def side(self, name: str) -> SideReader:
-        """What reads one modality."""
-        return next(side for side in self._sides if side.name == name)
-
     def items_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Of each pair [n] its first item in one modality, and how many it has there."""
-        items = self.side(name).items
+        items = self.sides[name].items
         return items.first[self._rows], items.count[self._rows]
-
-    @property
-    def sides(self) -> dict[str, SideReader]:
-        """What reads each side, by name."""
-        return {side.name: side for side in self._sides}
 
     @property
     def rows(self) -> np.ndarray:
@@ -130,7 +123,7 @@ class PairDataset(Dataset[PairBatch]):
     def _digest(self) -> str:
         """A digest of pair ids, item ids and labels."""
         found = hashlib.blake2b(self.ids.tobytes(), digest_size=16)
-        for side in self._sides:
+        for side in self.sides.values():
             for part in (side.items.ids, side.items.first, side.items.count):
                 found.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
         if self.labels is not None:
@@ -145,7 +138,7 @@ class PairDataset(Dataset[PairBatch]):
         names = [self.names[index] for index in at]
         labels = np.full(len(at), NO_LABEL) if self.labels is None else self.labels[at]
         return make_batch(
-            self._sides,
+            list(self.sides.values()),
             self._rows[at].tolist(),
             names,
             self.ids[at],
@@ -175,8 +168,10 @@ class PairDataset(Dataset[PairBatch]):
         Audio is heard where it is read, and where a store gives its sequences.
         """
         lengths, reasons = np.zeros(self.total), {}
-        heard = any(isinstance(s.spec, AudioModality) and (s.is_live or s.stores_sequences) for s in self._sides)
-        for side in self._sides:
+        heard = any(
+            isinstance(s.spec, AudioModality) and (s.is_live or s.stores_sequences) for s in self.sides.values()
+        )
+        for side in self.sides.values():
             found, bad = side.scan(self.tally)
             reasons.update(bad)
             if side.name in self._teachers:

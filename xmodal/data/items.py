@@ -55,6 +55,18 @@ class Items:
         return 0 if self.others is None else int((pc.list_value_length(self.others).to_numpy() == 0).sum())
 
 
+def different(ids: np.ndarray, first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different items of the pairs: [m, 2] where each begins and of how many texts it is; and [n] which is whose.
+
+    Args:
+        ids: of all items.
+        first, count: [n] the items of each pair; of several (captions, templates) the place tells which they are.
+    """
+    key = np.stack([np.where(count == 1, ids[first], first), count], axis=1)
+    _, at, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    return np.stack([first[at], count[at]], axis=1), group.reshape(-1)
+
+
 def column_of(name: str, spec: ModalitySpec) -> str:
     """The manifest column of a modality; for templates over class names, that of the labels."""
     templated = isinstance(spec, TextModality) and spec.templates is not None

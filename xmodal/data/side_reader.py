@@ -19,7 +19,8 @@ from xmodal.data.items import Items
 from xmodal.data.reading import ItemReader, augmented, count_cut, empty_batch, lengths_of, rate_of
 from xmodal.data.tally import Counted, Tally
 from xmodal.data.views import log_mel
-from xmodal.data.views.fit import holds_sequences, is_augmented, masks_steps, rewording_of, stored_views
+from xmodal.data.views.fit import holds_sequences, is_augmented, masks_steps, stored_views
+from xmodal.data.views.text import Rewording
 from xmodal.data.views.waveform import voice
 from xmodal.data.views.windows import cut, seen_lengths
 from xmodal.processor import Processor
@@ -50,7 +51,10 @@ class FeatureCache:
 
 @dataclass(frozen=True)
 class SideReader:
-    """A side of a data set. `root` is the folder paths start from, `number` counts the sides in the order of names."""
+    """A side of a data set. `root` is the folder paths start from, `number` counts the sides in the order of names.
+
+    `rewording` words the texts of a live tower anew (`rewording_of`).
+    """
 
     name: str
     number: int
@@ -59,12 +63,12 @@ class SideReader:
     items: Items
     root: Path
     cache: FeatureCache
+    rewording: Rewording | None
 
     @cached_property
     def reader(self) -> ItemReader:
         """What reads an item."""
-        rewording = rewording_of(self.spec, self.processor) if self.is_live else None
-        return ItemReader(self.processor, self.root, most_pixels(self.spec), rewording=rewording)
+        return ItemReader(self.processor, self.root, most_pixels(self.spec), rewording=self.rewording)
 
     @property
     def training_views(self) -> int:

@@ -25,7 +25,7 @@ from xmodal.data.side_reader import FeatureCache, SideReader
 from xmodal.data.sources.streamed import OUT, name_of, named_row, open_stream, present, read_stream
 from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
-from xmodal.data.views.fit import check_fit, check_views
+from xmodal.data.views.fit import check_fit, check_views, rewording_of
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import content_id
@@ -76,6 +76,7 @@ class StreamedPairs(IterableDataset[PairBatch]):
                 raise UserError(
                     f"data.streaming: towers.{name} is read from a store, which holds items by id; use it live"
                 )
+        self._rewordings = {name: rewording_of(spec, processors[name]) for name, spec in modalities.items()}
         self.rank = rank
         self.own = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         if batch_size < world:
@@ -169,11 +170,13 @@ class StreamedPairs(IterableDataset[PairBatch]):
 
     def _sides(self, rows: list[dict[str, Any]]) -> list[SideReader]:
         """What reads these rows."""
-        names = dict.fromkeys([*self._needed, *self._wordings])
-        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+        columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in self._needed}
+        for name in set(self._wordings) - columns.keys():  # arrow takes no strings beside lists
+            columns[name] = [[one] if isinstance(one, str) else one for one in (row.get(name) for row in rows)]
+        table = pa.table(columns)
         pairs, cache = Manifest(self.path, table).pairs(self.modalities), FeatureCache(0)
         return [
-            SideReader(name, number, spec, self.processors[name], pairs[name], self.path, cache)
+            SideReader(name, number, spec, self.processors[name], pairs[name], self.path, cache, self._rewordings[name])
             for number, (name, spec) in enumerate(self.modalities.items())
         ]
 

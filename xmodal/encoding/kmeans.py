@@ -1,6 +1,6 @@
-"""k-means over the features of items, and which items of a run's pairs are different ones.
+"""k-means over the features of items.
 
-Axes: n pairs, m different items, K clusters, G features.
+Axes: m items, K clusters, G features.
 """
 
 import warnings
@@ -36,20 +36,3 @@ def cluster(vectors: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.
         warnings.simplefilter("ignore", ConvergenceWarning)  # of equal vectors; clusters that stay empty are told
         labels = model.fit_predict(vectors)
     return labels.astype(np.int64), model.cluster_centers_.astype(np.float32)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of norm 1; of a row of zeros, zeros."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def different(ids: np.ndarray, first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different items of the pairs: [m, 2] where each begins and of how many texts it is; and [n] which is whose.
-
-    Args:
-        ids: of all items.
-        first, count: [n] the items of each pair; of several (captions, templates) the place tells which they are.
-    """
-    key = np.stack([np.where(count == 1, ids[first], first), count], axis=1)
-    _, at, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    return np.stack([first[at], count[at]], axis=1), group.reshape(-1)

@@ -24,16 +24,18 @@ from xmodal.batch import NO_LABEL, PairBatch
 from xmodal.config.data import ClusterSpec
 from xmodal.config.schema import RunConfig
 from xmodal.data.dataset import PairDataset
+from xmodal.data.items import different
 from xmodal.data.reading import UNREADABLE
 from xmodal.data.sampler import BucketSampler
 from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import main_first, rank
 from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, progress_bar
-from xmodal.encoding.kmeans import cluster, different, unit
+from xmodal.encoding.kmeans import cluster
 from xmodal.errors import UserError
 from xmodal.runs.folder import newest_checkpoint
 from xmodal.runs.weights import load_tensors, read_metadata, save_tensors
+from xmodal.store.vectors import unit
 from xmodal.towers.tower import Tower
 
 
@@ -73,7 +75,7 @@ class Clusters:
     ) -> None:
         self.spec, self.dataset, self.sampler, self.tower = spec, dataset, sampler, tower
         self.folder, self.seed, self.device = folder, seed, device
-        self.side = dataset.side(spec.side)
+        self.side = dataset.sides[spec.side]
         self._first, self._group = different(self.side.items.ids, *dataset.items_of(spec.side))
         if len(self._first) < spec.count:
             raise UserError(

@@ -99,10 +99,11 @@ def read_pairs_of(
         require_no_labels(config)
     elif needs_labels(config) and dataset.unlabelled:
         dataset.tally.notes.append(f"{dataset.unlabelled:,} of {len(dataset):,} pairs used have no label")
+    if size is not None:
+        look_at_queues(config, dataset, size)
     if isinstance(config.train.sampler, HardBatches):
         return dataset, with_hard_negatives(config, config.train.sampler, dataset, rank, world, device)
     if size is not None:
-        look_at_queues(config, dataset, size)
         return dataset, BucketSampler(dataset.lengths, size, config.seed, config.data.buckets, **place)
     sampler = by_seconds(config, dataset, rank, world)
     look_at_queues(config, dataset, max(map(len, sampler.epoch(0))))

@@ -13,7 +13,9 @@ from processors import RATE, Names, Waves
 from xmodal.config.augment.audio import Windows
 from xmodal.config.augment.text import TextAugment
 from xmodal.config.data import AudioModality, DataSpec, TextModality
+from xmodal.data import stream as stream_module
 from xmodal.data.stream import StreamedPairs
+from xmodal.data.views import text as text_views
 from xmodal.errors import UserError
 from xmodal.store import content_id
 
@@ -75,3 +77,32 @@ def test_what_is_too_short_is_counted_over_the_first_rows(folder):
     assert any(note.startswith("speech: 3 of 12 recordings are shorter than the 0.05 s of 2 windows") for note in notes)
     with pytest.raises(UserError, match="missing column 'bak'; found: "):
         stream(folder, alternatives="bak")
+
+
+def test_the_table_of_synonyms_is_read_once(tmp_path, monkeypatch):
+    read, found = text_views.read_synonyms, []
+    monkeypatch.setattr(text_views, "read_synonyms", lambda path: found.append(path) or read(path))
+    pq.write_table(pa.table({"text": [f"say {n}" for n in range(COUNT)]}), tmp_path / "a.parquet")
+    (tmp_path / "s.yaml").write_text("say: tell\n")
+    text = TextModality(augment=TextAugment(synonyms=tmp_path / "s.yaml", synonym=1))
+    data = DataSpec(train=tmp_path, streaming=True, shuffle_buffer=4)
+    pairs = StreamedPairs(data, {"text": text}, {"text": Names()}, 0, 4)
+    said = {int(one) for batch in take(pairs, 3) for one in batch.inputs["text"]["ids"][:, 0]}
+    assert said == {content_id(f"tell {n}") for n in range(COUNT)}
+    assert len(found) == 1
+
+
+def test_wordings_may_be_strings_beside_lists(folder, monkeypatch):
+    """As a column of JSON may hold them."""
+    read = stream_module.read_stream
+
+    def mixed(*given):
+        for row in read(*given):
+            number = int(row["text"].removeprefix("say "))
+            yield row | {"back": f"tell {number}"} if number % 2 else row
+
+    monkeypatch.setattr(stream_module, "read_stream", mixed)
+    said = {int(one) for batch in take(stream(folder), 30) for one in batch.inputs["text"]["ids"][:, 0]}
+    assert content_id("tell 1") in said
+    assert content_id("speak 2") in said
+    assert content_id("speak 1") not in said

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
         print(markdown())
         return
     for entry in entries():
-        source = f"arXiv {entry.source}"
+        source = ", ".join(one if "://" in one else f"arXiv {one}" for one in entry.source.split(", "))
         print(f"{entry.kind} ({entry.file.partition('/')[0]}; {entry.sides} sides; {source})")
         print(f"    when: {entry.use}")
         print(f"    needs: {entry.needs or 'nothing'}; cost: {entry.cost}")

@@ -13,8 +13,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from xmodal.data.dataset import PairDataset
+from xmodal.data.items import different
 from xmodal.data.side_reader import SideReader
 from xmodal.store import view_id
+from xmodal.store.vectors import unit
 
 AT_ONCE = 65_536  # items whose rows are read at a time
 
@@ -47,8 +49,8 @@ class GuideItems:
                     views = self.side.stored_views
                     names += [view_id(item, view, views) for view in range(views)]
                     owners += [at] * views
-            np.add.at(found, owners, _unit(store.rows(np.array(names, np.int64))))
-        return _unit(found)
+            np.add.at(found, owners, unit(store.rows(np.array(names, np.int64))))
+        return unit(found)
 
 
 def guide_items(dataset: PairDataset, guide: str, by_label: bool) -> GuideItems:
@@ -58,9 +60,7 @@ def guide_items(dataset: PairDataset, guide: str, by_label: bool) -> GuideItems:
         items = guide_items(dataset, "text", by_label=False)
     """
     rows, side = dataset.rows, dataset.sides[guide]
-    items = side.items
-    # a row with several texts is one item, the same as another row's that holds the same places
-    keys = items.first[rows] if bool((items.count > 1).any()) else items.ids[items.first[rows]]
+    _, keys = different(side.items.ids, *dataset.items_of(guide))
     labels = dataset.labels if by_label else None
     columns = [keys] if labels is None else [keys, labels]
     _, first, of_pair = np.unique(np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True)
@@ -87,7 +87,3 @@ def _linked(dataset: PairDataset, rows: np.ndarray) -> np.ndarray:
     i, j = np.concatenate(pairs), np.concatenate(tags)
     links = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(offset, offset))
     return np.asarray(connected_components(links, directed=False)[1][: len(rows)])
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), np.float32)

@@ -9,6 +9,7 @@ of other pairs, features or settings the lists are made again.
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def neighbour_lists(folder: Path, items: GuideItems, spec: HardBatches, device: 
             np.save(file, lists, allow_pickle=False)
         write_json(folder / ABOUT, {"made_of": made_of, "search": search, "items": len(items)})
     return np.asarray(np.lib.format.open_memmap(folder / LISTS, mode="r"))
+
+
+def copy_lists(source: Path, folder: Path) -> None:
+    """Copy a run's lists, where it has some, in place of other ones; `neighbour_lists` makes again what does not fit.
+
+    Example:
+        copy_lists(Path("runs/a"), Path("runs/a/auto/one_hot"))
+    """
+    about = read_json(source / ABOUT)
+    if about is not None and (source / LISTS).is_file() and about != read_json(folder / ABOUT):
+        (folder / ABOUT).unlink(missing_ok=True)
+        for name in (LISTS, ABOUT):
+            with written_whole(folder / name) as beside:
+                shutil.copyfile(source / name, beside)
 
 
 def lists_line(folder: Path, lists: np.ndarray) -> str:

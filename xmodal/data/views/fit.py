@@ -19,12 +19,14 @@ def changes_items(spec: ModalitySpec) -> bool:
 
 
 def rewording_of(spec: ModalitySpec, processor: Processor) -> Rewording | None:
-    """What words a modality's texts anew for a tower; None where nothing does.
+    """What words a modality's texts anew for a live tower; None where nothing does. It reads the table of synonyms.
 
     Raises:
         UserError: the table of synonyms cannot be read.
     """
-    return Rewording.of(spec.augment, processor) if isinstance(spec, TextModality) and spec.augment.is_active else None
+    if not isinstance(spec, TextModality) or not spec.augment.is_active or processor.kind != "text":
+        return None
+    return Rewording.of(spec.augment, processor)
 
 
 def holds_sequences(processor: Processor) -> bool:
@@ -57,7 +59,7 @@ def check_fit(name: str, spec: ModalitySpec, processor: Processor) -> None:
         if spec.augment.of_frequencies:
             raise UserError(
                 f"data.modalities.{name}.augment.{spec.augment.of_frequencies[0]}: works on log-mel features, and the "
-                f"store of towers.{name} holds a model's frames; set time_masks, speed or noise"
+                f"store of towers.{name} holds a model's frames; set time_masks, time_shift, speed or noise"
             )
     elif not processor.log_mel:
         raise UserError(

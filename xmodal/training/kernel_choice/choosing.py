@@ -16,13 +16,14 @@ from xmodal.config.load import config_differences
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import KindSpec
 from xmodal.config.terms import ONLY, auto_term, key_of
+from xmodal.data.hard.kept_lists import copy_lists
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import Evaluator
 from xmodal.files import write_json
 from xmodal.objectives.auto_kernel import Auto, folder_of_kernel, name_of_kernel
 from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.report.report import Report
-from xmodal.runs.folder import FREE, has_weights, write_config
+from xmodal.runs.folder import FREE, has_weights, open_run, write_config
 from xmodal.runs.kernel_choice import ASKED, CHOICE, FOLDER, read_asked, read_choice
 from xmodal.training.kernel_choice.rule import compared, winner
 from xmodal.training.kernel_choice.target_statistics import (
@@ -83,8 +84,12 @@ def choose_kernel(config: RunConfig, evaluators: Mapping[str, Evaluator], train:
     if len(kernels) > 1:
         say(f"{key}: {spec.steps} steps with each of {'; '.join(kernels)}, judged by {spec.dev}")
     for name, kernel in kernels.items() if len(kernels) > 1 else ():
+        short = short_run(config, term, spec, kernel)
         try:
-            report = train(short_run(config, term, spec, kernel))
+            open_run(short)
+            copy_lists(config.output, short.output)
+            report = train(short)
+            copy_lists(short.output, config.output)  # for the next, and for the run itself
             assert report is not None  # one process
             outcomes[name] = outcomes_of(report, spec.dev)
         except UserError as error:
