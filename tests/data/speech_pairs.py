@@ -110,7 +110,7 @@ def key(*indices, epoch=0):
 
 
 def cached(dataset):
-    return dataset._sides[0].cache._arrays
+    return next(iter(dataset.sides.values())).cache._arrays
 
 
 def same(a, b):
