@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
 from xmodal.runs.weights import load_towers
-from xmodal.towers import build_tower, local_spec, without_code
+from xmodal.towers import build_tower, local_spec, runs_code, without_code
 from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
@@ -89,23 +89,34 @@ class _Saved(BaseModel):
 
 def _require_own(folder: Path, found: dict[str, Any], trust_remote_code: bool) -> None:
     """Raise `UserError` where towers or heads are of code from outside xmodal; nothing of it is imported."""
-    for side, tower in found["towers"].items():
+    for side, place, is_here in _outside(found["towers"]):
+        if not (trust_remote_code and is_here):
+            raise UserError(
+                f"{folder}: its {side} tower needs code from outside xmodal ({place}); where you trust it, install "
+                "its package and load with trust_remote_code=True (--trust-remote-code)"
+            )
+
+
+def _outside(towers: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Towers and heads of code from outside xmodal: side, `module:attribute`, is it installed? Nothing is imported."""
+    for side, tower in towers.items():
         parts = [(TOWERS, tower)] if isinstance(tower, dict) else []
         while parts:
             registry, part = parts.pop()
             kind = part.get("kind")
             try:
-                place = registry.place(kind) if isinstance(kind, str) and not registry.is_own(kind) else None
+                if isinstance(kind, str) and not registry.is_own(kind):
+                    yield side, registry.place(kind), True
             except UserError:  # a name that some package added where it was trained
-                place = str(kind)
-                trust_remote_code = False
-            if place is not None and not trust_remote_code:
-                raise UserError(
-                    f"{folder}: its {side} tower needs code from outside xmodal ({place}); where you trust it, install "
-                    "its package and load with trust_remote_code=True (--trust-remote-code)"
-                )
+                yield side, str(kind), False
             below = {"head": HEADS, "tower": TOWERS}
             parts += [(below[name], value) for name, value in part.items() if name in below and isinstance(value, dict)]
+
+
+def names_outside_code(config: RunConfig) -> bool:
+    """Does a config ask for towers or heads of code from outside xmodal, or for code that comes with model files?"""
+    asked = config.model_dump(mode="json")["towers"]
+    return any(_outside(asked)) or any(runs_code(spec) for spec in config.towers.values())
 
 
 def _specs(folder: Path, found: dict[str, Any]) -> list[tuple[str, Any]]:

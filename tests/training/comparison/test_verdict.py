@@ -96,6 +96,20 @@ def test_sentences() -> None:
     assert (alone.winner, alone.sentence("t")) == (None, "t: one objective, nothing to compare.")
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_cluster_gives_no_interval(seeds: int) -> None:
+    hits = {"infonce": np.zeros((seeds, 4)), "cwcl": np.ones((seeds, 4)), "siglip": np.zeros((seeds, 4))}
+    hits["cwcl"][0, 0] = 0
+    found = verdict(hits, clusters=["one"] * 4)
+    value = f"{hits['cwcl'].mean():.3f}"
+    assert found.winner is None
+    assert not any(each.has_interval or each.excludes_0 for each in found.gaps)
+    assert found.sentence("t") == (
+        f"t: no winner: cwcl is ahead of infonce by {value} (no interval: fewer than two clusters); not told apart "
+        "from cwcl: infonce, siglip."
+    )
+
+
 def test_a_correction_widens_and_pairs_narrow() -> None:
     hits = outcomes(np.random.default_rng(4), 0.3)
     plain, corrected = gap("cwcl", "infonce", hits), gap("cwcl", "infonce", hits, comparisons=6)

@@ -2,7 +2,7 @@
 
 A run that stopped by the clock would end at another step every time, and its learning rate and schedules, which follow
 the share of the steps done, could not be exact. So short runs are timed first, `jobs` at a time as the real ones will
-be; what they say is written down and holds for all seeds, also after a kill.
+be; what they say is written down and holds for all seeds, also after a kill. A candidate that came later is timed then.
 """
 
 import itertools
@@ -38,19 +38,20 @@ def steps_of(plan: Plan, jobs: int, threads: int) -> dict[str, int]:
     if seconds is None:
         return {each.stem: plan.budget.steps or plan.config.train.steps for each in plan.candidates}
     path = plan.output / STEPS
-    if path.is_file():
-        found: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    rough = _time(plan, dict.fromkeys(plan.candidates, FIRST), jobs, threads)
+    known: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    new = [each for each in plan.candidates if each.stem not in known]  # left out before, say: labels were added since
+    if not new:
+        return known
+    rough = _time(plan, dict.fromkeys(new, FIRST), jobs, threads)
     longer = {each: int(SHARE * seconds / rough[each]) for each in rough}
     longer = {each: count for each, count in longer.items() if count >= 2 * FIRST}
     each_step = rough | _time(plan, longer, jobs, threads)
     slow = {each.objective: value for each, value in each_step.items() if value > seconds}
-    if slow or not each_step:
+    if slow or not (each_step or known):
         name, value = next(iter(slow.items()), ("any", 0.0))
         raise UserError(f"--budget: {plan.request.budget} is less than one step of {name} ({value:.2f} s); give more")
-    steps = {each.stem: int(seconds / value) for each, value in each_step.items()}
-    steps = {each.stem: steps.get(each.stem, min(steps.values())) for each in plan.candidates}
+    steps = known | {each.stem: int(seconds / value) for each, value in each_step.items()}
+    steps |= {each.stem: min(steps.values()) for each in new if each.stem not in steps}
     write_json(path, steps)
     shutil.rmtree(plan.output / "timing", ignore_errors=True)
     return steps

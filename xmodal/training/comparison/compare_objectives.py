@@ -5,11 +5,13 @@ refused: the folder's test has been seen.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from xmodal.config.load import load_config
+from xmodal.config.load import config_differences, load_config
+from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
 from xmodal.files import write_json
 from xmodal.report.report import Report
@@ -19,18 +21,20 @@ from xmodal.training.comparison.comparison_report import comparison_report
 from xmodal.training.comparison.outcomes import Outcome, choose, test_once
 from xmodal.training.comparison.plan import FIXED, Candidate, Plan, make_plan
 from xmodal.training.comparison.request import Request, flatten
+from xmodal.training.kernel_choice.choosing import with_choice
 from xmodal.training.sweep import build_stores, overrides_of, train_all
 from xmodal.training.sweep_plan import Planned
 
 ASKED = "comparison.json"
+_PASSING = re.compile(r"(output|train\.(resume|threads)):")  # of a run's config: may differ from call to call
 
 
 def compare_objectives(request: Request, jobs: int = 1) -> tuple[Report, Path]:
     """Train what is not trained yet, `jobs` at a time; the report is also written, to OUTPUT/report.
 
     Raises:
-        UserError: what `make_plan` raises; a folder with another comparison; a run that was killed or whose code fails;
-            fewer than two objectives that could be trained.
+        UserError: what `make_plan` raises; a folder with another comparison; a run that was killed, whose code fails or
+            of another config than planned; fewer than two objectives that could be trained.
     """
     plan = make_plan(request)
     claim(plan)
@@ -38,14 +42,14 @@ def compare_objectives(request: Request, jobs: int = 1) -> tuple[Report, Path]:
     build_stores(load_config(request.config, [*each.overrides, *FIXED]) for each in plan.candidates)
     steps = steps_of(plan, jobs, threads)
     runs = {each: [plan.run_of(each, seed, steps[each.stem]) for seed in plan.seeds] for each in plan.candidates}
-    for each in (run for planned in runs.values() for run in planned):
-        load_config(request.config, overrides_of(each, threads))
     # a seed of every objective first: what stops early has compared something
     order = [planned[at] for at in range(len(plan.seeds)) for planned in runs.values()]
-    failed = train_all(request.config, [run for run in order if not is_finished(run.folder)], jobs, threads, go_on=True)
+    configs = [load_config(request.config, overrides_of(run, threads)) for run in order]
+    missing = [run for run, config in zip(order, configs, strict=True) if not is_finished(config)]
+    failed = train_all(request.config, missing, jobs, threads, go_on=True)
     plan, trained = _without_failed(plan, runs, failed)
     chosen = choose(plan, trained)
-    reports = test_once(plan, [run for each in chosen for run in trained[each]])
+    reports = test_once(plan, {each: trained[each] for each in chosen})
     outcomes = [
         Outcome(each, tuple(trained[each]), dev, tuple(reports[run] for run in trained[each]))
         for each, dev in chosen.items()
@@ -55,9 +59,23 @@ def compare_objectives(request: Request, jobs: int = 1) -> tuple[Report, Path]:
     return report, plan.output / "report"
 
 
-def is_finished(folder: Path) -> bool:
-    """Has a run been trained to its end and judged?"""
-    return (folder / "training.json").is_file() and (folder / "report" / "report.json").is_file()
+def is_finished(config: RunConfig) -> bool:
+    """Has the run of this config been trained to its end and judged?
+
+    Raises:
+        UserError: its folder holds a finished run of another config.
+    """
+    folder = config.output
+    if not (folder / "training.json").is_file() or not (folder / "report" / "report.json").is_file():
+        return False
+    saved = load_config(folder / "config.yaml", saved=True)
+    changed = [line for line in config_differences(saved, with_choice(config, 1)) if not _PASSING.match(line)]
+    if changed:
+        raise UserError(
+            f"{folder}: holds a run of another config, {changed[0]}; move it away, or start another comparison with "
+            "--output"
+        )
+    return True
 
 
 def claim(plan: Plan) -> None:

@@ -12,7 +12,7 @@ from xmodal.report.progress_figure import quality_against_seconds
 from xmodal.report.report import Record, Report
 from xmodal.training.comparison.outcomes import Outcome, dev_value, matrix
 from xmodal.training.comparison.plan import Candidate, Plan
-from xmodal.training.comparison.verdict import Outcomes, Verdict, gap, verdict
+from xmodal.training.comparison.verdict import NO_INTERVAL, Outcomes, Verdict, gap, told, verdict
 
 OFF_BUDGET = 0.15  # of the budget: runs that are off by more are told
 
@@ -49,9 +49,9 @@ def comparison_report(plan: Plan, outcomes: Sequence[Outcome], trained: Mapping[
             rows[name][f"{test}/{metric} [95%]"] = _told(record.value, record.low, record.high)
             if name != first:
                 apart = gap(name, first, hits, clusters)
-                told = f"{test}/{metric} minus {first}"
+                called = f"{test}/{metric} minus {first}"
                 report.records.append(
-                    Record(name, told, apart.value, apart.low, apart.high, len(items), 0.0, record.context)
+                    Record(name, called, apart.value, apart.low, apart.high, len(items), 0.0, record.context)
                 )
                 rows[name][f"minus {first} [95%]" + (f" ({test})" if len(plan.tests) > 1 else "")] = apart.text
             seeds += [
@@ -102,7 +102,8 @@ def _limits(record: Record) -> tuple[float, float]:
 
 
 def _told(value: float | None, low: float | None, high: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
+    """A record's value and limits; a record has None for NaN."""
+    return "" if value is None else told(value, np.nan if low is None else low, np.nan if high is None else high)
 
 
 def _dev_name(plan: Plan) -> str:
@@ -122,13 +123,11 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome], verdicts: Sequence[tuple[str
     seconds = {each.candidate.objective: each.cost("training_seconds") for each in outcomes}
     if budget is not None:
         off = {name: value for name, value in seconds.items() if abs(value / budget - 1) > OFF_BUDGET}
-        told = (
-            "; more than 15% off: " + ", ".join(f"{name} {value:.3g} s" for name, value in off.items()) if off else ""
-        )
+        far = "; more than 15% off: " + ", ".join(f"{name} {value:.3g} s" for name, value in off.items()) if off else ""
         low, high = min(seconds.values()), max(seconds.values())
         notes.append(
             f"budget: {budget:g} s of training a run; the steps were fixed by timing each objective beforehand, and "
-            f"the runs took {low:.1f} to {high:.1f} s (means over seeds){told}."
+            f"the runs took {low:.1f} to {high:.1f} s (means over seeds){far}."
         )
     else:
         notes.append(f"the same steps for all; they took {min(seconds.values()):.1f} to {max(seconds.values()):.1f} s.")
@@ -169,7 +168,16 @@ def _pictures(
 
 def _gap_table(verdicts: Sequence[tuple[str, Verdict]]) -> pd.DataFrame:
     rows = [
-        (metric, each.first, each.second, each.value, each.low, each.high, each.excludes_0, found.comparisons)
+        (
+            metric,
+            each.first,
+            each.second,
+            each.value,
+            each.low,
+            each.high,
+            each.excludes_0 if each.has_interval else NO_INTERVAL,
+            found.comparisons,
+        )
         for metric, found in verdicts
         for each in found.gaps
     ]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
-from xmodal.encoding.loading import load
+from xmodal.encoding.loading import load, names_outside_code
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.runs.run_report import run_report
 from xmodal.report.report import Report, read_report
 from xmodal.runs.metrics_file import read_metrics
-from xmodal.training.comparison.plan import Candidate, Plan
+from xmodal.training.comparison.plan import FIXED, Candidate, Plan
 from xmodal.training.comparison.verdict import Outcomes
 
 TEST = "test"  # the folder of a run's report on the tests
@@ -95,16 +95,21 @@ def choose(plan: Plan, folders: Mapping[Candidate, Sequence[Path]]) -> dict[Cand
     return {each: values[each] for each in best.values()}
 
 
-def test_once(plan: Plan, folders: Sequence[Path]) -> dict[Path, Report]:
-    """The tests' reports of some runs, each made once: one that is there is read."""
+def test_once(plan: Plan, folders: Mapping[Candidate, Sequence[Path]]) -> dict[Path, Report]:
+    """The tests' reports of the runs of some candidates, each made once: one that is there is read.
+
+    Code from outside xmodal runs only for a candidate whose own config names such code.
+    """
     found: dict[Path, Report] = {}
     evaluators = None
-    for run in tqdm(folders, desc="tests", unit="run"):
+    runs = [(each, run) for each, those in folders.items() for run in those]
+    for each, run in tqdm(runs, desc="tests", unit="run"):
         if not (run / TEST / "report.json").is_file():
             if evaluators is None:
                 overrides = [*plan.request.overrides, plan.evaluators(plan.tests), "train.best=null"]
                 evaluators = build_evaluators(load_config(plan.request.config, overrides))
-            encoder = load(run, trust_remote_code=True)  # this comparison has trained it, with that code
+            asked = load_config(plan.request.config, [*each.overrides, *FIXED])
+            encoder = load(run, trust_remote_code=names_outside_code(asked))
             run_report(run, encoder, evaluators, {}, brief=True).write(run / TEST)
         found[run] = read_report(run / TEST)
     return found

@@ -6,6 +6,7 @@ K (K - 1) / 2 pairs, and the leader is who happens to be ahead; so each interval
 together with 95% (Bonferroni: 0.05 / (pairs x tests) each). That covers that the leader was picked by the same numbers.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,17 +17,23 @@ from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.evaluation.statistics.resampling import TAIL
 
 Outcomes = NDArray[np.float64]  # [S, m]
+NO_INTERVAL = "no interval: fewer than two clusters"
 
 
 @dataclass(frozen=True)
 class Gap:
-    """An objective minus another, with its interval."""
+    """An objective minus another, with its interval; limits are NaN where fewer than two clusters give none."""
 
     first: str
     second: str
     value: float
     low: float
     high: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Are there limits?"""
+        return not (math.isnan(self.low) or math.isnan(self.high))
 
     @property
     def excludes_0(self) -> bool:
@@ -36,7 +43,13 @@ class Gap:
     @property
     def text(self) -> str:
         """`0.034 [0.010, 0.058]`."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return told(self.value, self.low, self.high)
+
+
+def told(value: float, low: float, high: float) -> str:
+    """`0.034 [0.010, 0.058]`; where the limits are NaN, that there is no interval, and why."""
+    limits = f"({NO_INTERVAL})" if math.isnan(low) or math.isnan(high) else f"[{low:.3f}, {high:.3f}]"
+    return f"{value:.3f} {limits}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class Verdict:
         alike = [gap.second for gap in self.gaps if not gap.low > 0]
         others = f"; not told apart from {near.first}: {', '.join(alike)}" if len(self.gaps) > 1 else ""
         first = next(gap for gap in self.gaps if not gap.low > 0)
+        if not first.has_interval:
+            return f"{metric}: no winner: {first.first} is ahead of {first.second} by {first.text}{others}."
         return (
             f"{metric}: no winner: {first.first} is ahead of {first.second} by {first.text}, which holds 0{others}; "
             f"intervals of 95%, {corrected}."
