@@ -47,6 +47,14 @@ def test_groups_stay_together_and_every_row_is_somewhere_once(tmp_path: Path) ->
     assert len(parts["dev"]) == 10  # two of eight speakers: the first holds an eighth, less than a fifth
 
 
+def test_several_captions_stay_several(tmp_path: Path) -> None:
+    texts = [["two", "captions"] if n % 4 == 0 else f"t{n}" for n in range(40)]
+    source = write(tmp_path / "m.jsonl", [{**row, "text": text} for row, text in zip(rows(), texts, strict=True)])
+    split_manifest(source, tmp_path / "out", by="split")
+    found = read_manifest(tmp_path / "out" / "a.parquet", ["text"], media=["text"])
+    assert [list(each) for each in found["text"]][:3] == [["two", "captions"], ["t2"], ["two", "captions"]]
+
+
 def test_bytes_of_pictures_come_along(tmp_path: Path) -> None:
     images = [{"bytes": bytes([n]), "path": None} for n in range(30)]
     pq.write_table(pa.table({"image": images, "label": ["x"] * 30}), tmp_path / "all.parquet")

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 CORPUS = "split"  # what `made_of` says of a part
 
 
+CAPTIONED = ("text", *PATHS)  # columns that may hold lists in some rows
+
+
 def split_manifest(
     path: Path, out: Path, by: str | None = None, shares: Mapping[str, float] | None = None
 ) -> dict[Path, int]:
@@ -50,7 +53,7 @@ def split_manifest(
     if by is None and not shares:
         raise UserError(f"{path}: no parts are asked for; give shares, or by, the column whose values name the parts")
     by = by or "id"
-    manifest = read_manifest(path, [by])
+    manifest = read_manifest(path, [by], media=CAPTIONED)
     parts = _parts(path, manifest.strings(by).to_pylist(), by, shares or {})
     for name in parts:
         if not name.replace("-", "").replace("_", "").isalnum():

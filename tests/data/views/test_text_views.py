@@ -73,6 +73,8 @@ def test_a_span_becomes_one_mask_or_nothing():
     removed = [view.split() for view in views(span_masks=2, span_share=0.4, span_as="nothing")]
     assert all(is_subsequence(words, WORDS) and len(words) < len(WORDS) for words in removed)
     assert set(views(20, "stop it", span_masks=5, span_share=1.0, span_as="nothing")) == {"stop", "it"}
+    assert set(views(20, "stop", span_masks=2, mask="[MASK]")) == {"stop"}  # one word is always left
+    assert set(views(40, "stop it", span_masks=3, span_share=1.0, mask="[M]")) == {"stop [M]", "[M] it"}
     with pytest.raises(ValueError, match="no mask token was given"):
         views(1, span_masks=1)
 

@@ -98,16 +98,17 @@ def _replaced(words: list[str], table: Synonyms, share: float, rng: np.random.Ge
 
 
 def _hidden(words: list[str], spec: TextAugment, rng: np.random.Generator, mask: str | None) -> list[str]:
-    """The words with a span of them hidden."""
+    """The words with a span of them hidden; one word at least is left to be read."""
     removes = spec.span_as == "nothing"
-    most = min(max(1, round(spec.span_share * len(words))), len(words) - removes)
+    most = min(max(1, round(spec.span_share * len(words))), len(words) - 1)
     if most < 1:
         return words
     length = int(rng.integers(1, most, endpoint=True))
     start = int(rng.integers(0, len(words) - length, endpoint=True))
     if not removes and mask is None:
         raise ValueError("span_masks: no mask token was given")
-    return [*words[:start], *([] if removes or mask is None else [mask]), *words[start + length :]]
+    found = [*words[:start], *([] if removes or mask is None else [mask]), *words[start + length :]]
+    return found if any(word != mask for word in found) else words
 
 
 def read_synonyms(path: Path) -> Synonyms:

@@ -22,7 +22,7 @@ class BYOL(Objective):
     spec: Spec
     about = About(
         source="2006.07733",
-        use="views of one modality without negatives: small batches, many alike items",
+        use="views without negatives: small batches, many alike items; between two sides beside another term",
         cost="O(N D); a second view, the target's forward pass",
         test="test_predictive.py",
     )

@@ -33,7 +33,7 @@ class MoCoV3(ScaledObjective):
     spec: Spec
     about = About(
         source="2104.02057",
-        use="as NT-Xent, with a slow copy of the tower: large batches, transformers",
+        use="as NT-Xent, with a slow copy of the tower: large batches, transformers; two sides: beside another term",
         cost="logits of N x N in blocks for each direction; a second view, the target's forward pass",
         test="test_predictive.py",
     )

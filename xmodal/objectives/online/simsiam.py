@@ -26,7 +26,7 @@ class SimSiam(Objective):
     spec: Spec
     about = About(
         source="2011.10566",
-        use="as BYOL, without a copy of the tower",
+        use="as BYOL, without a copy of the tower; between two sides beside another term",
         cost="O(N D); a second view",
         test="test_predictive.py",
     )
