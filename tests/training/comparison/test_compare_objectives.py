@@ -80,7 +80,9 @@ def test_finished_runs_are_tested_once_and_the_table_is_right(tiny_config: Path,
         assert table.loc[name, "dev: dev/accuracy_prompt"] == pytest.approx(dev[each])
         assert table.loc[name, "setting"] == (each.setting or "as given")
         assert table.loc[name, "steps"] == STEPS
-        assert table.loc[name, "seconds"] > 0
+        took = [json.loads((run.folder / "training.json").read_text())["training_seconds"] for run in runs[each]]
+        assert min(took) > 0
+        assert table.loc[name, "seconds"] == pytest.approx(np.mean(took), abs=0.051)  # a tenth of a second
         assert 50 < table.loc[name, "peak memory (MB)"] < 20_000
     assert table.loc["cwcl:perplexity", "effective positives"] > table.loc["infonce", "effective positives"] >= 1
     difference = next(r for r in report.records if r.name == f"cwcl:perplexity/{TEST} minus infonce")
