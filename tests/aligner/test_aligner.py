@@ -71,7 +71,10 @@ def _worker(rank: int, world: int, where: str, objective: str, chunk: int | None
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("world", "objective", "chunk"), [(2, "affine", None), (2, "both", 3), (3, "infonce", None)])
+@pytest.mark.parametrize(
+    ("world", "objective", "chunk"),
+    [pytest.param(2, "affine", None, marks=pytest.mark.slow), (2, "both", 3), (3, "infonce", None)],
+)
 def test_processes_equal_one_process(world: int, objective: str, chunk: int | None, tmp_path: Path) -> None:
     value, expected = whole(objective)
     mp.spawn(_worker, (world, str(tmp_path / "init"), objective, chunk, str(tmp_path / "out")), nprocs=world)

@@ -127,6 +127,7 @@ class KillError(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 def test_killed_while_choosing_it_goes_on(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, short = tmp_path / "run", ["objective.kernel.steps=2"]
     fit_whole, begun = Trainer.fit, list[str]()
@@ -149,6 +150,7 @@ def test_killed_while_choosing_it_goes_on(config: Path, tmp_path: Path, monkeypa
     assert not json.loads((run / "auto" / "asked.json").read_text())["config"]["train"]["resume"]
 
 
+@pytest.mark.slow
 def test_another_config_is_another_choice(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of another objective that has a kernel."""
     kernel = "{kind: auto, dev: dev, steps: 2, most_uniform: 1, candidates: [{kind: affine}]}"

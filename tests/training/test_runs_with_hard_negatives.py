@@ -128,6 +128,7 @@ def test_resumed_is_equal_to_the_bit(stored: Path, tmp_path: Path) -> None:
         trainer(stored, "train.resume=true", "train.sampler.share=0.25")
 
 
+@pytest.mark.slow
 def test_two_processes_train_on_the_batches_of_one(stored: Path, tmp_path: Path) -> None:
     steady = [*HARD, "train.steps=2", "train.log_every=1", "data.modalities.speech.augment={}"]
     steady += ["towers.speech.dropout=0", f"output={tmp_path / 'two'}"]

@@ -92,6 +92,7 @@ STEADY = [*TERMS, "optim.eps=1e-3", "towers.speech.dropout=0", "train.save_every
 STEADY.append("objective.far={kind: sogclr, weight: 0.2}")  # its table grows
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tiny_config: Path, tmp_path: Path) -> None:
     Trainer(load_config(tiny_config, [f"output={tmp_path / 'one'}", *STEADY, "train.steps=4"])).fit()
     launch(tiny_config, f"output={tmp_path / 'two'}", *STEADY, "train.steps=4")

@@ -423,6 +423,7 @@ Trainer(load_config(sys.argv[1], sys.argv[3:])).fit()
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_an_older_checkpoint_goes_costs_nothing(tiny_config: Path, tmp_path: Path) -> None:
     options = ["train.steps=12", "train.save_every=4", "train.eval_every=4", "train.best=held/accuracy_mean"]
     Trainer(load_config(tiny_config, [*options, f"output={tmp_path / 'whole'}"])).fit()

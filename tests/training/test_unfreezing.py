@@ -82,7 +82,7 @@ def test_until_then_the_run_is_that_of_a_locked_tower(tiny_config: Path, tmp_pat
     assert not all(torch.equal(a, b) for a, b in zip(stopped[0][-1], stopped[1][-1], strict=True))
 
 
-@pytest.mark.parametrize("saved", [3, 5, 6])
+@pytest.mark.parametrize("saved", [5, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 6))])
 def test_resuming_before_at_and_after_it_is_bit_equal(tiny_config: Path, tmp_path: Path, saved: int) -> None:
     common = [*COMMON, f"train.save_every={saved}"]
     Trainer(load_config(tiny_config, [f"output={tmp_path / 'whole'}", *common])).fit()
