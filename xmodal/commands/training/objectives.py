@@ -20,6 +20,7 @@ def main(argv: list[str]) -> None:
         return
     for entry in entries():
         source = ", ".join(one if "://" in one else f"arXiv {one}" for one in entry.source.split(", "))
-        print(f"{entry.kind} ({entry.file.partition('/')[0]}; {entry.sides} sides; {source})")
+        sides = "1 side" if entry.sides == "1" else f"{entry.sides} sides"
+        print(f"{entry.kind} ({entry.file.partition('/')[0]}; {sides}; {source})")
         print(f"    when: {entry.use}")
         print(f"    needs: {entry.needs or 'nothing'}; cost: {entry.cost}")
