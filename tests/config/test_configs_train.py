@@ -36,6 +36,7 @@ TRAINS = {
     "coco/clip_scratch": {"image", "text"},
     "demo_cl": {"speech.head"},
     "demo_cwcl": {"speech.head"},
+    "demo_dev": {"speech.head"},
     "demo_scratch_cwcl": {"speech"},
     "esc10_cwcl": {"audio.head"},
     "openclipart_cwcl": {"image.head", "text.head"},

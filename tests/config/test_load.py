@@ -64,6 +64,22 @@ def test_values_and_defaults(write: Any) -> None:
     assert config.output == Path("runs/a")
 
 
+def test_null_takes_away_what_was_inherited(write: Any) -> None:
+    three = "  image: {kind: image_encoder}\npairs: [[speech, text], [image, text]]\n"
+    base = write(RUN + three + "evaluators:\n  words: {kind: retrieval, test: a.jsonl}\n", "base/b.yaml")
+    own = "base: base/b.yaml\noutput: runs/b\nevaluators: {words: null}\ntowers: {image: null}\npairs: []\n"
+    removed = ["evaluators.words=null", "towers.image=null", "pairs=[]"]
+    for config in (load_config(write(own)), load_config(base, removed)):
+        assert (dict(config.evaluators), list(config.towers)) == ({}, ["text", "speech"])
+    assert (list(load_config(base).evaluators), len(load_config(base).towers)) == (["words"], 3)
+
+
+def test_null_where_nothing_was_is_a_mistake(write: Any) -> None:
+    assert lines_of(write(RUN), "evaluators.words=null") == [
+        "command line: evaluators.words: has no value; give one, or leave the key out for its default"
+    ]
+
+
 def test_base_is_merged_key_by_key(write: Any) -> None:
     write(RUN + "train: {steps: 5, batch_size: 8}\n", "base/b.yaml")
     config = load_config(write("base: base/b.yaml\noutput: runs/b\ntrain: {steps: 7}\ntowers: {text: {name: other}}\n"))

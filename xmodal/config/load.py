@@ -3,7 +3,7 @@
 Input: a file, which may name one `base:` file (relative to its own folder), and overrides `a.b=value`.
 Output: a `RunConfig`, or one `UserError` with a line per mistake. Later wins: base, file, command line. Mappings are
 merged key by key, except that a mapping whose `kind` changes replaces the old one: the keys of one kind mean nothing
-to another.
+to another; and `null` takes away a tower, an evaluator, a target, a teacher or a modality that was inherited.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from xmodal.config.yaml_text import name_of, read_mapping, read_yaml, write_yaml
 from xmodal.errors import UserError
 
 COMMAND_LINE = "command line"
+_NAMED = [("towers",), ("evaluators",), ("targets",), ("teachers",), ("data", "modalities")]  # maps with names as keys
 
 Tree = dict[str, Any]
 
@@ -31,7 +32,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), saved: bool = F
     Args:
         path: the YAML file. A key `base: base/x.yaml` in it names a file whose keys it inherits; a base has no base.
         overrides: `a.b=value`, the value written as YAML. A mapping given as value replaces what was there. A new
-            `kind` drops the keys of the old kind, whatever the order of the overrides.
+            `kind` drops the keys of the old kind, whatever the order of the overrides. `evaluators.test=null` takes one
+            away that is there.
         saved: a run wrote it, into its folder: keys that it lacks mean what they meant then (see `fill_in`).
 
     Raises:
@@ -117,7 +119,7 @@ def _read_base(path: Path, own: Tree) -> tuple[Path | None, Tree]:
 # ---------------------------------------------------------------------------------------------------------- merging
 
 
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any], path: tuple[str, ...] = ()) -> Tree:
     if "kind" in low and "kind" in high and low["kind"] != high["kind"]:
         return dict(high)
     if ("kind" in low and _are_terms(high)) or ("kind" in high and _are_terms(low)):
@@ -125,7 +127,12 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if value is None and path in _NAMED and below is not None:
+            del merged[key]
+        elif isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = _merge(below, value, (*path, key))
+        else:
+            merged[key] = value
     return merged
 
 
@@ -159,6 +166,7 @@ def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
 
 
 def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
+    removed = value is None and tuple(keys[:-1]) in _NAMED
     for depth, key in enumerate(keys[:-1], start=1):
         # Copied on the way down: YAML aliases and the base share mappings.
         inner = tree.get(key)
@@ -169,7 +177,10 @@ def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
         tree = tree[key]
     if keys[-1] == "kind" and (tree.get("kind", value) != value or _are_terms(tree)):
         tree.clear()  # the keys of another kind, or the terms that one objective takes the place of
-    tree[keys[-1]] = value
+    if removed and keys[-1] in tree:
+        del tree[keys[-1]]
+    else:
+        tree[keys[-1]] = value
     return []
 
 

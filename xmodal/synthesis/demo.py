@@ -14,6 +14,8 @@ What is held out, and what is not, plainly:
 - The 3,000 most frequent words of the guide's vocabulary are voiced alone too, without labels: among them words of the
   tests.
 - Two voices speak the tests and nothing else. All speech is synthetic (espeak-ng): nothing here measures human speech.
+- Settings are chosen on a folder of another making (`Making(dev=True)`): every fifth template from the second on is
+  held out there and voiced by two further voices (`dev.jsonl`); nothing that the tests say is voiced or trained on.
 - `examples.jsonl` is text only: the sentences behind "mean of example sentences" class vectors. For a trained intent
   they are training sentences; for a held-out intent they come from templates that the tests do not use.
 """
@@ -22,7 +24,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ import yaml
 
 from xmodal.files import write_json, write_json_lines
 from xmodal.synthesis.expansion import expand
-from xmodal.synthesis.manner import HELD_OUT_VOICES, TRAINING_VOICES
+from xmodal.synthesis.manner import DEV_VOICES, HELD_OUT_VOICES, TRAINING_VOICES
 from xmodal.synthesis.speech_synthesis import synthesize
 from xmodal.synthesis.vocabulary import MINILM, words_of
 
@@ -41,6 +43,7 @@ _WORDS = range(3, 10)  # of a sentence, before its frame
 FILLINGS = 10  # sentences of a training template, at most
 _UNSEEN, _UNSEEN_HELD_OUT, _TALK = 4, 8, 20  # the same of tests, and of what asks for nothing
 _FIRST_UNSEEN = 3  # templates 3, 8, 13, ... of an intent (counted from 0) are held out
+_FIRST_DEV = 1  # and 1, 6, 11, ... of a trained intent where settings are chosen
 WORDS = 3000  # single words of the guide's vocabulary among the training texts
 _EXAMPLES = 6  # sentences of one template behind a class mean
 _FRAMED = 1 / 6  # share of sentences in a polite frame
@@ -48,7 +51,7 @@ _FRAMED = 1 / 6  # share of sentences in a polite frame
 
 @dataclass(frozen=True)
 class Sentence:
-    """One text. `part`: "train", "test_templates", "test_intents", or "examples" (read as text only, never spoken)."""
+    """One text. `part`: "train", "test_templates", "test_intents", "dev", or "examples" (text only, never spoken)."""
 
     id: str
     text: str
@@ -141,11 +144,18 @@ class Making:
     takes: int = 1
     words: int = WORDS
     fillings: int = FILLINGS  # sentences of a training template, at most
+    dev: bool = False  # a dev split in place of the tests: what settings are chosen on
 
     def made(self) -> dict[str, object]:
         """What `demo.json` holds: a folder with the same is complete and up to date."""
         digest = hashlib.blake2b(_GRAMMAR.read_bytes(), digest_size=8).hexdigest()
         return {"version": _VERSION, "grammar": digest, **asdict(self)}
+
+    def voices(self) -> dict[str, tuple[str, ...]]:
+        """The parts that are voiced, and who speaks them: a manifest each."""
+        if self.dev:
+            return {"train": tuple(v for v in TRAINING_VOICES if v not in DEV_VOICES), "dev": DEV_VOICES}
+        return {"train": TRAINING_VOICES, "test_templates": HELD_OUT_VOICES, "test_intents": HELD_OUT_VOICES}
 
 
 def make_demo(folder: Path, making: Making | None = None, processes: int | None = None) -> None:
@@ -154,7 +164,8 @@ def make_demo(folder: Path, making: Making | None = None, processes: int | None 
     `train.jsonl` (60 voices), `test_templates.jsonl` (held-out templates of trained intents), `test_intents.jsonl` (the
     six held-out intents), both in two held-out voices, every sentence in each; columns id, speech, text, label (null
     where a sentence asks for nothing), domain, template, voice, rate, pitch, range. `examples.jsonl` (text, label,
-    template) and `names.json` (label -> readable name). `demo.json`, written last, says that all is there.
+    template) and `names.json` (label -> readable name). `demo.json`, written last, says that all is there. With
+    `making.dev` there is `dev.jsonl` in place of the two tests: a fifth of the trained templates, in two other voices.
 
     Raises UserError when espeakng-loader, or the package of the guide, is missing.
 
@@ -165,18 +176,15 @@ def make_demo(folder: Path, making: Making | None = None, processes: int | None 
     finished = folder / "demo.json"
     if finished.is_file() and json.loads(finished.read_text()) == making.made():
         return
-    write_demo(sentences(making.seed, making.fillings), folder, making, processes)
+    everything = sentences(making.seed, making.fillings)
+    write_demo(for_dev(everything) if making.dev else everything, folder, making, processes)
 
 
 def write_demo(everything: Sequence[Sentence], folder: Path, making: Making, processes: int | None) -> None:
     """Voice and write the given sentences, and the words; what was made goes into `demo.json`, last."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo.json").unlink(missing_ok=True)
-    for part, voices in (
-        ("train", TRAINING_VOICES),
-        ("test_templates", HELD_OUT_VOICES),
-        ("test_intents", HELD_OUT_VOICES),
-    ):
+    for part, voices in making.voices().items():
         synthesize(
             [s.row() for s in everything if s.part == part] + (word_rows(making.words) if part == "train" else []),
             folder / f"{part}.jsonl",
@@ -188,6 +196,16 @@ def write_demo(everything: Sequence[Sentence], folder: Path, making: Making, pro
     write_json_lines(folder / "examples.jsonl", example_rows(everything))
     for name, content in (("names.json", intent_names()), ("demo.json", making.made())):
         write_json(folder / name, content)
+
+
+def for_dev(everything: Sequence[Sentence]) -> list[Sentence]:
+    """The sentences of a folder on which settings are chosen: its dev part is cut from training, no test is in it."""
+    out = [s for s in everything if s.part in ("train", "examples")]
+    return [replace(s, part="dev") if s.label is not None and _is_dev(s) else s for s in out]
+
+
+def _is_dev(sentence: Sentence) -> bool:
+    return sentence.part == "train" and int(sentence.template.rpartition("/")[2]) % 5 == _FIRST_DEV
 
 
 def example_rows(everything: Sequence[Sentence]) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ _ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-us-nyc"
 _TIMBRES = ("", "+m1", "+m2", "+m3", "+m4", "+m5", "+f1", "+f2", "+f3", "+f5")
 TRAINING_VOICES = tuple(accent + timbre for accent in _ACCENTS for timbre in _TIMBRES)
 HELD_OUT_VOICES = ("en-us+f4", "en-gb-x-gbclan+m7")  # another timbre; another accent and timbre
+DEV_VOICES = ("en-gb-x-rp+f3", "en-us-nyc+m4")  # of the training voices: left out of training where settings are chosen
 
 
 @dataclass(frozen=True)
