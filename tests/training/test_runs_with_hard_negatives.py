@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from xmodal.batch import PairBatch
 from xmodal.config.load import load_config
 from xmodal.config.train_spec import HardBatches
+from xmodal.data.hard import kept_lists
 from xmodal.data.hard.guide_items import guide_items
-from xmodal.data.hard.nearest import has_index
 from xmodal.errors import UserError
 from xmodal.store import EmbeddingStore, content_id
 from xmodal.training.trainer import Trainer
@@ -177,15 +177,23 @@ def test_mistakes_without_a_store_or_of_streams(tiny_config: Path, stored: Path,
         load_config(stored, [*HARD, f"towers.text={{kind: transformers, name: {tiny_bert}}}"])
 
 
-def test_labels_and_an_index_that_are_not_there(stored: Path, tmp_path: Path, tiny_pairs: Path) -> None:
+def test_labels_and_an_index_that_are_not_there(
+    stored: Path, tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [json.loads(line) for line in (tiny_pairs / "train.jsonl").read_text().splitlines()]
     plain = [{**row, "speech": str(tiny_pairs / row["speech"])} for row in rows]
     (tmp_path / "plain.jsonl").write_text("".join(json.dumps({**row, "label": None}) + "\n" for row in plain))
     with pytest.raises(UserError, match=r"train\.sampler\.other_labels: .*plain\.jsonl has no column `label`"):
         trainer(stored, "train.sampler.other_labels=true", f"data.train={tmp_path / 'plain.jsonl'}")
-    if not has_index():
-        with pytest.raises(UserError, match=r"train\.sampler\.search: usearch is not installed; .*search: exact"):
-            trainer(stored, "train.sampler.search=usearch", f"output={tmp_path / 'other'}")
+    monkeypatch.setattr(kept_lists, "has_index", lambda: False)
+    with pytest.raises(UserError, match=r"train\.sampler\.search: usearch is not installed; .*search: exact"):
+        trainer(stored, "train.sampler.search=usearch", f"output={tmp_path / 'other'}")
+
+
+def test_neighbours_of_an_index_are_trained_on(stored: Path, tmp_path: Path) -> None:
+    run = trainer(stored, "train.sampler.search=usearch", f"output={tmp_path / 'indexed'}")
+    run.fit()
+    assert list((tmp_path / "indexed").glob("*.safetensors"))
 
 
 def test_defaults() -> None:

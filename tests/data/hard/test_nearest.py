@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xmodal.data.hard import nearest
-from xmodal.data.hard.nearest import Allowed, approximate_neighbours, exact_neighbours, has_index
+from xmodal.data.hard.nearest import Allowed, approximate_neighbours, exact_neighbours
 
 RNG = np.random.default_rng(5)
 
@@ -59,7 +59,6 @@ def test_lists_of_no_items_and_of_one() -> None:
     assert exact_neighbours(unit(1), Allowed(np.arange(1)), 3).tolist() == [[-1, -1, -1]]
 
 
-@pytest.mark.skipif(not has_index(), reason="usearch is not installed")
 @pytest.mark.parametrize("name", [name for name in RULES if name != "nobody"])
 def test_an_index_finds_nearly_the_same(name: str) -> None:
     found = approximate_neighbours(FEATURES, RULES[name], 4)

@@ -70,7 +70,9 @@ def lists_line(folder: Path, lists: np.ndarray) -> str:
 
 def _make(items: GuideItems, spec: HardBatches, device: torch.device) -> tuple[np.ndarray, str]:
     if spec.search == "usearch" and not has_index():
-        raise UserError("train.sampler.search: usearch is not installed; pip install usearch, or set search: exact")
+        raise UserError(
+            "train.sampler.search: usearch is not installed; pip install 'xmodal[search]', or set search: exact"
+        )
     allowed = Allowed(items.groups, items.labels, spec.max_similarity, spec.skip_nearest)
     if spec.search == "usearch" or (spec.search == "auto" and len(items) >= LARGE and has_index()):
         return approximate_neighbours(items.features(), allowed, spec.neighbours), "usearch's approximate"
