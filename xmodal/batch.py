@@ -146,13 +146,20 @@ class Embeddings:
         Each side is z [N, D], unit norm, or a list of its views. Left out: ids 0 to N-1, item ids the pairs' ids, no
         labels, all rows local, the guide of a side its own z.
 
+        Raises:
+            UserError: no side; a side that is no floating-point [N, D], or has other rows than the first; ids or labels
+                that are not [N].
+
         Example:
             e = Embeddings.of(speech=z, text=k)
             CWCL(temperature=0.07)(e, "speech", "text").value.backward()
         """
         views = {name: [given] if isinstance(given, Tensor) else list(given) for name, given in sides.items()}
-        first = next(iter(views.values()))[0]
+        first = _require_rows(views)
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
+        for name, column in (("ids", ids), ("labels", labels)):
+            if column is not None and column.shape != (len(first),):
+                raise UserError(f"{name}: found {tuple(column.shape)}, expected one of each row, ({len(first)},)")
         given: dict[str, Any] = {"z": sides, "raw": raw, "features": features, "target": target}
         given |= {"predicted": predicted, "sequence": sequence, "teacher": teacher, "codes": codes}
 
@@ -276,3 +283,18 @@ class Loss:
 
     value: Tensor  # [] with gradient
     parts: dict[str, Tensor]  # name -> []
+
+
+def _require_rows(sides: Mapping[str, list[Tensor]]) -> Tensor:
+    """The first view of the first side. Raises `UserError` where a view is no [N, D] of floating point, N as there."""
+    first = next((views[0] for views in sides.values() if views), None)
+    if first is None:
+        raise UserError("Embeddings.of: no side; give them by name, as Embeddings.of(speech=z, text=k)")
+    for side, views in sides.items():
+        for z in views:
+            found = f"{side}: found {str(z.dtype).removeprefix('torch.')} {tuple(z.shape)}"
+            if z.dim() != 2 or not z.is_floating_point():
+                raise UserError(f"{found}, expected embeddings of floating point, (N, D)")
+            if len(z) != len(first):
+                raise UserError(f"{found}, expected {len(first)} rows, as the first side has: row i of each is pair i")
+    return first

@@ -80,6 +80,15 @@ def test_null_where_nothing_was_is_a_mistake(write: Any) -> None:
     ]
 
 
+def test_how_data_are_made_is_not_said_of_other_data(write: Any) -> None:
+    base = write(RUN.replace("data: {", "data: {made_by: xmodal make, "), "base/b.yaml")
+    assert load_config(base).data.made_by == "xmodal make"
+    assert load_config(base, ["data.train=mine.jsonl"]).data.made_by is None
+    assert load_config(base, ["data.train=mine.jsonl", "data.made_by=me"]).data.made_by == "me"
+    own = write("base: base/b.yaml\noutput: runs/b\ndata: {train: mine.jsonl}\n")
+    assert load_config(own).data.made_by is None
+
+
 def test_base_is_merged_key_by_key(write: Any) -> None:
     write(RUN + "train: {steps: 5, batch_size: 8}\n", "base/b.yaml")
     config = load_config(write("base: base/b.yaml\noutput: runs/b\ntrain: {steps: 7}\ntowers: {text: {name: other}}\n"))

@@ -109,6 +109,15 @@ def test_raw_samples_and_one_byte_too_many() -> None:
         from_stream(io.BytesIO(), 44)
 
 
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+def test_a_sound_file_is_not_heard_as_raw_samples(kind: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(800, np.float32), 8_000, format=kind)
+    file.seek(0)
+    with pytest.raises(UserError, match=rf"(?i)standard input: begins as a {kind} file, .*name the file in place of -"):
+        whole(from_stream(file, 8_000))
+
+
 @pytest.mark.skipif(find_spec("sounddevice") is not None, reason="sounddevice is installed")
 def test_without_sounddevice_there_is_another_way() -> None:
     with pytest.raises(UserError) as error:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from xmodal.commands.cli import main
 from xmodal.config.kinds import OBJECTIVES
+from xmodal.errors import run_script
 from xmodal.objectives.overview import entries, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +29,29 @@ def test_every_objective_has_a_file_a_page_tests_and_says_when_to_use_it(entry):
     assert entry.cost
 
 
-def test_the_command_names_every_kind(capsys):
+def test_the_command_names_every_kind_by_family(capsys):
     main(["objectives"])
+    lines = capsys.readouterr().out.splitlines()
+    families = list(dict.fromkeys(map(family_of, entries())))
+    assert [line for line in lines if line and line[0] != " "][:-1] == families
+    ordered = sorted(entries(), key=lambda entry: families.index(family_of(entry)))
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [entry.kind for entry in ordered]
+
+
+def family_of(entry):
+    return entry.file.partition("/")[0]
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES.own)
+def test_what_it_prints_of_one_can_be_pasted_into_a_config(kind, capsys):
+    main(["objectives", kind])
     printed = capsys.readouterr().out
-    assert all(f"\n{kind} (" in f"\n{printed}" for kind in OBJECTIVES.own)
-    assert "arXiv 1503.03832, arXiv 2010.05113)" in printed
-    assert "; https://" in printed
+    assert "when:    " in printed
     assert "arXiv http" not in printed
+    pasted = yaml.safe_load(printed.partition("default:\n\n")[2])["objective"]
+    assert OBJECTIVES.spec(kind).model_validate(pasted) == OBJECTIVES.spec(kind)(kind=kind)
+
+
+def test_a_kind_that_is_not_there(capsys):
+    assert run_script(main, ["objectives", "cwc"]) == 2
+    assert "did you mean cwcl?" in capsys.readouterr().err

@@ -23,6 +23,8 @@ from xmodal.errors import UserError
 COMMAND_LINE = "command line"
 _NAMED = [("towers",), ("evaluators",), ("targets",), ("teachers",), ("data", "modalities")]  # maps with names as keys
 
+_MADE_BY = ("data", "made_by")  # says how the data of the same layer are made: not those named above it
+
 Tree = dict[str, Any]
 
 
@@ -47,14 +49,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), saved: bool = F
     own = read_mapping(path)
     base_path, base = _read_base(path, own)
     merged = _merge(base, own)
+    if _has(own, ("data", "train")) and not _has(own, _MADE_BY):
+        merged["data"].pop("made_by", None)  # it makes the base's data
     if saved or "format" in own:
         fill_in(merged)
     mistakes = _apply(merged, overrides)
+    set_here = {override.partition("=")[0] for override in overrides}
+    if "data.train" in set_here and ".".join(_MADE_BY) not in set_here and isinstance(merged.get("data"), dict):
+        merged["data"].pop("made_by", None)
 
     def source(keys: Sequence[str]) -> str:
         """Who wrote this key: the command line, the file or its base."""
         dotted = ".".join(keys)
-        set_here = [o.partition("=")[0] for o in overrides]
         if any(f"{dotted}.".startswith(f"{key}.") for key in set_here):
             return COMMAND_LINE
         if _has(own, keys):

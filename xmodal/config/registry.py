@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
@@ -184,9 +185,16 @@ class Registry:
 
 
 def _imported(place: str) -> Any:
-    """What `module:attribute` names."""
+    """What `module:attribute` names; a module may lie in the folder the command is started in."""
     module, _, attribute = place.partition(":")
-    found: Any = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        here = str(Path.cwd())
+        if error.name != module.partition(".")[0] or here in sys.path:
+            raise
+        sys.path.append(here)
+        found = importlib.import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)
     return found

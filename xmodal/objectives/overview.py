@@ -1,9 +1,11 @@
 """What xmodal has of objectives, as a table made of the registry: nothing in it is written twice."""
 
+import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xmodal.config.kinds import OBJECTIVES
+from xmodal.config.yaml_text import write_yaml
 from xmodal.objectives.objective import Need, Objective
 
 _TOLD = {"target": "momentum target", "predicted": "predictor", "teacher": "teacher", "codes": "quantizer head"}
@@ -36,6 +38,40 @@ def markdown() -> str:
         cells.append(f"`{entry.test}`")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def listing() -> str:
+    """Every objective in a line, by family."""
+    families: dict[str, list[str]] = {}
+    for entry in entries():
+        families.setdefault(entry.file.partition("/")[0], []).append(f"  {entry.kind:20}{entry.use}")
+    lines = [line for family, kinds in families.items() for line in (family, *kinds, "")]
+    return "\n".join([*lines, "xmodal objectives KIND has one in full, and lines to paste into a config"])
+
+
+def details(kind: str) -> str:
+    """One objective in full: what it computes, what it needs, its settings with their defaults.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    made: type[Objective] = OBJECTIVES.find(kind)
+    entry = _entry(kind)
+    sources = ", ".join(one if "://" in one else f"arXiv {one}" for one in entry.source.split(", "))
+    told = inspect.cleandoc(made.__doc__ or "").partition("\n\nExample:")[0].partition("\n\nArgs:")[0]
+    settings = made.Spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})
+    lines = [
+        kind,
+        "",
+        told,
+        "",
+        f"when:    {entry.use}",
+        f"sides:   {entry.sides}",
+        f"needs:   {entry.needs or 'nothing'}",
+    ]
+    lines += [f"cost:    {entry.cost}", f"source:  {sources}", f"page:    docs/objectives/{entry.file}.md", ""]
+    shown = write_yaml({"objective": {"kind": kind, **settings}}).rstrip().split("\n")
+    return "\n".join([*lines, "in a config, every setting with its default:", "", *(f"    {line}" for line in shown)])
 
 
 def _link(source: str) -> str:
