@@ -76,26 +76,6 @@ def test_a_margin_that_no_item_meets_is_said_and_has_a_gradient_of_zero():
     assert not torch.autograd.grad(found.value, z)[0].any()
 
 
-def test_blocks_order_and_rotation_change_nothing_and_gradcheck(monkeypatch):
-    from xmodal.objectives.engine import tiles
-
-    x, y = unit(6, D, 1, True), unit(6, D, 2, True)
-
-    def value(first, second):
-        e = Embeddings.of(speech=normalize(first, dim=1), text=normalize(second, dim=1))
-        return Pair(margin=1.4)(e, "speech", "text").value
-
-    whole, order = value(x, y), torch.tensor([3, 0, 4, 1, 5, 2])
-    rotation = torch.linalg.qr(unit(D, D, 9))[0]
-    torch.testing.assert_close(value(x[order], y[order]), whole)
-    torch.testing.assert_close(value(x @ rotation, y @ rotation), whole)
-    assert torch.autograd.gradcheck(value, (x, y))
-    monkeypatch.setattr(tiles, "BLOCK", 2 * 6)
-    parts = value(x, y)
-    torch.testing.assert_close(parts, whole)
-    torch.testing.assert_close(torch.autograd.grad(parts, (x, y)), torch.autograd.grad(whole, (x, y)))
-
-
 def test_the_margin_follows_its_schedule():
     a, k = unit(N, D, 1), unit(N, D, 2)
     moving = Pair(margin={"schedule": "linear", "from": 0.5, "to": 1.5})

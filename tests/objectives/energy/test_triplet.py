@@ -108,23 +108,3 @@ def test_a_margin_that_no_item_meets_is_said_and_has_a_gradient_of_zero():
     alone = Triplet(negatives="hardest")(Embeddings.of(speech=z[:1], text=z[1:2]), "speech", "text").value
     assert float(alone.detach()) == 0
     assert not torch.autograd.grad(alone, z)[0].any()
-
-
-def test_blocks_order_and_rotation_change_nothing_and_gradcheck(monkeypatch):
-    from xmodal.objectives.engine import tiles
-
-    x, y = unit(6, D, 1, True), unit(6, D, 2, True)
-
-    def value(first, second):
-        e = Embeddings.of(speech=normalize(first, dim=1), text=normalize(second, dim=1))
-        return Triplet(margin=0.7)(e, "speech", "text").value
-
-    whole, order = value(x, y), torch.tensor([3, 0, 4, 1, 5, 2])
-    rotation = torch.linalg.qr(unit(D, D, 9))[0]
-    torch.testing.assert_close(value(x[order], y[order]), whole)
-    torch.testing.assert_close(value(x @ rotation, y @ rotation), whole)
-    assert torch.autograd.gradcheck(value, (x, y))
-    monkeypatch.setattr(tiles, "BLOCK", 2 * 6)
-    parts = value(x, y)
-    torch.testing.assert_close(parts, whole)
-    torch.testing.assert_close(torch.autograd.grad(parts, (x, y)), torch.autograd.grad(whole, (x, y)))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dense_reference import assert_same, embeddings, unit
+from dense_reference import assert_same, unit
 from torch.nn.functional import normalize
 
 from xmodal.batch import Embeddings
@@ -70,22 +70,3 @@ def test_a_margin_that_no_item_meets_is_said_and_has_a_gradient_of_zero(negative
         found = VSEPP(negatives=negatives)(Embeddings.of(speech=rows, text=rows), "speech", "text")
         assert (float(found.value.detach()), float(found.parts["active"])) == (0, 0)
         assert not torch.autograd.grad(found.value, z)[0].any()
-
-
-def test_blocks_order_and_rotation_change_nothing_and_gradcheck(monkeypatch):
-    from xmodal.objectives.engine import tiles
-
-    x, y = unit(6, D, 1, True), unit(6, D, 2, True)
-
-    def value(first, second):
-        return VSEPP()(embeddings(first, second, second.detach()), "speech", "text").value
-
-    whole, order = value(x, y), torch.tensor([3, 0, 4, 1, 5, 2])
-    rotation = torch.linalg.qr(unit(D, D, 9))[0]
-    torch.testing.assert_close(value(x[order], y[order]), whole)
-    torch.testing.assert_close(value(x @ rotation, y @ rotation), whole)
-    assert torch.autograd.gradcheck(value, (x, y))
-    monkeypatch.setattr(tiles, "BLOCK", 2 * 6)
-    parts = value(x, y)
-    torch.testing.assert_close(parts, whole)
-    torch.testing.assert_close(torch.autograd.grad(parts, (x, y)), torch.autograd.grad(whole, (x, y)))
