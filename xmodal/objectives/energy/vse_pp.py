@@ -1,7 +1,7 @@
 """VSE++, a hinge on similarities with the hardest negative of the batch (1707.05612)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import Comparison, across, pair_needs
+from xmodal.objectives.engine.comparisons import Comparison, PairOrViews, across
 from xmodal.objectives.engine.masked_rows import by_row_blocks
 from xmodal.objectives.engine.scores import Score, Scores
-from xmodal.objectives.objective import About, Need, Objective
+from xmodal.objectives.objective import About, Objective
 
 
 class VSEPP(Objective):
@@ -24,18 +24,13 @@ class VSEPP(Objective):
         VSEPP(margin=0.2)(embeddings, "image", "text").value.backward()
     """
 
-    class Spec(Objective.Spec):
+    class Spec(PairOrViews):
         """The paper's margin, on similarities, and its hardest negatives."""
 
         margin: Annotated[Number, Scheduled(ge=0)] = 0.2
         negatives: Literal["hardest", "all"] = "hardest"
         score: Score = "cosine"
         reduction: Literal["mean", "sum"] = "mean"  # over the two directions
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(

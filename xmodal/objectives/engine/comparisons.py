@@ -7,13 +7,13 @@ Axes: N items of the batch, n anchors of this process, M keys (N, or N times the
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from xmodal.objectives.engine.masked_rows import by_row_blocks
-from xmodal.objectives.objective import Need
+from xmodal.objectives.objective import Need, Objective
 from xmodal.same_items import SameItems
 
 
@@ -76,6 +76,11 @@ def pair_of(sides: Sequence[str]) -> list[tuple[str, int]]:
     return [(sides[0], 0), (sides[0], 1)] if len(sides) == 1 else [(side, 0) for side in sides]
 
 
-def pair_needs(sides: Sequence[str]) -> list[Need]:
-    """What `pair_of` asks of a run: two views where there is one side."""
-    return [Need("views", sides[0], 2)] if len(sides) == 1 else []
+class PairOrViews(Objective.Spec):
+    """Base of the specs of what compares two sides, or two views of one: `pair_of`."""
+
+    takes: ClassVar[tuple[int, int]] = (1, 2)
+
+    def needs(self, *sides: str) -> Sequence[Need]:
+        """Two views where there is one side."""
+        return [Need("views", sides[0], 2)] if len(sides) == 1 else []

@@ -6,7 +6,7 @@ Axes: n this process's anchors (items, or positions of theirs), N items of the b
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from torch.nn.functional import softplus
 from xmodal.batch import Embeddings
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_logsumexp, all_sum
-from xmodal.objectives.engine.comparisons import Comparison, across, pair_needs, pair_of
+from xmodal.objectives.engine.comparisons import Comparison, PairOrViews, across, pair_of
 from xmodal.objectives.engine.masked_rows import by_row_blocks, masked_row_logsumexp
 from xmodal.objectives.engine.tiles import sum_type
-from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.objective import ScaledObjective
 
 
 class Critic:
@@ -93,15 +93,10 @@ class Critic:
 class CriticObjective(ScaledObjective):
     """Base of the bounds between two sides, or two views of one."""
 
-    class Spec(ScaledObjective.Spec):
+    class Spec(PairOrViews, ScaledObjective.Spec):
         """Where the critic's scale starts."""
 
         temperature: Annotated[Number, Scheduled(gt=0)] = 0.1
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
 

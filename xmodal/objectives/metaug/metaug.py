@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.config.spec import Count
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import pair_needs
+from xmodal.objectives.engine.comparisons import PairOrViews
 from xmodal.objectives.metaug.generator import Generator
 from xmodal.objectives.metaug.margins import Margins, margin_rows
 from xmodal.objectives.metaug.oucl import both_directions, oucl_rows
 from xmodal.objectives.metaug.pairs import Rows, anchor_rows, two_views
-from xmodal.objectives.objective import About, Need, Objective
+from xmodal.objectives.objective import About, Objective
 
 
 class MetAug(Objective):
@@ -34,7 +34,7 @@ class MetAug(Objective):
         objective.outer(e, "speech", "text").value.backward()  # the generators', here without a virtual step
     """
 
-    class Spec(Objective.Spec):
+    class Spec(PairOrViews):
         """Settings of both losses."""
 
         contrast: Literal["oucl", "infonce"] = "oucl"  # the loss of L_ori and L_aug
@@ -47,11 +47,6 @@ class MetAug(Objective):
         margins: Margins = "large"
         hidden: Count = 2048  # width of the generators
         reduction: Literal["mean", "sum"] = "mean"  # over the two directions
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(

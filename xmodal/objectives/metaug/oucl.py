@@ -1,7 +1,7 @@
 """OUCL, MetAug's optimization-driven unified contrastive loss (2203.05119)."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import pair_needs
+from xmodal.objectives.engine.comparisons import PairOrViews
 from xmodal.objectives.metaug.pairs import Rows, anchor_rows, two_views
-from xmodal.objectives.objective import About, Need, Objective
+from xmodal.objectives.objective import About, Objective
 
 
 def oucl_rows(positive: Tensor, d: Tensor, beta: float, gamma: float, detach: bool = False) -> Tensor:
@@ -44,18 +44,13 @@ class OUCL(Objective):
         OUCL()(Embeddings.of(speech=z, text=k), "speech", "text").value.backward()
     """
 
-    class Spec(Objective.Spec):
+    class Spec(PairOrViews):
         """MetAug's settings."""
 
         beta: Annotated[Number, Scheduled(gt=0)] = 16.0
         gamma: Annotated[Number, Scheduled(ge=0, le=1)] = 0.25  # g
         detach_weights: bool = False  # G without gradient, as in circle loss: the same value, slope d + g for 2 d
         reduction: Literal["mean", "sum"] = "mean"  # over the two directions
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(

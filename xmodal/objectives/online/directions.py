@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import pair_needs
-from xmodal.objectives.objective import Need, Objective
+from xmodal.objectives.engine.comparisons import PairOrViews
+from xmodal.objectives.objective import Need
 
 View = tuple[str, int]  # a side, and which of its views
 
@@ -28,12 +28,11 @@ def directions(sides: Sequence[str], symmetric: bool) -> list[tuple[View, View]]
     return [(query, key)] + [(key, query)] * symmetric
 
 
-class PredictiveSpec(Objective.Spec):
+class PredictiveSpec(PairOrViews):
     """Settings of objectives whose queries are predictions: which directions, and how they are added up."""
 
     symmetric: bool | None = None  # both directions; left out: of one side's views yes, of two sides no
     reduction: Literal["mean", "sum"] = "sum"  # over the directions
-    takes: ClassVar[tuple[int, int]] = (1, 2)
     keys: ClassVar[Literal["target", "z"]] = "target"  # z: the tower itself
 
     def directions(self, *sides: str) -> list[tuple[View, View]]:
@@ -42,7 +41,7 @@ class PredictiveSpec(Objective.Spec):
 
     def needs(self, *sides: str) -> Sequence[Need]:
         """A predictor of every query's side, a target of every key's, and two views where there is one side."""
-        found = pair_needs(sides)
+        found = [*super().needs(*sides)]
         for (query, _), (key, _) in self.directions(*sides):
             found += [Need("target", key)] * (self.keys == "target") + [Need("predicted", query)]
         return list(dict.fromkeys(found))

@@ -1,16 +1,16 @@
 """What the losses on single scored pairs share: scores, their scale, and who is compared with whom."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from xmodal.batch import Embeddings
-from xmodal.objectives.engine.comparisons import Comparison, across, pair_needs
+from xmodal.objectives.engine.comparisons import Comparison, PairOrViews, across
 from xmodal.objectives.engine.masked_rows import by_row_blocks
 from xmodal.objectives.engine.scores import Score, Scores
-from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.objective import ScaledObjective
 
 
 class PairSums(NamedTuple):
@@ -24,15 +24,10 @@ class PairSums(NamedTuple):
 class ScoredPairsObjective(ScaledObjective):
     """Base of `nce` and `bce`: a logit for each pair of the batch, made of a score."""
 
-    class Spec(ScaledObjective.Spec):
+    class Spec(PairOrViews, ScaledObjective.Spec):
         """The score; of two sides, or of two views of one."""
 
         score: Score = "cosine"
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
 

@@ -1,14 +1,13 @@
 """Barlow Twins: the cross-correlation of two embeddings' dimensions should be the identity (2103.03230, equation 1)."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
-from xmodal.objectives.engine.comparisons import pair_needs
-from xmodal.objectives.objective import About, Need, Objective
+from xmodal.objectives.engine.comparisons import PairOrViews
+from xmodal.objectives.objective import About, Objective
 from xmodal.objectives.regularisers.batch_statistics import centred, off_diagonal, own_pair, product
 
 EPS = 1e-5  # beside the variance, as the BatchNorm of the authors' code has it
@@ -25,15 +24,10 @@ class BarlowTwins(Objective):
         BarlowTwins()(e, "image").value.backward()
     """
 
-    class Spec(Objective.Spec):
+    class Spec(PairOrViews):
         """The weight of the off-diagonal part (lambda), a number or its schedule."""
 
         redundancy: Annotated[Number, Scheduled(ge=0)] = 0.005
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(

@@ -1,7 +1,6 @@
 """VICReg: invariance, variance, covariance (2105.04906, equation 6)."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 
@@ -9,8 +8,8 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.config.spec import Positive
 from xmodal.distributed import all_sum
-from xmodal.objectives.engine.comparisons import pair_needs
-from xmodal.objectives.objective import About, Need, Objective
+from xmodal.objectives.engine.comparisons import PairOrViews
+from xmodal.objectives.objective import About, Objective
 from xmodal.objectives.regularisers.batch_statistics import centred, off_diagonal, own_pair, product
 
 
@@ -25,18 +24,13 @@ class VICReg(Objective):
         VICReg()(e, "image").value.backward()
     """
 
-    class Spec(Objective.Spec):
+    class Spec(PairOrViews):
         """The weights of the three parts, numbers or their schedules."""
 
         invariance: Annotated[Number, Scheduled(ge=0)] = 25.0
         variance: Annotated[Number, Scheduled(ge=0)] = 25.0
         covariance: Annotated[Number, Scheduled(ge=0)] = 1.0
         eps: Positive = 1e-4
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(

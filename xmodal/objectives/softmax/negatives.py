@@ -10,16 +10,16 @@ in blocks of this process's rows. Axes: N gathered batch, r own anchors that hav
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import pair_needs
+from xmodal.objectives.engine.comparisons import PairOrViews
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
-from xmodal.objectives.objective import Need, ScaledObjective
+from xmodal.objectives.objective import ScaledObjective
 from xmodal.same_items import SameItems
 
 
@@ -84,15 +84,10 @@ class PairApart(ScaledObjective):
     both views of all other items.
     """
 
-    class Spec(ScaledObjective.Spec):
+    class Spec(PairOrViews, ScaledObjective.Spec):
         """Settings of the two directions."""
 
         reduction: Literal["mean", "sum"] = "mean"  # over the two directions
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
 

@@ -1,7 +1,6 @@
 """NT-Xent, SimCLR's loss between two views (2002.05709, equation 1)."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,9 +8,9 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import pair_needs, pair_of
+from xmodal.objectives.engine.comparisons import PairOrViews, pair_of
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
-from xmodal.objectives.objective import About, Need, ScaledObjective
+from xmodal.objectives.objective import About, ScaledObjective
 
 
 class NTXent(ScaledObjective):
@@ -25,16 +24,11 @@ class NTXent(ScaledObjective):
         NTXent(temperature=0.1)(Embeddings.of(image=[z1, z2]), "image").value.backward()
     """
 
-    class Spec(ScaledObjective.Spec):
+    class Spec(PairOrViews, ScaledObjective.Spec):
         """SimCLR's temperature is fixed, 0.1 for most of its results."""
 
         temperature: Annotated[Number, Scheduled(gt=0)] = 0.1
         learnable: bool = False
-        takes: ClassVar[tuple[int, int]] = (1, 2)
-
-        def needs(self, *sides: str) -> Sequence[Need]:
-            """Two views where there is one side."""
-            return pair_needs(sides)
 
     spec: Spec
     about = About(
