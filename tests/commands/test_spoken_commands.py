@@ -125,6 +125,9 @@ def test_keywords_and_folds(run: Path, words: Path, capsys: pytest.CaptureFixtur
     metrics = [record.metric for record in report.records]
     assert {"acc1_over_folds", "linear_over_folds", "knn_over_folds"} <= set(metrics)
     assert report.value("linear") > 0.5  # four verbs are four pitches
+    arguments = ["--test", words / "all.jsonl", "--what", "diagnostics", "--out", words / "p"]
+    printed(capsys, "probe", run, *arguments)  # of the speech, the one side that is no text
+    assert read_report(words / "p").value("modality_gap") > 0
 
 
 def test_slurps_published_predictions(xmodal_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_a_head_is_enough_to_train() -> None:
     ("settings", "line"),
     [
         ({"width": 10, "heads": 4}, "width 10 is not a multiple of heads 4"),
-        ({"sample_rate": 8000}, "high 7600 Hz is above half the sample rate 8000"),
+        ({"sample_rate": 8000}, "high 7600 Hz is above half the sample rate 8000; set high to at most 4000"),
         ({"low": 7600}, "low 7600 Hz is not below high 7600 Hz"),
         ({"mode": "locked"}, "need weights"),
         ({"weights": "runs/a"}, "weights goes with mode locked or unlocked"),

@@ -1,16 +1,21 @@
 """What can be read off a model's embeddings: linear probe, kNN, few-shot, and diagnostics of the space.
 
     xmodal probe runs/cifar --train data/cifar10/train.parquet --test data/cifar10/test.parquet
-    xmodal probe runs/demo --test data/demo/test.jsonl --items speech --what diagnostics
+    xmodal probe runs/demo --test data/demo/test.jsonl --what diagnostics
 
 Needs columns of items and `label`; the diagnostics of two modalities, texts beside the items. Writes report.md,
 report.html, report.json to --out. Embeddings of the items are kept in MODEL/embeddings, as by `xmodal zero-shot`.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xmodal.commands.parsing import add_max_bad, add_model, add_report, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
+from xmodal.errors import UserError
+
+if TYPE_CHECKING:
+    from xmodal.encoding.encoder import Encoder
 
 WHAT = ("linear", "knn", "few_shot", "diagnostics")
 
@@ -21,7 +26,7 @@ def main(argv: list[str]) -> None:
     add_model(parser)
     parser.add_argument("--train", type=Path, help="items and labels the probes learn from")
     parser.add_argument("--test", type=Path, required=True, help="items and labels they are tested on")
-    parser.add_argument("--items", default="image", help="modality of the items, and their column (image)")
+    parser.add_argument("--items", help="modality of the items, and their column; default: the one that is no text")
     parser.add_argument("--text", default="text", help="the other modality of the diagnostics, and its column (text)")
     parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, help="default: all of them")
     parser.add_argument("--k", type=at_least(1, "--k"), help="neighbours of kNN (default: chosen on a part of --train)")
@@ -38,10 +43,11 @@ def main(argv: list[str]) -> None:
     from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable
     from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
 
+    encoder, home, _ = load_for_evaluation(options.model, options)
     plan = ProbePlan(
         test=options.test,
         train=options.train,
-        modality=options.items,
+        modality=options.items or _items(encoder, options.model),
         text=options.text,
         what=tuple(options.what),
         k=options.k,
@@ -49,10 +55,17 @@ def main(argv: list[str]) -> None:
         group=options.group,
         max_bad=options.max_bad,
     )
-    encoder, home, _ = load_for_evaluation(options.model, options)
     out = options.out or home / f"probe-{name_of(options.test)}"
     require_writable(out)
     report = probe_report(encoder, plan)
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")
+
+
+def _items(encoder: "Encoder", model: str) -> str:
+    """The side that is no text. Raises `UserError` where there is not exactly one."""
+    found = [side for side, kind in encoder.kinds.items() if kind != "text"]
+    if len(found) != 1:
+        raise UserError(f"{model}: encodes {', '.join(encoder.kinds)}; say with --items which is probed")
+    return found[0]

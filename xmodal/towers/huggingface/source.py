@@ -126,7 +126,8 @@ def package_folder(name: str) -> Path:
         found = None
     if found is None or not found.submodule_search_locations:
         raise UserError(
-            f"tower {name!r}: Python package {package!r} is not installed; pip install {package.replace('_', '-')}"
+            f"tower {name!r}: Python package {package!r} is not installed; check the name, or pip "
+            f"install {package.replace('_', '-')}"
         )
     folder = Path(found.submodule_search_locations[0], inside)
     if not folder.is_dir():

@@ -175,7 +175,10 @@ class SpeechEncoderTower(OwnTower):
             if self.width % self.heads:
                 raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
             if self.high > self.sample_rate / 2:
-                raise ValueError(f"high {self.high:g} Hz is above half the sample rate {self.sample_rate}")
+                raise ValueError(
+                    f"high {self.high:g} Hz is above half the sample rate {self.sample_rate}; set high to at most "
+                    f"{self.sample_rate / 2:g}"
+                )
             if self.low >= self.high:
                 raise ValueError(f"low {self.low:g} Hz is not below high {self.high:g} Hz")
             return self
