@@ -12,7 +12,7 @@ import yaml
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.report.report import Record, Report
-from xmodal.training.sweep import run_sweep
+from xmodal.training.sweep import overrides_of, run_sweep
 from xmodal.training.sweep_plan import Planned, Sweep, plan, read_sweep
 from xmodal.training.sweep_report import gather
 from xmodal.training.trainer import Trainer
@@ -266,6 +266,12 @@ def test_a_run_that_fails_is_named_with_its_log(tiny_config: Path, tmp_path: Pat
     sweep = read_sweep(write(tmp_path / "s.yaml", values))
     with pytest.raises(UserError, match=r"huge-0: training failed with exit code 2: .*nowhere\.jsonl.*huge-0\.log"):
         run_sweep(sweep)
+
+
+def test_threads_named_by_an_axis_are_kept(tiny_config: Path) -> None:
+    axes = {"threads": {"named": ["train.threads=3"], "left out": []}, "seed": {"0": []}}
+    found = [load_config(tiny_config, overrides_of(run, 2)).train.threads for run in plan(sweep_of(axes))]
+    assert found == [3, 2]
 
 
 @pytest.mark.slow

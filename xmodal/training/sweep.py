@@ -96,7 +96,7 @@ def train_all(
 
 def overrides_of(run: Planned, threads: int) -> list[str]:
     """All that is set for a run on the command line that trains it."""
-    return [*run.overrides, f"output={run.folder}", f"train.threads={threads}", "train.resume=true"]
+    return [f"train.threads={threads}", *run.overrides, f"output={run.folder}", "train.resume=true"]
 
 
 def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConfig]:
