@@ -157,9 +157,11 @@ class Embeddings:
         views = {name: [given] if isinstance(given, Tensor) else list(given) for name, given in sides.items()}
         first = _require_rows(views)
         ids = torch.arange(len(first), device=first.device) if ids is None else ids
-        for name, column in (("ids", ids), ("labels", labels)):
-            if column is not None and column.shape != (len(first),):
-                raise UserError(f"{name}: found {tuple(column.shape)}, expected one of each row, ({len(first)},)")
+        columns = {"ids": ids, "labels": labels} | {f"item_ids of {side}": of for side, of in (item_ids or {}).items()}
+        for name, column in columns.items():
+            if column is not None and tuple(getattr(column, "shape", ())) != (len(first),):
+                found = f"{type(column).__name__} {tuple(getattr(column, 'shape', ()))}"
+                raise UserError(f"{name}: found {found}, expected a tensor with one of each row, ({len(first)},)")
         given: dict[str, Any] = {"z": sides, "raw": raw, "features": features, "target": target}
         given |= {"predicted": predicted, "sequence": sequence, "teacher": teacher, "codes": codes}
 
@@ -287,11 +289,14 @@ class Loss:
 
 def _require_rows(sides: Mapping[str, list[Tensor]]) -> Tensor:
     """The first view of the first side. Raises `UserError` where a view is no [N, D] of floating point, N as there."""
-    first = next((views[0] for views in sides.values() if views), None)
-    if first is None:
-        raise UserError("Embeddings.of: no side; give them by name, as Embeddings.of(speech=z, text=k)")
+    if not sides or not all(sides.values()):
+        where = next((side for side, views in sides.items() if not views), "Embeddings.of")
+        raise UserError(f"{where}: nothing given; give sides by name, as Embeddings.of(speech=z, text=k)")
+    first = next(iter(sides.values()))[0]
     for side, views in sides.items():
         for z in views:
+            if not isinstance(z, Tensor):
+                raise UserError(f"{side}: found {type(z).__name__}, expected a tensor (N, D); see torch.as_tensor")
             found = f"{side}: found {str(z.dtype).removeprefix('torch.')} {tuple(z.shape)}"
             if z.dim() != 2 or not z.is_floating_point():
                 raise UserError(f"{found}, expected embeddings of floating point, (N, D)")

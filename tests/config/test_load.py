@@ -76,8 +76,29 @@ def test_null_takes_away_what_was_inherited(write: Any) -> None:
 
 def test_null_where_nothing_was_is_a_mistake(write: Any) -> None:
     assert lines_of(write(RUN), "evaluators.words=null") == [
-        "command line: evaluators.words: has no value; give one, or leave the key out for its default"
+        "command line: evaluators.words=null: there is none to take away"
     ]
+    assert lines_of(write(RUN), "towers.speach=null") == [
+        "command line: towers.speach=null: there is none to take away; there: text, speech"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kept"),
+    [
+        (["evaluators.w=null", "evaluators.w={kind: retrieval, items: speech, test: b}"], ["b"]),
+        (["evaluators.w={kind: retrieval, items: speech, test: b}", "evaluators.w=null"], []),
+        (
+            ["evaluators.w=null", "evaluators.w.kind=retrieval", "evaluators.w.items=speech", "evaluators.w.test=b"],
+            ["b"],
+        ),
+        (["evaluators=null", "evaluators.v={kind: retrieval, items: speech, test: b}"], ["b"]),
+        (["evaluators=null"], []),
+    ],
+)
+def test_of_taking_away_and_giving_the_later_wins(write: Any, overrides: list[str], kept: list[str]) -> None:
+    path = write(RUN + "evaluators:\n  w: {kind: retrieval, items: speech, test: a}\n")
+    assert [str(spec.test) for spec in load_config(path, overrides).evaluators.values()] == kept
 
 
 def test_how_data_are_made_is_not_said_of_other_data(write: Any) -> None:
@@ -85,6 +106,8 @@ def test_how_data_are_made_is_not_said_of_other_data(write: Any) -> None:
     assert load_config(base).data.made_by == "xmodal make"
     assert load_config(base, ["data.train=mine.jsonl"]).data.made_by is None
     assert load_config(base, ["data.train=mine.jsonl", "data.made_by=me"]).data.made_by == "me"
+    assert load_config(base, ["data={train: mine.jsonl, made_by: me}"]).data.made_by == "me"
+    assert load_config(base, ["data.train=data/train.jsonl"]).data.made_by == "xmodal make"  # the same
     own = write("base: base/b.yaml\noutput: runs/b\ndata: {train: mine.jsonl}\n")
     assert load_config(own).data.made_by is None
 

@@ -108,7 +108,7 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
          "objective: momentum_targets needs a momentum target of text; set targets.text={momentum: 0.996}"),
         (["objective={kind: 'no_such_package.losses:It'}"], "objective.kind: 'no_such_package.losses:It': "
          "no_such_package.losses:It cannot be imported (No module named 'no_such_package': "
-         "install its package, or correct the name)"),
+         "install its package, start in the folder where it lies, or correct the name)"),
         (["objective={kind: 'json:JSONDecoder'}"],
          "objective.kind: 'json:JSONDecoder': json:JSONDecoder is no objective: it does not derive from "
          "xmodal.objectives.objective.Objective; name another class"),

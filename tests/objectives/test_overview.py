@@ -1,5 +1,6 @@
 """The overview of all objectives is made of the registry, and every one has its page and its tests."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,18 @@ def test_what_it_prints_of_one_can_be_pasted_into_a_config(kind, capsys):
 def test_a_kind_that_is_not_there(capsys):
     assert run_script(main, ["objectives", "cwc"]) == 2
     assert "did you mean cwcl?" in capsys.readouterr().err
+
+
+def test_a_class_of_somebody_elses(tmp_path, monkeypatch, capsys):
+    (tmp_path / "their_losses.py").write_text(
+        "from xmodal.objectives import CWCL\n\nclass Mine(CWCL):\n    'Mine.'\n\nclass Other:\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    main(["objectives", "their_losses:Mine"])
+    printed = capsys.readouterr().out
+    assert "kind: their_losses:Mine" in printed
+    assert "page:" not in printed
+    assert run_script(main, ["objectives", "their_losses:Other"]) == 2
+    assert run_script(main, ["objectives", "no_losses:Mine"]) == 2
+    assert "start in the folder where it lies" in capsys.readouterr().err

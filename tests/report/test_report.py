@@ -188,7 +188,7 @@ def test_merge_loses_nothing():
 
 
 def test_an_empty_report_is_a_report(tmp_path):
-    assert Report(title="Nothing").to_text() == "Nothing\n\nnothing was measured: no evaluators"
+    assert Report(title="Nothing").to_text() == "Nothing\n\nnothing was measured"
     Report().write(tmp_path)
     assert read_report(tmp_path).records == []
     assert list(read_report(tmp_path).predictions.columns) == list(PREDICTION_COLUMNS)

@@ -118,6 +118,7 @@ def test_settings_are_chosen_on_sentences_that_no_test_has(everything):
     assert {int(template.rpartition("/")[2]) % 5 for template in parts["dev"]} == {1}
     assert {s.label for s in chosen_on if s.part == "dev"} == set(demo.intent_names()) - set(demo.held_out_intents())
     assert not {row["text"] for row in demo.example_rows(chosen_on)} & {s.text for s in chosen_on if s.part == "dev"}
+    assert "dev" not in demo.Making().made()  # folders made before there was a dev split are still complete
     voices = demo.Making(dev=True).voices()
     assert set(voices) == {"train", "dev"}
     assert not set(voices["dev"]) & {*voices["train"], *HELD_OUT_VOICES}

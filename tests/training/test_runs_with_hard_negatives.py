@@ -193,7 +193,8 @@ def test_labels_and_an_index_that_are_not_there(
 def test_neighbours_of_an_index_are_trained_on(stored: Path, tmp_path: Path) -> None:
     run = trainer(stored, "train.sampler.search=usearch", f"output={tmp_path / 'indexed'}")
     run.fit()
-    assert list((tmp_path / "indexed").glob("*.safetensors"))
+    [about] = (tmp_path / "indexed").rglob("neighbours.json")
+    assert json.loads(about.read_text())["search"] == "usearch's approximate"
 
 
 def test_defaults() -> None:

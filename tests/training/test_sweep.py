@@ -274,6 +274,13 @@ def test_threads_named_by_an_axis_are_kept(tiny_config: Path) -> None:
     assert found == [3, 2]
 
 
+def test_an_axis_that_takes_away_what_is_measured(tiny_config: Path, tmp_path: Path) -> None:
+    values = content(tiny_config, tmp_path)
+    values["axes"]["objective"]["CL"] = ["evaluators.held=null"]
+    with pytest.raises(UserError, match=r"CL, 0: evaluators\.held: it is taken away, and metrics name it"):
+        run_sweep(read_sweep(write(tmp_path / "s.yaml", values)))
+
+
 @pytest.mark.slow
 def test_finished_runs_are_not_trained_again_with_other_jobs(tiny_config: Path, tmp_path: Path) -> None:
     values = content(tiny_config, tmp_path) | {"baseline": None}

@@ -3,9 +3,10 @@
 Input: a file, which may name one `base:` file (relative to its own folder), and overrides `a.b=value`.
 Output: a `RunConfig`, or one `UserError` with a line per mistake. Later wins: base, file, command line. Mappings are
 merged key by key, except that a mapping whose `kind` changes replaces the old one: the keys of one kind mean nothing
-to another; and `null` takes away a tower, an evaluator, a target, a teacher or a modality that was inherited.
+to another; and `null` takes away a tower, an evaluator, a target, a teacher or a modality that was inherited, or all.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), saved: bool = F
     own = read_mapping(path)
     base_path, base = _read_base(path, own)
     merged = _merge(base, own)
-    if _has(own, ("data", "train")) and not _has(own, _MADE_BY):
-        merged["data"].pop("made_by", None)  # it makes the base's data
+    if not _has(own, _MADE_BY):
+        _forget_maker(merged, base)
     if saved or "format" in own:
         fill_in(merged)
+    written = copy.deepcopy(merged)
     mistakes = _apply(merged, overrides)
-    set_here = {override.partition("=")[0] for override in overrides}
-    if "data.train" in set_here and ".".join(_MADE_BY) not in set_here and isinstance(merged.get("data"), dict):
-        merged["data"].pop("made_by", None)
+    set_here = [override.partition("=")[0] for override in overrides]
+    if not {"data", ".".join(_MADE_BY)} & {*set_here}:
+        _forget_maker(merged, written)
 
     def source(keys: Sequence[str]) -> str:
         """Who wrote this key: the command line, the file or its base."""
@@ -133,13 +135,25 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any], path: tuple[str, ...
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        if value is None and path in _NAMED and below is not None:
+        if value is None and below is not None and _is_named((*path, key)):
             del merged[key]
         elif isinstance(below, dict) and isinstance(value, dict):
             merged[key] = _merge(below, value, (*path, key))
         else:
             merged[key] = value
     return merged
+
+
+def _is_named(keys: Sequence[str]) -> bool:
+    """Does `null` take it away? It does so with a map of `_NAMED`, and with each entry of one."""
+    return tuple(keys) in _NAMED or tuple(keys[:-1]) in _NAMED
+
+
+def _forget_maker(tree: Tree, before: Tree) -> None:
+    """Take `data.made_by` out, in place, where the data are others than those before, which it makes."""
+    data, old = tree.get("data"), before.get("data")
+    if isinstance(data, dict) and isinstance(old, dict) and data.get("train") != old.get("train"):
+        data.pop("made_by", None)
 
 
 def _are_terms(tree: Mapping[str, Any]) -> bool:
@@ -162,8 +176,8 @@ def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
         except yaml.YAMLError as error:
             mistakes.append(f"{COMMAND_LINE}: {key}: {text!r} is not YAML: {yaml_problem(error)}")
     # What replaces a whole mapping comes first, outer before inner, since it must not undo another override: mappings,
-    # and kinds, which empty theirs. Of two for one mapping the later wins.
-    replacing = [(keys, value) for keys, value in settings if keys[-1] == "kind" or isinstance(value, dict)]
+    # kinds, which empty theirs, and what is taken away. Of two for one mapping the later wins.
+    replacing = [s for s in settings if s[0][-1] == "kind" or isinstance(s[1], dict) or _removes(*s)]
     replacing.sort(key=lambda setting: len(setting[0]) - (setting[0][-1] == "kind"))
     others = [setting for setting in settings if setting not in replacing]
     for keys, value in [*replacing, *others]:
@@ -171,8 +185,11 @@ def _apply(tree: Tree, overrides: Sequence[str]) -> list[str]:
     return mistakes
 
 
+def _removes(keys: Sequence[str], value: Any) -> bool:
+    return value is None and _is_named(keys)
+
+
 def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
-    removed = value is None and tuple(keys[:-1]) in _NAMED
     for depth, key in enumerate(keys[:-1], start=1):
         # Copied on the way down: YAML aliases and the base share mappings.
         inner = tree.get(key)
@@ -183,10 +200,13 @@ def _set(tree: Tree, keys: Sequence[str], value: Any) -> list[str]:
         tree = tree[key]
     if keys[-1] == "kind" and (tree.get("kind", value) != value or _are_terms(tree)):
         tree.clear()  # the keys of another kind, or the terms that one objective takes the place of
-    if removed and keys[-1] in tree:
+    if _removes(keys, value):
+        if keys[-1] not in tree:
+            there = f"; there: {', '.join(tree)}" if tree else ""
+            return [f"{COMMAND_LINE}: {'.'.join(keys)}=null: there is none to take away{there}"]
         del tree[keys[-1]]
-    else:
-        tree[keys[-1]] = value
+        return []
+    tree[keys[-1]] = value
     return []
 
 

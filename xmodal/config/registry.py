@@ -194,7 +194,11 @@ def _imported(place: str) -> Any:
         if error.name != module.partition(".")[0] or here in sys.path:
             raise
         sys.path.append(here)
-        found = importlib.import_module(module)
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            sys.path.remove(here)  # nothing of it is meant: other names must not be found there
+            raise error from None
     for part in attribute.split("."):
         found = getattr(found, part)
     return found
@@ -210,7 +214,7 @@ def are_named(value: Any) -> bool:
 def _why(error: BaseException, module: str) -> str:
     """Why a class cannot be imported, and the way out."""
     if isinstance(error, ModuleNotFoundError):
-        return f"{error}: install its package, or correct the name"
+        return f"{error}: install its package, start in the folder where it lies, or correct the name"
     if isinstance(error, AttributeError) and module in sys.modules and getattr(error, "obj", None) is not None:
         there = [name for name, value in vars(sys.modules[module]).items() if isinstance(value, type)]
         own = [name for name in there if sys.modules[module].__dict__[name].__module__ == module]

@@ -17,7 +17,7 @@ from xmodal.listening.segmentation import Waveform
 
 BLOCK = 0.5  # s of a file or of standard input
 LIVE = 0.1  # s of a microphone
-_FILES = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}  # by their first bytes
+_MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}  # by their first bytes
 
 
 @dataclass
@@ -114,7 +114,8 @@ def _file_blocks(file: soundfile.SoundFile, path: Path, notes: list[str]) -> Ite
 def _stream_blocks(stream: BinaryIO, rate: int, name: str, notes: list[str]) -> Iterator[Waveform]:
     size, left, heard = 2 * round(BLOCK * rate), b"", False
     while data := stream.read(size):
-        _require_raw(data, heard, name)
+        if not heard:
+            _require_raw(data, name)
         heard = True
         data = left + data
         whole = len(data) // 2 * 2
@@ -126,12 +127,13 @@ def _stream_blocks(stream: BinaryIO, rate: int, name: str, notes: list[str]) -> 
         notes.append(f"{name}: ended in the middle of a sample, which is left out; is it 16 bits, one channel?")
 
 
-def _require_raw(data: bytes, heard: bool, name: str) -> None:
+def _require_raw(data: bytes, name: str) -> None:
     """Raises `UserError` where the first bytes are those of a sound file, whose header would be heard as noise."""
-    kind = next((kind for start, kind in _FILES.items() if data.startswith(start)), None)
-    if kind and not heard:
+    kind = next((kind for start, kind in _MAGIC.items() if data.startswith(start)), None)
+    if kind:
         raise UserError(
-            f"{name}: begins as a {kind} file, expected raw samples of 16 bits; name the file in place of -"
+            f"{name}: begins as a {kind} file, expected raw samples of 16 bits; name the file in place of -, or pipe "
+            "it through ffmpeg -i - -f s16le -ac 1 -ar 16000 -"
         )
 
 

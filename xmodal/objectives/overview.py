@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.yaml_text import write_yaml
@@ -55,23 +55,20 @@ def details(kind: str) -> str:
     Raises:
         UserError: there is no such kind.
     """
+    spec = OBJECTIVES.spec(kind)  # says what is wrong with a class that is none
     made: type[Objective] = OBJECTIVES.find(kind)
-    entry = _entry(kind)
-    sources = ", ".join(one if "://" in one else f"arXiv {one}" for one in entry.source.split(", "))
+    about = made.about
     told = inspect.cleandoc(made.__doc__ or "").partition("\n\nExample:")[0].partition("\n\nArgs:")[0]
-    settings = made.Spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})
-    lines = [
-        kind,
-        "",
-        told,
-        "",
-        f"when:    {entry.use}",
-        f"sides:   {entry.sides}",
-        f"needs:   {entry.needs or 'nothing'}",
-    ]
-    lines += [f"cost:    {entry.cost}", f"source:  {sources}", f"page:    docs/objectives/{entry.file}.md", ""]
+    lines = [kind, "", *([told, ""] if told else [])]
+    rows = {"when": about.use, "sides": _sides(spec), "needs": _needs(made) or "nothing", "cost": about.cost}
+    rows["source"] = ", ".join(one if "://" in one else f"arXiv {one}" for one in about.source.split(", ") if one)
+    rows["page"] = f"docs/objectives/{_file(made)}.md" if OBJECTIVES.is_own(kind) else ""
+    lines += [f"{name + ':':9}{told}" for name, told in rows.items() if told]
+    settings = spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})
     shown = write_yaml({"objective": {"kind": kind, **settings}}).rstrip().split("\n")
-    return "\n".join([*lines, "in a config, every setting with its default:", "", *(f"    {line}" for line in shown)])
+    return "\n".join(
+        [*lines, "", "in a config, every setting with its default:", "", *(f"    {line}" for line in shown)]
+    )
 
 
 def _link(source: str) -> str:
@@ -80,12 +77,21 @@ def _link(source: str) -> str:
 
 def _entry(kind: str) -> Entry:
     made: type[Objective] = OBJECTIVES.find(kind)
-    family, module = made.__module__.split(".")[-2:]
-    least, most = made.Spec.takes
-    sides = str(least) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} or more"
-    about = made.about
+    file, about = _file(made), made.about
+    family, _, module = file.partition("/")
     test = f"{family}/{about.test or f'test_{module}.py'}"
-    return Entry(kind, f"{family}/{module}", sides, _needs(made), about.use, about.cost, about.source, test)
+    return Entry(kind, file, _sides(made.Spec), _needs(made), about.use, about.cost, about.source, test)
+
+
+def _file(made: type[Objective]) -> str:
+    """FAMILY/MODULE of one of xmodal's own."""
+    family, module = made.__module__.split(".")[-2:]
+    return f"{family}/{module}"
+
+
+def _sides(spec: Any) -> str:
+    least, most = spec.takes
+    return str(least) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} or more"
 
 
 def _needs(made: type[Objective]) -> str:

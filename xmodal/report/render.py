@@ -61,7 +61,7 @@ def text(report: "Report") -> str:
     """The records as aligned columns, then the notes."""
     rows = [(r.dataset, r.metric, f"{number(r.value)} {interval(r)}".rstrip(), str(r.n), number(r.chance))
             for r in report.records]  # fmt: skip
-    table = aligned(HEADER, rows, right={3, 4}) if rows else ["nothing was measured: no evaluators"]
+    table = aligned(HEADER, rows, right={3, 4}) if rows else ["nothing was measured"]
     lines = [report.title, "", *table]
     if report.notes:
         lines += ["", *(f"note: {note}" for note in report.notes)]

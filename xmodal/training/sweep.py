@@ -44,8 +44,9 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
 
 
 def build_stores(configs: Iterable[RunConfig]) -> None:
-    """The stores of all runs, before any of them trains: two must not make the same one at once."""
+    """The stores of all runs, before any of them trains, with all cores: two must not make the same one at once."""
     for config in configs:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"threads": "auto"})})
         for key, modality, tower in config.all_towers():
             if isinstance(tower, StoreTower.Spec):
                 build_store(tower, config, modality, key=key)
@@ -104,7 +105,14 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
     configs, mistakes = list[RunConfig](), list[str]()
     for run in planned:
         try:
-            configs.append(load_config(sweep.config, overrides_of(run, threads)))
+            config = load_config(sweep.config, overrides_of(run, threads))
+            configs.append(config)
+            measured = dict.fromkeys(metric.partition("/")[0] for metric in sweep.metrics)
+            mistakes += [
+                f"{run.setting}, {run.repeat}: evaluators.{name}: it is taken away, and metrics name it; keep it"
+                for name in measured
+                if name not in config.evaluators
+            ]
         except UserError as error:
             mistakes += [f"{run.setting}, {run.repeat}: {line}" for line in str(error).split("\n")]
     if mistakes:

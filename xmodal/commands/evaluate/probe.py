@@ -65,7 +65,8 @@ def main(argv: list[str]) -> None:
 
 def _items(encoder: "Encoder", model: str) -> str:
     """The side that is no text. Raises `UserError` where there is not exactly one."""
-    found = [side for side, kind in encoder.kinds.items() if kind != "text"]
+    found = [side for side, kind in encoder.kinds.items() if kind != "text"] or list(encoder.kinds)
     if len(found) != 1:
-        raise UserError(f"{model}: encodes {', '.join(encoder.kinds)}; say with --items which is probed")
+        sides = ", ".join(encoder.kinds)
+        raise UserError(f"{model}: encodes {sides}; say which is probed, as --items {found[0]}")
     return found[0]

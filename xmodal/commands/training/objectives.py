@@ -6,6 +6,7 @@ xmodal objectives --markdown         # the table of docs/objectives/README.md
 """
 
 from xmodal.commands.parsing import command_parser
+from xmodal.errors import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -17,6 +18,8 @@ def main(argv: list[str]) -> None:
 
     from xmodal.objectives.overview import details, listing, markdown
 
+    if options.kind and options.markdown:
+        raise UserError("objectives: --markdown is of the whole table; leave it or the kind out")
     if options.kind:
         print(details(options.kind))
     else:
