@@ -53,17 +53,6 @@ evaluators:
     return path
 
 
-def test_a_class_in_the_folder_it_is_started_in(tiny_config: Path, tmp_path: Path) -> None:
-    (tmp_path / "my_losses.py").write_text("from xmodal.objectives import CWCL\n\n\nclass Mine(CWCL):\n    pass\n")
-    script = Path(sys.executable).with_name("xmodal")
-    given = ["objective={kind: 'my_losses:Mine'}", f"output={tmp_path / 'run'}", "train.steps=1", "evaluators={}"]
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [script, "train", tiny_config, *given]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
-    assert "nothing was measured" in done.stdout
-
-
 def test_it_trains_and_evaluates_from_yaml_alone(installed: Path, config: Path, tmp_path: Path) -> None:
     done = xmodal("train", str(config), "train.best=spread/spread", path=installed)
     assert done.returncode == 0, done.stderr
