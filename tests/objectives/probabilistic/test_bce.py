@@ -23,7 +23,7 @@ def exactly(objective, scale=3.0, bias=-1.0):
 
 def test_equals_torchs_in_value_and_every_gradient():
     a, k = unit(N, D, 1, True), unit(N, D, 2, True)
-    objective = exactly(BCE())
+    objective = exactly(BCE(balanced=False))
     found = objective(embeddings(a, k, k, SPEECH, TEXT), "speech", "text")
     logits = objective.log_scale.exp() * a @ k.T + objective.bias
     want = binary_cross_entropy_with_logits(logits, ALIKE.double())
@@ -46,12 +46,12 @@ def test_scores_of_embeddings_before_normalisation(score):
     e = Embeddings.of(speech=unit(N, D, 3), text=unit(N, D, 4), raw={"speech": x, "text": y})
     logits = 3 * (x @ y.T if score == "dot" else -torch.cdist(x, y)) - 1
     want = binary_cross_entropy_with_logits(logits, torch.eye(N).double())
-    assert_same(exactly(BCE(score=score))(e, "speech", "text").value, want, x, y)
+    assert_same(exactly(BCE(score=score, balanced=False))(e, "speech", "text").value, want, x, y)
 
 
 def test_a_bilinear_score_is_learned_for_each_pair_of_sides():
     a, k = unit(N, D, 1, True), unit(N, D, 2)
-    objective = BCE(score="bilinear")
+    objective = BCE(score="bilinear", balanced=False)
     objective.prepare([("speech", "text"), ("text", "speech")], {"speech": D, "text": D})
     assert sorted(objective.scores.maps) == ["speech-text", "text-speech"]
     matrix = exactly(objective).scores.maps["speech-text"]
@@ -62,7 +62,7 @@ def test_a_bilinear_score_is_learned_for_each_pair_of_sides():
 
 def test_its_relatives():
     e = embeddings(unit(N, D, 1), unit(N, D, 2), unit(N, D, 2), SPEECH, TEXT)
-    found = exactly(BCE())(e, "speech", "text").value
+    found = exactly(BCE(balanced=False))(e, "speech", "text").value
     torch.testing.assert_close(N * found, exactly(SigLIP())(e, "speech", "text").value)
     alone = Embeddings.of(x=[unit(N, D, 1), unit(N, D, 2)])  # two views, no item twice
     half = exactly(JSD())(alone, "x").value / 2
@@ -71,7 +71,7 @@ def test_its_relatives():
 
 def test_gradcheck_and_one_item_and_half_precision():
     a, k = unit(5, D, 1, True), unit(5, D, 2, True)
-    objective = exactly(BCE())
+    objective = exactly(BCE(balanced=False))
     assert torch.autograd.gradcheck(lambda x, y: objective(Embeddings.of(a=x, b=y), "a", "b").value, (a, k))
     one = BCE(balanced=True)(Embeddings.of(a=a[:1], b=k[:1]), "a", "b").value
     halves = BCE(temperature=0.01)(Embeddings.of(a=a.bfloat16(), b=k.bfloat16()), "a", "b").value

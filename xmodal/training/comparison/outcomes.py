@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
+from xmodal.encoding.kept_features import feature_caches
 from xmodal.encoding.loading import load, names_outside_code
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
@@ -110,6 +111,7 @@ def test_once(plan: Plan, folders: Mapping[Candidate, Sequence[Path]]) -> dict[P
                 evaluators = build_evaluators(load_config(plan.request.config, overrides))
             asked = load_config(plan.request.config, [*each.overrides, *FIXED])
             encoder = load(run, trust_remote_code=names_outside_code(asked))
+            encoder.feature_caches = feature_caches(encoder.provenance["towers"])  # a test once, not once a run
             run_report(run, encoder, evaluators, {}, brief=True).write(run / TEST)
         found[run] = read_report(run / TEST)
     return found
