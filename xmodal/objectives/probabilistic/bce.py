@@ -15,8 +15,8 @@ from xmodal.objectives.probabilistic.scored_pairs import ScoredPairsObjective
 class BCE(ScoredPairsObjective):
     """`L = -mean_ij [ y_ij log sigmoid(l_ij) + (1 - y_ij) log sigmoid(-l_ij) ]`, `l_ij = s score(a_i, k_j) + b`.
 
-    y is 1 on pairs and equal items. `balanced`, the default: half the mean over those plus half the mean over the others;
-    else pairs weigh 1/N of the whole, and in a large batch all embeddings are pushed into "not alike".
+    y is 1 on pairs and equal items. `balanced`, the default: half the mean over those plus half the mean over the
+    others; else pairs weigh 1/N of the whole, and in a large batch all embeddings are pushed into "not alike".
 
     Example:
         BCE()(embeddings, "speech", "text").value.backward()
