@@ -92,6 +92,7 @@ def test_a_shipped_config_is_found_and_its_data_are_asked_for(installed: Path, t
     assert done.stderr == f"error: data/cifar10/train.parquet: no such file; make it with: {made_by}\n"
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_and_a_run_is_evaluated(installed: Path, tiny_config: Path, tmp_path: Path) -> None:
     """The sweep starts `xmodal/train.py` of the wheel, which is the command train."""
     sweep = {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import soundfile
 
 from xmodal.report.report import read_report
@@ -25,6 +26,7 @@ assert np.isclose(np.linalg.norm(vectors), 1, atol=1e-5)
 """
 
 
+@pytest.mark.slow
 def test_a_broken_torchaudio_is_never_needed(tmp_path, tiny_config):
     broken = tmp_path / "broken" / "torchaudio"
     broken.mkdir(parents=True)

@@ -112,7 +112,7 @@ def embed(path: Path, processes: int, *overrides: str) -> "subprocess.Popen[str]
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_processes_with_workers_give_the_same_bits(config_path: Path, tmp_path: Path, sequences: bool) -> None:
     own = [] if sequences else ["towers.speech.head={kind: linear}", "data.modalities.speech.augment={}"]
     expected = files(make(config_path, *own, "train.threads=1").folder)

@@ -188,7 +188,7 @@ def results_of_process(rank, world, path, out):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_equal_one(world, tmp_path):
     torch.multiprocessing.spawn(
         results_of_process, args=(world, str(tmp_path / "init"), str(tmp_path / "out")), nprocs=world

@@ -74,6 +74,7 @@ def test_a_run_over_it_needs_nothing_of_the_first(
     assert again.width == 32
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_there_is_trained_first(text_config: Path, tiny_config: Path, tmp_path: Path) -> None:
     tower = {"kind": "run", "path": str(tmp_path / "first"), "side": "text", "config": str(text_config)}
     config = load_config(tiny_config, [f"towers.text={json.dumps(tower)}", "train.steps=2", "evaluators={}"])

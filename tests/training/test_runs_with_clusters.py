@@ -118,6 +118,7 @@ def test_clusters_of_other_settings_are_made_again(tiny_config: Path, clustered:
     assert torch.equal(again, labels)
 
 
+@pytest.mark.slow
 def test_clusters_of_a_tower_that_trains_are_made_anew(tiny_config: Path, clustered: list[str], tmp_path: Path) -> None:
     anew = "data.clusters={side: speech, count: 4, refresh: 1}"  # an epoch is 6 steps
     common = [*clustered[:2], *QUIET, anew, "train.steps=14", "train.save_every=4", "optim.lr=1e-2"]

@@ -213,6 +213,7 @@ Dies(load_config(sys.argv[1], sys.argv[3:])).fit()
 """
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_was_killed_is_made_up_for(tiny_config: Path, tmp_path: Path) -> None:
     options = ["train.steps=12", "train.save_every=4", "train.eval_every=4", "train.best=held/accuracy_mean"]
     options += ["optim.lr=1e-2", "objective.kind=infonce"]

@@ -163,6 +163,7 @@ def test_another_programs_folder_is_left_alone(tiny_config: Path, tmp_path: Path
     assert (theirs / "towers" / "data.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_mistake_under_torchrun_is_one_line(tiny_config: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
