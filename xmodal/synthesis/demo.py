@@ -188,6 +188,8 @@ def write_demo(everything: Sequence[Sentence], folder: Path, making: Making, pro
     """Voice and write the given sentences, and the words; what was made goes into `demo.json`, last."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo.json").unlink(missing_ok=True)
+    for part in {*Making().voices(), *Making(dev=True).voices()} - {*making.voices()}:
+        (folder / f"{part}.jsonl").unlink(missing_ok=True)  # of another making: its sentences may be trained on now
     for part, voices in making.voices().items():
         synthesize(
             [s.row() for s in everything if s.part == part] + (word_rows(making.words) if part == "train" else []),
