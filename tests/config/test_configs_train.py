@@ -41,6 +41,7 @@ TRAINS = {
     "esc10_cwcl": {"audio.head"},
     "openclipart_cwcl": {"image.head", "text.head"},
     "fsdd_cwcl": {"speech"},
+    "fsdd_frames": {"speech.head"},
     "cc12m/lit": {"text"},
     "coco/lit": {"text"},
     "cc12m/lit_cwcl": {"text"},

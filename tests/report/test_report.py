@@ -20,6 +20,7 @@ from PIL import Image
 
 from xmodal.errors import UserError
 from xmodal.report import PREDICTION_COLUMNS, Record, Report, find_report, read_report
+from xmodal.report.render import markdown
 
 
 def png(colour: int = 0) -> bytes:
@@ -189,6 +190,7 @@ def test_merge_loses_nothing():
 
 def test_an_empty_report_is_a_report(tmp_path):
     assert Report(title="Nothing").to_text() == "Nothing\n\nnothing was measured"
+    assert markdown(Report(title="Nothing"), {}) == "# Nothing\n\n## Results\n\nNothing was measured.\n"
     Report().write(tmp_path)
     assert read_report(tmp_path).records == []
     assert list(read_report(tmp_path).predictions.columns) == list(PREDICTION_COLUMNS)

@@ -212,6 +212,11 @@ def test_mistakes_of_the_guide_and_of_dev(config: Path, tiny_bert: Path) -> None
         load_config(config, ["objective.scope=store", "objective.anchor=trainable"])
     with pytest.raises(UserError, match=r"'dev/mist' has no outcome by item .* dev/missed, dev/constant$"):
         fit(config, "objective.kernel.dev=dev/mist", "objective.kernel.steps=1")
+    with pytest.raises(
+        UserError, match=r"objective\.kernel\.dev: no metric 'acc' in held; expected one of accuracy_mean, "
+    ):
+        fit(config, "objective.kernel.dev=held/acc", f"output={config.parent / 'other'}")
+    assert not (config.parent / "other" / "auto").exists()
 
 
 def test_no_objective_computes_with_it() -> None:

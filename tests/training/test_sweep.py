@@ -42,8 +42,8 @@ def write(path: Path, values: dict) -> Path:
     return path
 
 
-def sweep_of(axes: dict[str, dict[str, list[str]]], over: str = "seed") -> Sweep:
-    return Sweep(config=Path("c.yaml"), output=Path("out"), axes=axes, over=over, metrics=(METRIC,))
+def sweep_of(axes: dict[str, dict[str, list[str]]], *over: str) -> Sweep:
+    return Sweep(config=Path("c.yaml"), output=Path("out"), axes=axes, over=over or ("seed",), metrics=(METRIC,))
 
 
 def test_the_plan_is_every_combination_repeats_together() -> None:
@@ -58,7 +58,7 @@ def test_the_plan_is_every_combination_repeats_together() -> None:
         ("CWCL/4, wide", "0"), ("CWCL/4, wide", "1"), ("CWCL/4, plain", "0"), ("CWCL/4, plain", "1"),
     ]  # fmt: skip
     overrides = ("objective.kind=cwcl", "objective.kernel.kind=power", "towers.speech.width=32", "seed=1")
-    assert found[5] == Planned("CWCL/4, wide", "1", Path("out/cwcl_4_wide-1"), overrides)
+    assert found[5] == Planned("CWCL/4, wide", ("1",), Path("out/cwcl_4_wide-1"), overrides)
     assert len({p.folder for p in found}) == 8
 
 
@@ -66,6 +66,8 @@ def test_the_plan_is_every_combination_repeats_together() -> None:
     ("change", "message"),
     [
         ({"over": "speaker"}, r"s\.yaml: over: 'speaker' is not one of the axes \(objective, seed\)"),
+        ({"over": ["seed", "speaker"]}, r"s\.yaml: over: 'speaker' is not one of the axes \(objective, seed\)"),
+        ({"over": []}, r"s\.yaml: over: "),
         ({"baseline": "CLIP"}, r"s\.yaml: baseline: 'CLIP' is not one of the settings \(CL, CWCL \(ours\)\)"),
         ({"metric": ["a/b"]}, r"s\.yaml: metric: unknown key; did you mean metrics\?"),
         ({"axes": {"seed": ["seed=0"]}}, r"s\.yaml: axes\.seed: .*must be a mapping"),
@@ -95,7 +97,7 @@ def test_every_mistake_is_a_line(tiny_config: Path, tmp_path: Path) -> None:
         read_sweep(path)
     assert sorted(str(error.value).split("\n")) == [
         f"{path}: metric: unknown key; did you mean metrics?",
-        f"{path}: over: 3 must be text (put quotes around it)",
+        f"{path}: over.0: 3 must be text (put quotes around it)",
         f"{path}: resample: 'maybe' must be true or false",
     ]
     path = write(
@@ -236,6 +238,24 @@ def test_folds_of_unequal_size_weigh_by_their_items(tmp_path: Path) -> None:
     # more with 31/6^6 = 0.0007, j = 4 and more with 0.0087, so that the limit at 0.0024 is j = 4
     assert (record.low, record.high) == pytest.approx((0, 160 / 164))
     assert record.context["worst"] == "bob (0.000)"
+
+
+def test_folds_under_several_seeds_resample_the_folds(tmp_path: Path) -> None:
+    """Twelve runs a setting, six speakers under two seeds: the speakers are the sample, as with one seed."""
+    axes = {"loss": {"CL": [], "CWCL": []}, "seed": {"0": [], "1": []}, "speaker": {name: [] for name in SIX}}
+    sweep = sweep_of(axes, "speaker", "seed").model_copy(
+        update={"output": tmp_path, "baseline": "CL", "resample": True}
+    )
+    assert [run.repeat for run in plan(sweep)][:3] == ["ann, 0", "ann, 1", "bob, 0"]
+    right = {name: i % 2 == 0 for i, name in enumerate(SIX)}
+    given = {f"cwcl-{name}_{seed}": [hit] * 4 for name, hit in right.items() for seed in "01"}
+    report = gather(finished(sweep, given | {f"cl-{name}_{seed}": [F] * 4 for name in SIX for seed in "01"}))
+    record, difference = _record(report, "CWCL", METRIC), _record(report, "CWCL", f"{METRIC} minus CL")
+    assert (record.value, record.low, record.high, record.n) == (0.5, 0, 1, 48)
+    assert (difference.value, difference.low, difference.high, difference.n) == (0.5, 0, 1, 48)
+    assert (record.context["worst"], record.context["intervals_resample"]) == ("bob, 0 (0.000)", "speaker")
+    shown = report.tables["every speaker, seed"].set_index(["metric", "setting"])
+    assert shown.loc[(METRIC, "CWCL")].to_dict() == {f"{n}, {s}": float(hit) for n, hit in right.items() for s in "01"}
 
 
 def test_runs_over_other_items_are_not_subtracted(tmp_path: Path) -> None:

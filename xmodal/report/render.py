@@ -113,7 +113,8 @@ def markdown(report: "Report", figures: Mapping[str, str]) -> str:
     parts = [f"# {report.title}"]
     if report.notes:
         parts.append("\n".join(f"> - {_flat(note)}" for note in report.notes))
-    parts += ["## Results", _pipes(("dataset", "metric", "value", "95% interval", "n", "chance"), rows, {2, 3, 4, 5})]
+    header = ("dataset", "metric", "value", "95% interval", "n", "chance")
+    parts += ["## Results", _pipes(header, rows, {2, 3, 4, 5}) if rows else "Nothing was measured."]
     measured = contexts(report.records)
     if measured:
         parts.append("## How it was measured")

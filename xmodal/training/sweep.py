@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 from tqdm.auto import tqdm
 
@@ -19,6 +20,7 @@ from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.report.report import Report
+from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
 from xmodal.towers.kinds.store import StoreTower
 from xmodal.training.sweep_plan import Planned, Sweep, plan
@@ -57,6 +59,8 @@ def train_all(
 ) -> dict[Path, str]:
     """Each run in a process of its own, which xmodal/train.py starts; its output goes into a log beside the run.
 
+    Towers that did not train are the same in all of them; they share one file on the disk.
+
     Args:
         config: the file they share.
         planned: the runs.
@@ -73,6 +77,7 @@ def train_all(
     """
     failed: dict[Path, str] = {}
     bar = tqdm(total=len(planned), desc=what, unit="run")
+    linking, done = Lock(), list[Path]()
 
     def train(run: Planned) -> None:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +93,9 @@ def train_all(
             if not go_on or code != MISTAKE:
                 raise UserError(f"{run.folder}: training failed with exit code {code}: {last} (all of it: {log})")
             failed[run.folder] = f"{last.removeprefix('error: ')} (all of it: {log})"
+        with linking:
+            link_same_weights(run.folder, done)
+            done.append(run.folder)
         bar.update()
 
     with bar, ThreadPoolExecutor(jobs) as pool:

@@ -9,7 +9,7 @@ axes:
   seed:
     "0": [seed=0]
     "1": [seed=1]
-over: seed                          # the axis that is averaged
+over: seed                          # the axis that is averaged, or several: [speaker, seed]
 baseline: CL                        # paired differences from this setting
 metrics: [heldout/accuracy_mean]
 """
@@ -18,8 +18,9 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from xmodal.config.error_lines import error_lines
 from xmodal.config.load import load_config
@@ -28,26 +29,36 @@ from xmodal.config.yaml_text import read_mapping
 from xmodal.errors import UserError
 
 
+def _listed(axes: object) -> object:
+    """A single axis may stand without brackets."""
+    return axes if isinstance(axes, list | tuple) else (axes,)
+
+
 class Sweep(Spec):
     """A sweep file."""
 
     config: Path
     output: Path
     axes: dict[str, dict[str, tuple[str, ...]]]
-    over: str
+    over: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
     metrics: tuple[str, ...]
     baseline: str | None = None
-    resample: bool = False  # intervals resample the repeats (speakers, folds) rather than the test's clusters
+    resample: bool = False  # intervals resample the first axis of `over` (speakers, folds), not the test's clusters
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a sweep: its setting (all axes but `over`), its repeat, and how to train it."""
+    """One run of a sweep: its setting (all axes but those of `over`), its repeat, and how to train it."""
 
     setting: str
-    repeat: str
+    repeats: tuple[str, ...]  # its labels on the axes of `over`
     folder: Path
     overrides: tuple[str, ...]
+
+    @property
+    def repeat(self) -> str:
+        """Its name among the runs of its setting."""
+        return ", ".join(self.repeats)
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -72,8 +83,8 @@ def read_sweep(path: Path) -> Sweep:
 def _problems(sweep: Sweep) -> list[str]:
     """What a sweep asks for that is not there."""
     problems = [f"axes: {name} has no settings" for name, values in sweep.axes.items() if not values]
-    if sweep.over not in sweep.axes:
-        problems.append(f"over: {sweep.over!r} is not one of the axes ({', '.join(sweep.axes)})")
+    missing = [name for name in sweep.over if name not in sweep.axes]
+    problems += [f"over: {name!r} is not one of the axes ({', '.join(sweep.axes)})" for name in missing]
     planned = [] if problems else plan(sweep)
     folders: dict[Path, Planned] = {}
     for run in planned:
@@ -97,12 +108,13 @@ def _problems(sweep: Sweep) -> list[str]:
 
 def plan(sweep: Sweep) -> list[Planned]:
     """Every combination of the axes, repeats of one setting together."""
-    names = [name for name in sweep.axes if name != sweep.over]
+    names = [name for name in sweep.axes if name not in sweep.over]
     runs = []
     for values in itertools.product(*(sweep.axes[name].items() for name in names)):
         setting = ", ".join(label for label, _ in values) or sweep.config.stem
-        for repeat, extra in sweep.axes[sweep.over].items():
-            folder = sweep.output / re.sub(r"[^\w.-]+", "_", f"{setting}-{repeat}".lower())
-            overrides = (*(o for _, chosen in values for o in chosen), *extra)
-            runs.append(Planned(setting, repeat, folder, overrides))
+        for repeated in itertools.product(*(sweep.axes[name].items() for name in sweep.over)):
+            repeats = tuple(label for label, _ in repeated)
+            folder = sweep.output / re.sub(r"[^\w.-]+", "_", f"{setting}-{', '.join(repeats)}".lower())
+            overrides = tuple(override for _, chosen in (*values, *repeated) for override in chosen)
+            runs.append(Planned(setting, repeats, folder, overrides))
     return runs

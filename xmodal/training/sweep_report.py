@@ -14,7 +14,7 @@ def gather(sweep: Sweep) -> Report:
     predictions: dict[tuple[str, str], pd.DataFrame] = {}
     notes: list[str] = []
     rows: list[dict[str, object]] = []
-    planned = plan(sweep)
+    planned, over = plan(sweep), ", ".join(sweep.over)
     for run in planned:
         report = read_report(run.folder / "report")
         notes += [note for note in report.notes if note not in notes]
@@ -26,11 +26,11 @@ def gather(sweep: Sweep) -> Report:
                 raise UserError(f"{run.folder}: its report has no per-item outcomes for {metric!r}")
             frame["repeat"] = run.repeat
             if sweep.resample:
-                frame["cluster"] = run.repeat
+                frame["cluster"] = run.repeats[0]
             key = (run.setting, metric)
             predictions[key] = pd.concat([predictions[key], frame]) if key in predictions else frame
             chance = next((record.chance for record in report.records if record.name == metric), None)
-            row = {"setting": run.setting, sweep.over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
+            row = {"setting": run.setting, over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
             rows.append(row | {"chance": chance, "n": len(frame)})
     table = pd.DataFrame(rows)
     result = Report(
@@ -39,15 +39,15 @@ def gather(sweep: Sweep) -> Report:
         notes=notes,
         provenance={"sweep": sweep.model_dump(mode="json")},
     )
-    wide = table.pivot_table(index=["metric", "setting"], columns=sweep.over, values="value", sort=False)
-    result.tables[f"every {sweep.over}"] = wide.reset_index()
+    wide = table.pivot_table(index=["metric", "setting"], columns=over, values="value", sort=False)
+    result.tables[f"every {over}"] = wide.reset_index()
     return result
 
 
 def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]) -> list[Record]:
     records = []
     for (setting, metric), frame in predictions.items():
-        runs = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(sweep.over)
+        runs = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(", ".join(sweep.over))
         values, chances = runs["value"], runs["chance"].astype(float)
         chance = None if chances.isna().any() else float(np.average(chances, weights=runs["n"]))
         correct = frame["correct"].to_numpy()
@@ -56,7 +56,7 @@ def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str],
             "repeats": len(values),
             "worst": f"{values.idxmin()} ({values.min():.3f})",
             "best": f"{values.idxmax()} ({values.max():.3f})",
-            "intervals_resample": sweep.over if sweep.resample else "the test's clusters",
+            "intervals_resample": sweep.over[0] if sweep.resample else "the test's clusters",
         }
         # over items, as the interval and the difference are: a fold of more items counts for more
         records.append(Record(setting, metric, float(correct.mean()), low, high, len(frame), chance, context))

@@ -77,7 +77,7 @@ def _timed_run(plan: Plan, candidate: Candidate, steps: int) -> Planned:
         "train.save_every=0",
         "evaluators={}",
     )
-    return Planned(candidate.objective, "timing", plan.output / "timing" / f"{candidate.stem}-{steps}", overrides)
+    return Planned(candidate.objective, ("timing",), plan.output / "timing" / f"{candidate.stem}-{steps}", overrides)
 
 
 def seconds_of_a_step(run: Path) -> float:

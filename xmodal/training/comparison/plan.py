@@ -82,7 +82,7 @@ class Plan:
             *FIXED,
         )
         folder = self.output / "runs" / f"{candidate.stem}-{seed}"
-        return Planned(" ".join([candidate.objective, candidate.setting]).strip(), str(seed), folder, overrides)
+        return Planned(" ".join([candidate.objective, candidate.setting]).strip(), (str(seed),), folder, overrides)
 
     def evaluators(self, names: Sequence[str]) -> str:
         """The override that leaves a run these evaluators."""

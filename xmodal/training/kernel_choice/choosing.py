@@ -70,14 +70,17 @@ def choose_kernel(config: RunConfig, evaluators: Mapping[str, Evaluator], train:
         say: prints a line.
 
     Raises:
-        UserError: the short run with one-hot targets fails; `dev` has no outcome by item.
+        UserError: the short run with one-hot targets fails; `dev` names no metric of its evaluator, or one that has no
+            outcome by item.
     """
     term = auto_term(config)
     if term is None:
         return config
     spec: Auto = config.term_specs()[term].kernel
     key = f"{key_of(config, term)}.kernel"
-    _begin(config, evaluators[spec.dev.partition("/")[0]].content(), say)
+    dev = spec.dev.partition("/")[0]
+    _check_metric(f"{key}.dev", spec.dev, evaluators[dev])
+    _begin(config, evaluators[dev].content(), say)
     statistics, left_out = _worth_a_run(config, term, spec, key, say)
     kernels = {BASELINE: ONE_HOT} | {name_of_kernel(k): k for k in spec.candidates if name_of_kernel(k) not in left_out}
     outcomes, failed = dict[str, pd.DataFrame](), dict[str, str]()
@@ -205,6 +208,14 @@ def _worth_a_run(
         if why:
             left_out[name] = why
     return statistics, left_out
+
+
+def _check_metric(key: str, dev: str, evaluator: Evaluator) -> None:
+    """A metric that xmodal's own evaluator lacks is told before anything trains; others may have more than they say."""
+    name, _, metric = dev.partition("/")
+    known = evaluator.metrics()
+    if metric and ":" not in evaluator.spec.kind and metric not in known:
+        raise UserError(f"{key}: no metric {metric!r} in {name}; expected one of {', '.join(sorted(known))}")
 
 
 def _begin(config: RunConfig, dev: str, say: Say) -> None:
