@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 PUBLISHED: dict[str, dict[str, list[dict[str, Any]]]] = yaml.safe_load(
     Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
@@ -54,7 +54,10 @@ def differs(archive: Path, versions: Sequence[dict[str, Any]]) -> str | None:
         return f"{size} bytes, expected {' or '.join(str(version['bytes']) for version in versions)}"
     kind = "sha256" if "sha256" in fitting[0] else "md5"
     digest = hashlib.new(kind, usedforsecurity=False)
-    with archive.open("rb") as file, tqdm(total=size, desc=archive.name, unit="B", unit_scale=True, delay=2) as bar:
+    with (
+        archive.open("rb") as file,
+        progress_bar(total=size, desc=archive.name, unit="B", unit_scale=True, delay=2) as bar,
+    ):
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))

@@ -14,13 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from xmodal.data.manifest import MADE_OF, made_of
 from xmodal.data.sources.tar_members import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad, listed
 from xmodal.errors import UserError
 from xmodal.files import write_json_lines, written_whole
+from xmodal.progress import progress_bar
 
 TEXTS = pa.list_(pa.string())  # several captions
 IMAGE_BYTES = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -121,7 +121,7 @@ def image_files(folder: Path, skipped: list[Bad]) -> list[str]:
     names = []
     with os.scandir(folder) as entries:
         listed_by_name = sorted(entries, key=lambda entry: entry.name)
-        for entry in tqdm(listed_by_name, desc=f"listing {folder.name}", unit="file", delay=2, leave=False):
+        for entry in progress_bar(listed_by_name, desc=f"listing {folder.name}", unit="file", delay=2, leave=False):
             if entry.name.startswith("."):
                 continue
             reason = "a folder; images are taken from the one above it alone" if entry.is_dir() else _unusable(entry)

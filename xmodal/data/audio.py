@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from tqdm.auto import tqdm
 
 from xmodal.data.sample_rate import resample
 from xmodal.distributed import rank
+from xmodal.progress import progress_bar
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; anything else is a broken header
 LONGEST = 3_600  # seconds; a small file can hold days of silence
@@ -119,7 +119,7 @@ def scan_headers(paths: Sequence[Path]) -> list[float | AudioError]:
     found: list[float | AudioError] = []
     with (
         ThreadPoolExecutor(8) as pool,
-        tqdm(total=len(paths), desc="reading audio headers", unit="file", delay=2, disable=rank() > 0) as bar,
+        progress_bar(total=len(paths), desc="reading audio headers", unit="file", delay=2, disable=rank() > 0) as bar,
     ):
         for start in range(0, len(paths), 512):  # piecewise, so that a million files are not a million futures
             found.extend(pool.map(scan, paths[start : start + 512]))

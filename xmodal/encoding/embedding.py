@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from xmodal.data.audio import audio_seconds
 from xmodal.data.reading import ItemReader
 from xmodal.errors import UserError
 from xmodal.processor import Processor
+from xmodal.progress import progress_bar
 from xmodal.towers.tower import Tower
 
 
@@ -84,7 +84,7 @@ def read_batches(
     """
     reader = ItemReader(processor, sample_rate=processor.sample_rate)
     order = longest_first([_length(item, processor.kind) for item in items])
-    with progress_bar(progress, len(items)) as bar, evaluating(tower):
+    with items_bar(progress, len(items)) as bar, evaluating(tower):
         for start in range(0, len(items), batch_size):
             positions = order[start : start + batch_size]
             batch = [items[i] for i in positions]
@@ -149,6 +149,6 @@ def evaluating(tower: Tower) -> Iterator[None]:
             module.training = mode
 
 
-def progress_bar(title: str | None, total: int, done: int = 0) -> "tqdm[Any]":
+def items_bar(title: str | None, total: int, done: int = 0) -> Any:
     """A progress bar that shows up after two seconds; without a title, none."""
-    return tqdm(total=total, initial=done, desc=title, unit="items", delay=2, disable=title is None)
+    return progress_bar(total=total, initial=done, desc=title, unit="items", delay=2, disable=title is None)

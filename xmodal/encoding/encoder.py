@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from xmodal.data.image import MOST_PIXELS
 from xmodal.data.reading import ItemReader
@@ -29,6 +28,7 @@ from xmodal.encoding.media import read_media, require_list
 from xmodal.encoding.stored_texts import embed_texts
 from xmodal.errors import UserError
 from xmodal.processor import Processor
+from xmodal.progress import progress_bar
 from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
 
@@ -193,7 +193,7 @@ class Encoder:
             z = self._encode_texts(modality, reader, items, batch_size, progress, cut)
             found: Embedded = z, [*range(len(items))], []
         else:
-            with tqdm(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
+            with progress_bar(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
 
                 def encode(part: Sequence[Item]) -> Embedded:
                     return self._encode_media(modality, reader, part, batch_size, bar, cut)

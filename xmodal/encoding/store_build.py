@@ -23,7 +23,7 @@ from xmodal.data.tally import Tally
 from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.data.views.fit import require_mask, rewording_of
 from xmodal.distributed import main_first, rank, together, world_size
-from xmodal.encoding.embedding import encode_batch, evaluating, longest_first, progress_bar
+from xmodal.encoding.embedding import encode_batch, evaluating, items_bar, longest_first
 from xmodal.encoding.store_batches import Batches, read_ahead
 from xmodal.encoding.store_content import Content, describe_reading, read_content
 from xmodal.errors import UserError
@@ -112,7 +112,7 @@ class _Build:
         mine = left[rank() :: world_size()]
         title = f"embedding {self.modality} into {self.spec.path}" if rank() == 0 else None
         done = len(content.ids) - sum(len(batches.positions(number)) for number in left)
-        with progress_bar(title, len(content.ids), done) as bar, evaluating(self.tower), writer:
+        with items_bar(title, len(content.ids), done) as bar, evaluating(self.tower), writer:
             reading = read_ahead(batches, mine, self.config.data.workers)
             for number, (positions, features, bad) in zip(mine, reading, strict=True):
                 rows = _encode(self.tower, self.processor, features, self.device, self.spec.holds_sequences)

@@ -13,10 +13,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import soundfile
-from tqdm import tqdm
 
 from xmodal.errors import UserError
 from xmodal.files import read_json_lines, write_json_lines
+from xmodal.progress import progress_bar
 from xmodal.synthesis.espeak import SAMPLE_RATE, Espeak
 from xmodal.synthesis.manner import TRAINING_VOICES, Manner, manner_of
 
@@ -134,7 +134,7 @@ _worker_espeak: Espeak | None = None
 
 def _run(jobs: list[_Job], processes: int, espeak: Espeak, title: str) -> None:
     chunk = 50
-    with tqdm(total=len(jobs), desc=f"voicing {title}", unit="utt", disable=not jobs) as bar:
+    with progress_bar(total=len(jobs), desc=f"voicing {title}", unit="utt", disable=not jobs) as bar:
         if processes == 1 or len(jobs) < 4 * chunk:  # starting processes would take longer
             for job in jobs:
                 _voice([job], espeak)

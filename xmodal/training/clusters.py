@@ -30,7 +30,7 @@ from xmodal.data.sampler import BucketSampler
 from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import main_first, rank
-from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, progress_bar
+from xmodal.encoding.embedding import BATCH_SIZE, encode_batch, evaluating, items_bar
 from xmodal.encoding.kmeans import cluster
 from xmodal.errors import UserError
 from xmodal.runs.folder import newest_checkpoint
@@ -177,7 +177,7 @@ class Clusters:
         _, at, which = np.unique(ids[places], return_index=True, return_inverse=True)
         width = self.tower.width if fixed else self.tower.dim
         found = np.full((len(at), width), np.nan, np.float32)
-        with progress_bar(f"clustering {self.spec.side}", len(at)) as bar, evaluating(self.tower):
+        with items_bar(f"clustering {self.spec.side}", len(at)) as bar, evaluating(self.tower):
             for start in range(0, len(at), BATCH_SIZE):
                 rows, features = [], []
                 for row in range(start, min(start + BATCH_SIZE, len(at))):

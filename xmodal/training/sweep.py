@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from tqdm.auto import tqdm
-
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
+from xmodal.progress import progress_bar
 from xmodal.report.report import Report
 from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
@@ -76,7 +75,7 @@ def train_all(
         UserError: a run that failed, with its log.
     """
     failed: dict[Path, str] = {}
-    bar = tqdm(total=len(planned), desc=what, unit="run")
+    bar = progress_bar(total=len(planned), desc=what, unit="run")
     linking, done = Lock(), list[Path]()
 
     def train(run: Planned) -> None:

@@ -18,7 +18,6 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from tqdm.auto import tqdm
 
 from xmodal.aligner.build import build_aligner
 from xmodal.batch import PairBatch
@@ -27,6 +26,7 @@ from xmodal.data.stream import StreamedPairs
 from xmodal.distributed import all_gather_rows, main_first
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
+from xmodal.progress import progress_bar, say
 from xmodal.report.report import Report, read_report
 from xmodal.runs.checkpoint import State, load_checkpoint, save_checkpoint
 from xmodal.runs.folder import newest_checkpoint, write_config
@@ -74,7 +74,7 @@ class Trainer:
         evaluators = main_first(lambda: build_evaluators(config) if self.main else {}, device)
         config = self.config = main_first(partial(with_choice, config, world), device)
         self.opened = open_everything(config, device)
-        config = self.config = choose_kernel(config, evaluators, lambda short: Trainer(short).fit(), tqdm.write)
+        config = self.config = choose_kernel(config, evaluators, lambda short: Trainer(short).fit(), say)
         torch.manual_seed(config.seed)
         self.aligner, self.processors = build_aligner(config)
         self.dataset, self.sampler = read_pairs_of(config, self.processors, rank, world, device)
@@ -155,16 +155,16 @@ class Trainer:
         if self.main:
             (self.config.output / "training.json").unlink(missing_ok=True)  # what says that training has ended
             truncate_metrics(self.config.output, self.state.step, evaluated=not self._evaluation_is_missing())
-            self.skipped.say(tqdm.write)
+            self.skipped.say(say)
             if self.state.step:
-                tqdm.write(f"{self.config.output}: going on from step {self.state.step}")
+                say(f"{self.config.output}: going on from step {self.state.step}")
         start_trackers(self.accelerator, self.config)
         self.model.train()
         if self._evaluation_is_missing():  # the run was killed after this step was saved, and before it was judged
             self._save_and_evaluate(self.state.step == spec.steps)
         recent: list[dict[str, Tensor]] = []
         began, start, effort = self.state.seconds, self.state.step, Effort(self.state)
-        bar = tqdm(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
+        bar = progress_bar(total=spec.steps, initial=start, unit="step", disable=not self.main, dynamic_ncols=True)
         with bar:  # closed before an error is printed
             for batch in batches_from(start, self.config, self.dataset, self.sampler, self.accelerator.device):
                 self._note_skipped(batch)
@@ -173,7 +173,7 @@ class Trainer:
                 recent.append(self.stepper.step(batch))
                 self.state.step = batch.clock.step + 1
                 if not recent[-1] and self.main:
-                    tqdm.write(f"step {self.state.step}: none of the batch's items can be read; no update is made")
+                    say(f"step {self.state.step}: none of the batch's items can be read; no update is made")
                 effort.stop()
                 bar.update()
                 last = self.state.step == spec.steps

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import (
     TEXTS,
@@ -26,6 +25,7 @@ from xmodal.corpora.image_manifest import (
 from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 SPLITS = ("train", "val")
 
@@ -66,7 +66,7 @@ def _rows(
     bad = {Path(item).name for item, _ in skipped}
     home = reference(images, manifest)
     left = len(names) if limit is None else limit
-    for image_id, name in tqdm(names.items(), desc=manifest.stem, unit="image", delay=2):
+    for image_id, name in progress_bar(names.items(), desc=manifest.stem, unit="image", delay=2):
         if not left:
             break
         if name not in usable:

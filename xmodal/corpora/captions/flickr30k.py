@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import TEXTS, fingerprint, image_files, reference, sha256_of, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 from xmodal.files import split_lines
+from xmodal.progress import progress_bar
 
 _COLUMNS = {"id": pa.string(), "image": pa.string(), "text": TEXTS}
 _CAPTIONS = ("results_20130124.token", "results.csv")
@@ -60,7 +60,7 @@ def _rows(
     skipped += [(str(images / name), "no caption") for name in sorted(usable - texts.keys())]
     home = reference(images, manifest)
     left = len(texts) if limit is None else limit
-    for name, lines in tqdm(texts.items(), desc="flickr30k", unit="image", delay=2):
+    for name, lines in progress_bar(texts.items(), desc="flickr30k", unit="image", delay=2):
         if not left:
             break
         if name not in usable:

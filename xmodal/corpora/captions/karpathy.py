@@ -19,12 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import image_files, reference, sha256_of, write_manifest
 from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 SPLITS = ("train", "restval", "val", "test")  # restval: of COCO alone, most add it to train
 TESTED = ("val", "test")
@@ -76,7 +76,7 @@ def prepare(
     usable: dict[str, list[_Image]] = {}
     skipped: dict[str, list[Bad]] = {}
     reasons = _Reasons()
-    for image in tqdm(list(_images(path, root)), desc="looking for images", unit="image", delay=2):
+    for image in progress_bar(list(_images(path, root)), desc="looking for images", unit="image", delay=2):
         found, left_out = usable.setdefault(image.split, []), skipped.setdefault(image.split, [])
         if not splits or image.split in splits:
             reason = "no caption" if not image.captions else reasons.of(image.path)
@@ -112,7 +112,9 @@ def _rows(images: list[_Image], homes: dict[Path, str], limit: int | None, split
     captions = ((image, number, text) for image in images for number, text in image.captions)
     total = sum(len(image.captions) for image in images)
     left = total if limit is None else min(limit, total)
-    for (image, number, text), _ in zip(captions, tqdm(range(left), desc=split, unit="caption", delay=2), strict=False):
+    for (image, number, text), _ in zip(
+        captions, progress_bar(range(left), desc=split, unit="caption", delay=2), strict=False
+    ):
         file = os.path.join(homes[image.path.parent], image.path.name)  # noqa: PTH118
         yield {"id": number, "image": file, "image_id": image.path.name, "text": text, "text_id": number}
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from xmodal.corpora.image_manifest import reference
 from xmodal.data.sources.tar_index import scan_tar
 from xmodal.data.unusable import Bad
 from xmodal.files import write_text
+from xmodal.progress import progress_bar
 
 PART = "*-????????????????.json*"  # names of these files, and of one whose writing was cut short
 
@@ -56,7 +55,7 @@ def indexed(tars: Sequence[Path], base: Path, folder: Path) -> Iterator[Part]:
         for part in indexed(sorted(root.glob("*.tar")), root, out / ".train.parts"):
             print(len(part.rows), part.skipped[:3])
     """
-    for tar in tqdm(tars, desc="indexing", unit="tar", delay=2):
+    for tar in progress_bar(tars, desc="indexing", unit="tar", delay=2):
         status = tar.stat()
         named = (reference(tar.parent, folder), str(tar.relative_to(base)))
         key = json.dumps([_FORM, *named, status.st_size, status.st_mtime_ns])

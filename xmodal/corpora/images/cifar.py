@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import IMAGE_BYTES, chosen_splits, write_manifest
 from xmodal.corpora.splits import has_splits
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 SPLITS = ("train", "test")
 
@@ -164,7 +164,7 @@ def _binary_rows(version: Version, archive: Path, folder: Path, split: str) -> I
             for name in version.files[split]
         ]
     )
-    for number, record in enumerate(tqdm(records, desc=f"{version.corpus} {split}", unit="images", delay=2)):
+    for number, record in enumerate(progress_bar(records, desc=f"{version.corpus} {split}", unit="images", delay=2)):
         row: dict[str, Any] = {"id": f"{split}-{number:05d}", "image": {"path": f"{split}/{number:05d}.png"}}
         for (column, of_column), value in zip(names.items(), map(int, record), strict=False):
             if value >= len(of_column):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from xmodal.corpora.image_manifest import evenly, fingerprint, image_files, reference, write_manifest
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 COLUMNS = {"id": pa.string(), "image": pa.string(), "label": pa.string()}
 
@@ -75,7 +75,7 @@ def labelled_images(
     folders = class_folders(root)
     found: list[tuple[str, str]] = []  # folder, file
     filled = 0
-    for folder in tqdm(folders, desc=f"listing {root.name}", unit="class", delay=2):
+    for folder in progress_bar(folders, desc=f"listing {root.name}", unit="class", delay=2):
         if label_of(folder.name) is None or not _is_utf8(folder.name):
             skipped.append((str(folder), "not a class of this corpus, or its name is not UTF-8"))
             continue

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from xmodal.corpora.class_subsets import load_subset
 from xmodal.corpora.image_manifest import (
     chosen_splits,
@@ -26,6 +24,7 @@ from xmodal.corpora.images.imagenet_tars import Member, members, members_of_tars
 from xmodal.corpora.splits import has_splits
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
+from xmodal.progress import progress_bar
 
 SPLITS = ("train", "val")
 CLASSES = 1000
@@ -159,7 +158,7 @@ def _from_class_tars(
     if tars[0].name == _ARCHIVES["train"]:
         found |= {wnid: images for wnid, images in members_of_tars(tars[0], skipped) if _wnid(wnid)}
     else:
-        for tar in tqdm(tars, desc="indexing classes", unit="tar", delay=2):
+        for tar in progress_bar(tars, desc="indexing classes", unit="tar", delay=2):
             found[tar.stem] = members(tar, skipped)
     skipped += [(str(tars[0].parent / f"{wnid}.tar"), "no image of a class in it") for wnid in found if not found[wnid]]
     filled = sum(map(bool, found.values()))

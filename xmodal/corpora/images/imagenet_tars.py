@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from xmodal.data.sources.tar_address import Member as Address
 from xmodal.data.sources.tar_address import check_of
 from xmodal.data.sources.tar_headers import BLOCK, TarHeaders
 from xmodal.data.sources.tar_members import IMAGE_SUFFIXES
 from xmodal.data.unusable import Bad
+from xmodal.progress import progress_bar
 
 Member = tuple[str, str]  # an image's name, and its address with the tar's own name: SHARD.tar@OFFSET+SIZE+CHECK
 
@@ -43,7 +42,7 @@ def members_of_tars(tar: Path, skipped: list[Bad]) -> Iterator[tuple[str, list[M
     """
     with tar.open("rb") as file:
         inner = list(_headers(file, 0, tar.stat().st_size, str(tar), skipped))
-        for name, offset, size in tqdm(inner, desc=f"indexing {tar.name}", unit="class", delay=2):
+        for name, offset, size in progress_bar(inner, desc=f"indexing {tar.name}", unit="class", delay=2):
             if PurePosixPath(name).suffix == ".tar":
                 where = f"{tar}: {name}"
                 yield PurePosixPath(name).stem, _images(tar, file, offset, offset + size, where, skipped)
@@ -54,7 +53,7 @@ def members_of_tars(tar: Path, skipped: list[Bad]) -> Iterator[tuple[str, list[M
 def _images(tar: Path, file: BinaryIO, start: int, end: int, where: str, skipped: list[Bad]) -> list[Member]:
     found = []
     headers = _headers(file, start, end, where, skipped)
-    for name, offset, size in tqdm(headers, desc=f"indexing {tar.name}", unit="image", delay=2, leave=False):
+    for name, offset, size in progress_bar(headers, desc=f"indexing {tar.name}", unit="image", delay=2, leave=False):
         reason = None if size else "an empty file"
         if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
             reason = "not an image by its name"

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from tqdm import tqdm
-
 from xmodal.data.sources.tar_address import Member
 from xmodal.data.sources.tar_members import Members, read_members, shown, take_text
 from xmodal.data.unusable import Bad
 from xmodal.errors import UserError
 from xmodal.files import files_under
+from xmodal.progress import progress_bar
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
@@ -89,7 +88,7 @@ def scan_tars(source: Path | str, folder: Path | None = None) -> Iterator[TarInd
     if not tars:
         raise UserError(f"{source}: no .tar there; expected tars as img2dataset writes them (00000.tar, ...)")
     base = Path(source) if Path(source).is_dir() else Path(os.path.commonpath([path.parent for path in tars]))
-    for path in tqdm(tars, desc="indexing", unit="tar", delay=2):
+    for path in progress_bar(tars, desc="indexing", unit="tar", delay=2):
         yield scan_tar(path, base, folder or base)
 
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from xmodal.data.sources.audio_bytes import waveform
 from xmodal.errors import UserError
 from xmodal.evaluation.cascade.transcript_cache import Transcript, TranscriptCache
 from xmodal.files import read_json_lines
+from xmodal.progress import progress_bar
 
 RATE = 16_000  # Hz, of what a recogniser takes
 TIMED = 32  # recordings, evenly spread, that are transcribed one by one with a clock beside them
@@ -96,7 +96,7 @@ def transcribed(
     clocked = [new[at] for at in sorted(set(np.linspace(0, len(new) - 1, min(TIMED, len(new))).astype(int).tolist()))]
     others = sorted(set(new) - set(clocked))
     recogniser.transcribe([waveform(sources[clocked[0]], RATE)])  # the first call also sets things up
-    with tqdm(total=len(new), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
+    with progress_bar(total=len(new), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
         made: dict[int, Transcript] = {}
         for at in clocked:
             wave = waveform(sources[at], RATE)

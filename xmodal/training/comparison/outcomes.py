@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from xmodal.config.load import load_config
 from xmodal.encoding.kept_features import feature_caches
@@ -20,6 +19,7 @@ from xmodal.encoding.loading import load, names_outside_code
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.runs.run_report import run_report
+from xmodal.progress import progress_bar
 from xmodal.report.report import Report, read_report
 from xmodal.runs.metrics_file import read_metrics
 from xmodal.training.comparison.plan import FIXED, Candidate, Plan
@@ -104,7 +104,7 @@ def test_once(plan: Plan, folders: Mapping[Candidate, Sequence[Path]]) -> dict[P
     found: dict[Path, Report] = {}
     evaluators = None
     runs = [(each, run) for each, those in folders.items() for run in those]
-    for each, run in tqdm(runs, desc="tests", unit="run"):
+    for each, run in progress_bar(runs, desc="tests", unit="run"):
         if not (run / TEST / "report.json").is_file():
             if evaluators is None:
                 overrides = [*plan.request.overrides, plan.evaluators(plan.tests), "train.best=null"]
