@@ -115,6 +115,12 @@ def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
         (["objective={kind: 'xmodal.towers.heads:Linear'}"],
          "objective.kind: 'xmodal.towers.heads:Linear': xmodal.towers.heads:Linear is no objective: it does not derive "
          "from xmodal.objectives.objective.Objective; name another class"),
+        (["objective={kind: infonce, weight: 0}"],
+         "objective.weight: 0, and no other term counts: nothing would train; set it above 0"),
+        (["objective={a: {kind: infonce, weight: {schedule: linear, from: 0, to: 0}}}"],
+         "objective.a.weight: 0, and no other term counts: nothing would train; set it above 0"),
+        (["objective={a: infonce}"], "objective.a: 'infonce' must be a mapping, as {kind: infonce}"),
+        (["objective={kind: cwcl, kernel: auto}"], "objective.kernel: 'auto' must be a mapping, as {kind: auto}"),
         (["objective={align: {kind: cwcl}, x: 3}"], "objective.x: 3 must be a mapping of keys to values"),
         (["objective={weight: {kind: cwcl}}"],
          "objective.weight: 'weight': expected the name of a term, such as align: letters, digits and _"),

@@ -12,6 +12,7 @@ import yaml
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.report.report import Record, Report
+from xmodal.runs.folder import open_run
 from xmodal.training.sweep import overrides_of, run_sweep
 from xmodal.training.sweep_plan import Planned, Sweep, plan, read_sweep
 from xmodal.training.sweep_report import gather
@@ -68,6 +69,12 @@ def test_the_plan_is_every_combination_repeats_together() -> None:
         ({"over": "speaker"}, r"s\.yaml: over: 'speaker' is not one of the axes \(objective, seed\)"),
         ({"over": ["seed", "speaker"]}, r"s\.yaml: over: 'speaker' is not one of the axes \(objective, seed\)"),
         ({"over": []}, r"s\.yaml: over: "),
+        ({"over": ["seed", "seed"]}, r"s\.yaml: over: 'seed' stands there twice; name it once"),
+        ({"metrics": [METRIC, METRIC]}, r"s\.yaml: metrics: 'held/accuracy_prompt' stands there twice; name it once"),
+        (
+            {"axes": {"seed": {"0": ["output=elsewhere"]}}, "baseline": None},
+            r"s\.yaml: axes\.seed\.0: 'output=elsewhere': a sweep sets it itself; take it out",
+        ),
         ({"baseline": "CLIP"}, r"s\.yaml: baseline: 'CLIP' is not one of the settings \(CL, CWCL \(ours\)\)"),
         ({"metric": ["a/b"]}, r"s\.yaml: metric: unknown key; did you mean metrics\?"),
         ({"axes": {"seed": ["seed=0"]}}, r"s\.yaml: axes\.seed: .*must be a mapping"),
@@ -258,6 +265,17 @@ def test_folds_under_several_seeds_resample_the_folds(tmp_path: Path) -> None:
     assert shown.loc[(METRIC, "CWCL")].to_dict() == {f"{n}, {s}": float(hit) for n, hit in right.items() for s in "01"}
 
 
+@pytest.mark.parametrize("name", ["setting", "metric", "value", "chance", "n", "repeat"])
+def test_an_axis_may_be_called_as_it_likes(tmp_path: Path, name: str) -> None:
+    sweep = sweep_of({"loss": {"CL": [], "CWCL": []}, name: {"a": [], "b": []}}, name)
+    sweep = sweep.model_copy(update={"output": tmp_path})
+    given = {"cl-a": [T, F], "cl-b": [F, F], "cwcl-a": [T, T], "cwcl-b": [T, F]}
+    shown = gather(finished(sweep, given)).tables[f"every {name}"]
+    assert shown.set_index("setting")[["a", "b"]].to_dict("index") == {
+        "CL": {"a": 0.5, "b": 0.0}, "CWCL": {"a": 1.0, "b": 0.5},
+    }  # fmt: skip
+
+
 def test_runs_over_other_items_are_not_subtracted(tmp_path: Path) -> None:
     sweep = sweep_of(AXES, "speaker").model_copy(update={"output": tmp_path, "baseline": "CL"})
     given = {name: [T, F, T, F] for name in ("cl-ann", "cl-bob", "cwcl-ann")} | {"cwcl-bob": [T, F, T]}
@@ -286,6 +304,20 @@ def test_a_run_that_fails_is_named_with_its_log(tiny_config: Path, tmp_path: Pat
     sweep = read_sweep(write(tmp_path / "s.yaml", values))
     with pytest.raises(UserError, match=r"huge-0: training failed with exit code 2: .*nowhere\.jsonl.*huge-0\.log"):
         run_sweep(sweep)
+
+
+def test_a_run_of_an_earlier_state_of_the_file_is_told_before_any_trains(tiny_config: Path, tmp_path: Path) -> None:
+    values = content(tiny_config, tmp_path)
+    sweep = read_sweep(write(tmp_path / "s.yaml", values))
+    there = plan(sweep)[1]
+    open_run(load_config(sweep.config, overrides_of(there, 1)))
+    values["axes"]["objective"]["CL"][-1] = "optim.lr=5e-3"
+    with pytest.raises(
+        UserError, match=r"^CL, 1: .*cl-1: was trained with another optim\.lr: 0\.01 -> 0\.005; give"
+    ) as e:
+        run_sweep(read_sweep(write(tmp_path / "s.yaml", values)))
+    assert "\n" not in str(e.value)
+    assert [p.name for p in sweep.output.iterdir()] == ["cl-1"]
 
 
 def test_threads_named_by_an_axis_are_kept(tiny_config: Path) -> None:

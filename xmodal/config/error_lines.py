@@ -162,6 +162,12 @@ def _message(details: ErrorDetails, place: _Where, raw: Any) -> str:
         return "has no value; give one, or leave the key out for its default"
     if kind == "tuple_type" and isinstance(details["input"], str):
         return f"{found} must be a list, as [{details['input']}]"
+    if (
+        kind.startswith(("model", "dict"))
+        and isinstance(details["input"], str)
+        and details["input"] in _kinds(place.type)
+    ):
+        return f"{found} must be a mapping, as {{kind: {details['input']}}}"
     expected = EXPECTED.get(kind.split("_")[0])
     return f"{found} must be {expected}" if expected else f"{found}: {details['msg']}"
 

@@ -246,8 +246,13 @@ class OneOrNamed:
         )
 
     def _read(self, value: Any) -> Any:
-        return self._named.validate_python(value) if are_named(value) else self._one.validate_python(value)
+        return self._named.validate_python(value) if self._is_named(value) else self._one.validate_python(value)
+
+    def _is_named(self, value: Any) -> bool:
+        """Names of specs, or of kinds where specs should stand (`{align: cwcl}`), which is told by name."""
+        bare = isinstance(value, Mapping) and any(kind in self.registry.names for kind in map(str, value.values()))
+        return are_named(value) or (bare and not isinstance(value.get("kind"), str))
 
     def type_of(self, raw: Any) -> Any:
         """The type by which `raw` was read, for error lines."""
-        return dict[str, self.one] if are_named(raw) else self.one  # type: ignore[name-defined]
+        return dict[str, self.one] if self._is_named(raw) else self.one  # type: ignore[name-defined]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xmodal.config.data import STANDARD_MODALITIES
+from xmodal.config.schedule import Number, Schedule
 
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
@@ -97,6 +98,9 @@ def term_problems(config: "RunConfig") -> list[str]:
                 problems.append(f"{key}: {spec.kind} is for {wanted} sides, found {len(group)} ({', '.join(group)})")
             elif not unknown and not any(config.towers[side].trains for side in group if side in config.towers):
                 problems.append(f"{key}.on: nothing of the towers {', '.join(group)} trains")
+    if all(never_counts(spec.weight) for spec in config.term_specs().values()):
+        first = key_of(config, next(iter(config.term_specs())))
+        problems.append(f"{first}.weight: 0, and no other term counts: nothing would train; set it above 0")
     if not problems:
         problems = [
             f"towers.{side}: is in no pair and no term of the objective uses it; name it in pairs, or in a term's "
@@ -105,6 +109,11 @@ def term_problems(config: "RunConfig") -> list[str]:
             if side not in used
         ]
     return problems
+
+
+def never_counts(weight: Number) -> bool:
+    """Is a term's weight 0 from the first step to the last?"""
+    return (weight.start, weight.to or 0.0) == (0.0, 0.0) if isinstance(weight, Schedule) else weight == 0
 
 
 def need_problems(config: "RunConfig") -> list[str]:
@@ -197,9 +206,9 @@ def _unmet(config: "RunConfig", what: str, side: str, amount: int, asked: set[st
 
 
 def _short_queue(config: "RunConfig", spec: Any) -> str:
-    """What is wrong with a queue that cannot hold one batch; "" where there is none, or its batches vary."""
+    """What is wrong with a queue that cannot hold one batch; "" where there is none (0), or its batches vary."""
     size, batch = queue_of(spec), config.train.batch_size
-    if size is None or batch is None or size >= batch:
+    if not size or batch is None or size >= batch:
         return ""
     return f"{size} places, and a batch has {batch}: of each batch it would drop a part; set it to at least {batch}"
 

@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from xmodal.config.load import load_config
+from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.progress import progress_bar
 from xmodal.report.report import Report
+from xmodal.runs.folder import FREE
 from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
 from xmodal.towers.kinds.store import StoreTower
+from xmodal.training.kernel_choice.choosing import with_choice
 from xmodal.training.sweep_plan import Planned, Sweep, plan
 from xmodal.training.sweep_report import gather
 
@@ -114,6 +116,7 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
         try:
             config = load_config(sweep.config, overrides_of(run, threads))
             configs.append(config)
+            mistakes += [f"{run.setting}, {run.repeat}: {line}" for line in _other_run(config)]
             measured = dict.fromkeys(metric.partition("/")[0] for metric in sweep.metrics)
             mistakes += [
                 f"{run.setting}, {run.repeat}: evaluators.{name}: it is taken away, and metrics name it; keep it"
@@ -125,6 +128,19 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
     if mistakes:
         raise UserError("\n".join(mistakes))
     return configs
+
+
+def _other_run(config: RunConfig) -> list[str]:
+    """What differs from a run that is in its folder already, of an earlier state of the sweep file."""
+    if not (config.output / "config.yaml").is_file():
+        return []
+    before = load_config(config.output / "config.yaml", saved=True)
+    way_out = "give the setting another label or the sweep another output, or remove the run"
+    return [
+        f"{config.output}: was trained with another {line}; {way_out}"
+        for line in config_differences(before, with_choice(config, processes=1))
+        if not FREE.fullmatch(line.partition(":")[0])
+    ]
 
 
 def _check_metrics(sweep: Sweep, config: RunConfig) -> None:

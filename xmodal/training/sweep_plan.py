@@ -16,6 +16,7 @@ metrics: [heldout/accuracy_mean]
 
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,8 @@ from xmodal.config.load import load_config
 from xmodal.config.spec import Spec
 from xmodal.config.yaml_text import read_mapping
 from xmodal.errors import UserError
+
+SET_BY_SWEEP = ("output", "train.resume")  # of every run: a folder below that of the sweep, and that it goes on
 
 
 def _listed(axes: object) -> object:
@@ -83,6 +86,13 @@ def read_sweep(path: Path) -> Sweep:
 def _problems(sweep: Sweep) -> list[str]:
     """What a sweep asks for that is not there."""
     problems = [f"axes: {name} has no settings" for name, values in sweep.axes.items() if not values]
+    for key, listed in (("over", sweep.over), ("metrics", sweep.metrics)):
+        twice = [name for name, count in Counter(listed).items() if count > 1]
+        problems += [f"{key}: {name!r} stands there twice; name it once" for name in twice]
+    for axis, values in sweep.axes.items():
+        for label, overrides in values.items():
+            taken = [override for override in overrides if override.partition("=")[0].strip() in SET_BY_SWEEP]
+            problems += [f"axes.{axis}.{label}: {one!r}: a sweep sets it itself; take it out" for one in taken]
     missing = [name for name in sweep.over if name not in sweep.axes]
     problems += [f"over: {name!r} is not one of the axes ({', '.join(sweep.axes)})" for name in missing]
     planned = [] if problems else plan(sweep)

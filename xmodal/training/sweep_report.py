@@ -30,7 +30,7 @@ def gather(sweep: Sweep) -> Report:
             key = (run.setting, metric)
             predictions[key] = pd.concat([predictions[key], frame]) if key in predictions else frame
             chance = next((record.chance for record in report.records if record.name == metric), None)
-            row = {"setting": run.setting, over: run.repeat, "metric": metric, "value": frame["correct"].mean()}
+            row = {"setting": run.setting, "repeat": run.repeat, "metric": metric, "value": frame["correct"].mean()}
             rows.append(row | {"chance": chance, "n": len(frame)})
     table = pd.DataFrame(rows)
     result = Report(
@@ -39,7 +39,7 @@ def gather(sweep: Sweep) -> Report:
         notes=notes,
         provenance={"sweep": sweep.model_dump(mode="json")},
     )
-    wide = table.pivot_table(index=["metric", "setting"], columns=over, values="value", sort=False)
+    wide = table.pivot_table(index=["metric", "setting"], columns="repeat", values="value", sort=False)
     result.tables[f"every {over}"] = wide.reset_index()
     return result
 
@@ -47,7 +47,7 @@ def gather(sweep: Sweep) -> Report:
 def _means(sweep: Sweep, table: pd.DataFrame, predictions: dict[tuple[str, str], pd.DataFrame]) -> list[Record]:
     records = []
     for (setting, metric), frame in predictions.items():
-        runs = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index(", ".join(sweep.over))
+        runs = table[(table["setting"] == setting) & (table["metric"] == metric)].set_index("repeat")
         values, chances = runs["value"], runs["chance"].astype(float)
         chance = None if chances.isna().any() else float(np.average(chances, weights=runs["n"]))
         correct = frame["correct"].to_numpy()

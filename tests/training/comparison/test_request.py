@@ -9,7 +9,7 @@ import yaml
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.training.comparison.needs import provide
-from xmodal.training.comparison.plan import Plan, make_plan
+from xmodal.training.comparison.plan import Plan, make_plan, untuned
 from xmodal.training.comparison.request import Budget, Request, read_request
 
 
@@ -74,6 +74,8 @@ def test_a_file_of_objectives(tiny_config: Path, tmp_path: Path) -> None:
         (["cwcl", "infonce:power"], "infonce:power: infonce has no kernel; name it as infonce"),
         (["cwcl", "cwcl"], "cwcl is named twice; name it once"),
         (["cwcl", "{kind: ["], "is not YAML"),
+        (["cwcl", "{}"], r"--objectives: '\{\}': expected a mapping such as '\{kind: cwcl, temperature: 0.1\}'"),
+        (["cwcl", "{a: 1}"], r"--objectives: '\{a: 1\}': a is 1, expected a term such as \{kind: cwcl\}"),
         (["cwcl", "{kind: infonce, temprature: 1}"], "objective.temprature: unknown key; did you mean .*temperature"),
     ],
 )
@@ -81,6 +83,42 @@ def test_mistakes_are_one_line(tiny_config: Path, typed: list[str], message: str
     with pytest.raises(UserError, match=message) as error:
         make_plan(asked(tiny_config, *typed))
     assert "\n" not in str(error.value)
+
+
+def test_what_dev_cannot_choose(tiny_config: Path, tmp_path: Path) -> None:
+    """Settings of a file that an objective lacks, that have no value, or that a comparison sets itself."""
+    settings: list[tuple[Any, dict[str, list[Any]]]] = [
+        ({"kind": "siglip", "kernel": None}, {"kernel.power": [1, 2]}),
+        ({"kind": "siglip", "temperature": 0.1}, {"temperature.to": [1, 2]}),
+        ("siglip", {"train.steps": [1, 3]}),
+        ("siglip", {"temperature": []}),
+    ]
+    told = []
+    for objective, values in settings:
+        entry = {"objective": objective, "settings": values}
+        path = tmp_path / "which.yaml"
+        path.write_text(
+            yaml.safe_dump(
+                {"config": str(tiny_config), "objectives": {"infonce": "infonce", "x": entry}, "dev": ["dev"]}
+            )
+        )
+        with pytest.raises(UserError) as error:
+            read_request(path, {}, [], [])
+        told.append(str(error.value).removeprefix(f"{path}: objectives.x.settings."))
+    lacks = "siglip has no such setting as it is given; see xmodal objectives, or name its kernel or schedule first"
+    assert told == [
+        f"kernel.power: {lacks}",
+        f"temperature.to: {lacks}",
+        "train.steps: a comparison sets it itself, the same for all; take it out (the length of a run is its budget)",
+        "temperature: found 0, must be at least 1",
+    ]
+
+
+def test_a_setting_of_a_schedule_may_be_chosen(tiny_config: Path) -> None:
+    falling = "{kind: siglip, weight: {schedule: linear, from: 1, to: 0.5}}"
+    plan = planned(tiny_config, "infonce", falling, dev=["dev"], grid=("weight.to=0.1,0.2",))
+    ends = [load_config(tiny_config, each.overrides).objective.weight for each in plan.candidates]
+    assert [getattr(weight, "to", None) for weight in ends] == [None, 0.1, 0.2]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +166,14 @@ def test_a_grid_is_for_those_that_have_the_key(tiny_config: Path) -> None:
     assert (config.objective.temperature, config.objective.kernel.perplexity, config.optim.lr) == (0.05, 8, 0.01)
     assert (config.seed, config.train.steps, config.train.eval_every, list(config.evaluators)) == (1, 40, 5, ["dev"])
     assert (plan.tests, plan.metric) == (("held",), {"held": "accuracy_mean", "dev": "accuracy_prompt"})
+
+
+def test_who_had_fewer_settings_is_known(tiny_config: Path) -> None:
+    grid = ("temperature=0.05,0.1", "kernel.perplexity=4,8", "optim.lr=0.01,0.02")
+    plan = planned(tiny_config, "infonce", "cwcl:perplexity", "triplet", dev=["dev"], grid=grid)
+    lacking = {"infonce": ["kernel.perplexity"], "triplet": ["temperature", "kernel.perplexity"]}
+    assert untuned(plan.request) == lacking
+    assert untuned(planned(tiny_config, "infonce", "triplet").request) == {}
 
 
 def test_needs_are_met_and_said(tiny_config: Path) -> None:

@@ -121,3 +121,10 @@ def test_a_correction_widens_and_pairs_narrow() -> None:
     assert (backwards.value, backwards.low, backwards.high) == pytest.approx(
         (-plain.value, -plain.high, -plain.low), abs=0.02
     )
+
+
+def test_a_tie_of_two_is_no_lead() -> None:
+    alike = np.random.default_rng(0).integers(0, 2, (2, 30)).astype(float)
+    told = verdict({"infonce": alike, "cwcl": alike}).sentence("t")
+    assert told.startswith("t: no winner: infonce and cwcl differ by 0.000 [")
+    assert told.endswith("which holds 0; intervals of 95%, uncorrected, as of one comparison.")

@@ -32,6 +32,8 @@ def main(argv: list[str]) -> None:
     from xmodal.runs.kernel_choice import read_choice
     from xmodal.training.trainer import Trainer
 
+    found = read_choice(config.output)
     Trainer(config)
     choice = read_choice(config.output) or {}
-    print(f"{choice['key']}: {choice['name']}: {choice['reason']}")
+    if choice == found:  # what is chosen now has been said
+        print(f"{choice['key']}: {choice['name']}: {choice['reason']}")

@@ -11,7 +11,7 @@ from xmodal.provenance import made_here
 from xmodal.report.progress_figure import quality_against_seconds
 from xmodal.report.report import Record, Report
 from xmodal.training.comparison.outcomes import Outcome, dev_value, matrix
-from xmodal.training.comparison.plan import Candidate, Plan
+from xmodal.training.comparison.plan import Candidate, Plan, untuned
 from xmodal.training.comparison.verdict import NO_INTERVAL, Outcomes, Verdict, gap, told, verdict
 
 OFF_BUDGET = 0.15  # of the budget: runs that are off by more are told
@@ -132,6 +132,11 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome], verdicts: Sequence[tuple[str
     else:
         notes.append(f"the same steps for all; they took {min(seconds.values()):.1f} to {max(seconds.values()):.1f} s.")
     notes += [f"{name} was given: {'; '.join(said)}." for name, said in plan.said.items()]
+    notes += [
+        f"{name} has no {' and no '.join(keys)}: dev had fewer settings of it to choose from than of others."
+        for name, keys in untuned(plan.request).items()
+        if name in plan.objectives
+    ]
     if plan.config.train.best is not None:
         notes.append("train.best is not used: every run keeps its last weights, so that a second of training is one.")
     if plan.left_out:

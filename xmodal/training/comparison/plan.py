@@ -17,7 +17,16 @@ from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.training.comparison.needs import provide
-from xmodal.training.comparison.request import Asked, Budget, Request, Tree, as_override, is_of_run, settings_of
+from xmodal.training.comparison.request import (
+    Asked,
+    Budget,
+    Request,
+    Tree,
+    as_override,
+    has_key,
+    is_of_run,
+    settings_of,
+)
 from xmodal.training.sweep_plan import Planned
 
 POINTS = 8  # times that dev is judged in a run, the end among them
@@ -131,6 +140,18 @@ def make_plan(request: Request) -> Plan:
                 f"folder {each.stem}; give one another name, under objectives in a file"
             )
     return Plan(request, config, output, tuple(candidates), dev, tests, metric, said, left_out)
+
+
+def untuned(request: Request) -> dict[str, list[str]]:
+    """Objective -> the settings that dev chooses for others, and that it does not have."""
+    chosen = {
+        key: None for asked in request.objectives.values() for key, values in asked.settings.items() if values[1:]
+    }
+    lacking = {
+        name: [key for key in chosen if key not in asked.settings and not has_key(asked.objective, key)]
+        for name, asked in request.objectives.items()
+    }
+    return {name: keys for name, keys in lacking.items() if keys}
 
 
 def _candidates(request: Request, config: RunConfig, name: str, asked: Asked) -> tuple[list[Candidate], list[str], str]:

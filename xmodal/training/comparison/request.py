@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -29,6 +29,9 @@ from xmodal.errors import UserError
 
 Tree = dict[str, Any]
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|min|steps?)")
+SET_BY_COMPARISON = tuple(
+    f"train.{key}" for key in ("steps", "eval_every", "save_every", "log_every", "best", "trackers")
+)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
@@ -36,7 +39,7 @@ class Asked(Spec):
     """One objective, and the values of its settings from which dev chooses: dotted key -> values."""
 
     objective: Tree
-    settings: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    settings: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
 
 
 class Request(Spec):
@@ -107,6 +110,14 @@ def read_request(path: Path, given: Mapping[str, Any], objectives: Sequence[str]
     if len(request.objectives) < 2:
         raise UserError(f"--objectives: found {len(request.objectives)}, expected at least two to compare")
     request = with_grid(request, grid)
+    mistakes = [
+        f"{path}: objectives.{name}.settings.{key}: {problem}"
+        for name, asked in request.objectives.items()
+        for key in asked.settings
+        if (problem := _no_setting(asked.objective, key))
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
     return request.model_copy(update={"config": (path.parent / request.config).resolve()})
 
 
@@ -133,6 +144,11 @@ def _typed(text: str) -> tuple[str, Tree]:
         found = read_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"--objectives: {text!r} is not YAML: {yaml_problem(error)}") from None
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"--objectives: {text!r}: expected a mapping such as '{{kind: cwcl, temperature: 0.1}}'")
+    for name, term in {} if isinstance(found.get("kind"), str) else found.items():
+        if not isinstance(term, dict):
+            raise UserError(f"--objectives: {text!r}: {name} is {term!r}, expected a term such as {{kind: cwcl}}")
     return called(found), {"objective": found}
 
 
@@ -200,6 +216,16 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
     return request.model_copy(update={"objectives": updated})
 
 
+def _no_setting(objective: Tree, key: str) -> str:
+    """Why dev cannot choose a setting; "" where it can."""
+    if key in SET_BY_COMPARISON:
+        return "a comparison sets it itself, the same for all; take it out (the length of a run is its budget)"
+    if not has_key(objective, key):
+        kind = objective.get("kind", "this objective")
+        return f"{kind} has no such setting as it is given; see xmodal objectives, or name its kernel or schedule first"
+    return ""
+
+
 def is_of_run(key: str) -> bool:
     """Is a dotted key one of the run (`optim.lr`), and not of the objective (`temperature`)?"""
     return key.partition(".")[0] in ("data", "optim", "targets", "towers", "train")
@@ -216,7 +242,7 @@ def has_key(objective: Tree, key: str) -> bool:
     if not rest:
         return first in fields
     if first != "kernel" or "kernel" not in fields:
-        return False
+        return first in fields and isinstance(objective.get(first), dict)  # a schedule's from, to, until
     default = fields["kernel"].get_default()  # none: it may have a kernel, and has none unless it is named
     given = (objective.get("kernel") or {}).get("kind") or (default and default.kind)
     return given is not None and rest in KERNELS.spec(given).model_fields

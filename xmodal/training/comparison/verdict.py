@@ -68,17 +68,20 @@ class Verdict:
         """What may be said of this test."""
         if not self.gaps:
             return f"{metric}: one objective, nothing to compare."
-        near, corrected = self.gaps[0], f"corrected for {self.comparisons} comparisons (Bonferroni)"
+        near, corrected = self.gaps[0], "uncorrected, as of one comparison"
+        if self.comparisons > 1:
+            corrected = f"corrected for {self.comparisons} comparisons (Bonferroni)"
         if self.winner is not None:
             rest = f", and every other of {len(self.gaps) + 1} by more" if len(self.gaps) > 1 else ""
             return f"{metric}: {near.first} leads {near.second} by {near.text}{rest}; intervals of 95%, {corrected}."
         alike = [gap.second for gap in self.gaps if not gap.low > 0]
         others = f"; not told apart from {near.first}: {', '.join(alike)}" if len(self.gaps) > 1 else ""
         first = next(gap for gap in self.gaps if not gap.low > 0)
+        ahead = f"is ahead of {first.second} by" if first.value > 0 else f"and {first.second} differ by"
         if not first.has_interval:
-            return f"{metric}: no winner: {first.first} is ahead of {first.second} by {first.text}{others}."
+            return f"{metric}: no winner: {first.first} {ahead} {first.text}{others}."
         return (
-            f"{metric}: no winner: {first.first} is ahead of {first.second} by {first.text}, which holds 0{others}; "
+            f"{metric}: no winner: {first.first} {ahead} {first.text}, which holds 0{others}; "
             f"intervals of 95%, {corrected}."
         )
 
