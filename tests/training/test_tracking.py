@@ -1,14 +1,21 @@
-"""metrics.jsonl: one line per log, readable after a kill at any byte."""
+"""metrics.jsonl: one line per log, readable after a kill at any byte; trackers of other makers."""
 
 import json
 import math
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from accelerate import Accelerator
 
 from xmodal.config.load import load_config
+from xmodal.errors import UserError
 from xmodal.runs.metrics_file import read_metrics, truncate_metrics
-from xmodal.training.tracking import JsonlTracker, start_trackers
+from xmodal.training.tracking import JsonlTracker, require_trackers, start_trackers
 
 
 def log(folder: Path, steps: range) -> None:
@@ -72,3 +79,35 @@ def test_only_the_trackers_of_the_config_write(tiny_config: Path, tmp_path: Path
         accelerator.end_training()
         assert [p.name for p in (tmp_path / "run").iterdir()] == names
     assert read_metrics(tmp_path / "run") == [{"step": 3, "train/loss": 0.5}]
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_anything_is_read() -> None:
+    with pytest.raises(UserError, match=r"^train\.trackers: clearml is not installed; pip install clearml, or take it"):
+        require_trackers(["jsonl", "clearml"])
+    require_trackers(["jsonl", "tensorboard"])
+
+
+def test_options_are_of_a_tracker_that_is_there(tiny_config: Path) -> None:
+    with pytest.raises(UserError, match=r"train: tracker_options: wandb is none of the trackers; add it to them"):
+        load_config(tiny_config, ["train.tracker_options={wandb: {project: mine}}"])
+    with pytest.raises(UserError, match=r"train\.trackers\.0: 'wandbb' is not one of .*; did you mean wandb\?"):
+        load_config(tiny_config, ["train.trackers=[wandbb]"])
+
+
+def test_trackio_holds_what_the_run_logged(tiny_config: Path, tmp_path: Path) -> None:
+    """The library itself, on a folder of its own: its project and run by name, the config, every step."""
+    pytest.importorskip("trackio")
+    overrides = ["train.steps=3", "train.log_every=1", "train.trackers=[jsonl, trackio]"]
+    overrides += ["train.tracker_options={trackio: {project: mine, auto_log_cpu: false}}"]
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "xmodal", "train", str(tiny_config), *overrides]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    [file] = (tmp_path / "trackio").glob("mine*.db")
+    with closing(sqlite3.connect(file)) as database:
+        rows = database.execute("select run_name, step, metrics from metrics order by step").fetchall()
+    ours = {row["step"]: row["train/loss"] for row in read_metrics(tmp_path / "run") if "train/loss" in row}
+    logged = [(step, json.loads(values)) for _, step, values in rows]
+    theirs = {step: values["train/loss"] for step, values in logged if "train/loss" in values}
+    assert theirs == pytest.approx(ours)
+    assert sorted(theirs) == [1, 2, 3]
+    assert {name for name, *_ in rows} == {"run"}

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
 
 
+Tracker = Literal[
+    "jsonl", "tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "swanlab", "clearml", "dvclive"
+]
+
+
 class ShuffledBatches(Spec):
     """Pairs meet by chance; of similar length where `data.buckets` says so."""
 
@@ -52,7 +57,10 @@ class TrainSpec(Spec):
     best: str | None = None  # EVALUATOR/METRIC that picks the weights kept; default: the last weights
     # go on from the run folder's last checkpoint, if there is one; changed: also with another lr, clip, ...
     resume: bool | Literal["changed"] = False
-    trackers: tuple[Literal["jsonl", "tensorboard"], ...] = ("jsonl", "tensorboard")
+    trackers: tuple[Tracker, ...] = ("jsonl", "tensorboard")
+    tracker_options: dict[Tracker, dict[str, Any]] = Field(
+        default_factory=dict
+    )  # as the tracker's own start takes them
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +70,9 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _measured(self) -> Self:
+        unused = [name for name in self.tracker_options if name not in self.trackers]
+        if unused:
+            raise ValueError(f"tracker_options: {unused[0]} is none of the trackers; add it to them, or take this out")
         if self.virtual == "all" and self.chunk is not None:
             raise ValueError(
                 "virtual: all differentiates the backbones twice, which chunks do not allow; set virtual: heads, or "

@@ -34,7 +34,7 @@ from xmodal.runs.weights import FILE, load_tensors
 FORMAT = 2  # of run folders; every earlier one is read too
 # On resuming, keys that change no past and no future step are free, ...
 FREE = re.compile(
-    r"output|train\.(resume|threads|log_every|save_every|eval_every|trackers)"
+    r"output|train\.(resume|threads|log_every|save_every|eval_every|trackers|tracker_options.*)"
     r"|data\.(max_bad|workers|cache_mb|made_by)|evaluators\..*"
 )
 PASSING = ("train.resume:", "train.threads:")  # no reason to write config.yaml anew

@@ -41,7 +41,7 @@ from xmodal.training.opening import open_everything, read_pairs_of, require_whol
 from xmodal.training.optim import build_optimizer, learning_rate
 from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
 from xmodal.training.steps import Stepper
-from xmodal.training.tracking import start_trackers
+from xmodal.training.tracking import require_trackers, start_trackers
 
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -68,6 +68,7 @@ class Trainer:
             mixed_precision=PRECISION[config.train.precision], cpu=alone, kwargs_handlers=[patience]
         )
         require_whole_parameters(self.accelerator.distributed_type)
+        require_trackers(config.train.trackers)
         self.main, device = self.accelerator.is_main_process, self.accelerator.device
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         main_first(lambda: prepare() if self.main else None, device)
