@@ -311,6 +311,7 @@ def test_a_run_of_an_earlier_state_of_the_file_is_told_before_any_trains(tiny_co
     sweep = read_sweep(write(tmp_path / "s.yaml", values))
     there = plan(sweep)[1]
     open_run(load_config(sweep.config, overrides_of(there, 1)))
+    (there.folder / "model.safetensors").touch()  # trained
     values["axes"]["objective"]["CL"][-1] = "optim.lr=5e-3"
     with pytest.raises(
         UserError, match=r"^CL, 1: .*cl-1: was trained with another optim\.lr: 0\.01 -> 0\.005; give"

@@ -249,7 +249,7 @@ class OneOrNamed:
         return self._named.validate_python(value) if self._is_named(value) else self._one.validate_python(value)
 
     def _is_named(self, value: Any) -> bool:
-        """Names of specs, or of kinds where specs should stand (`{align: cwcl}`), which is told by name."""
+        """Terms by name: also where one is a bare kind (`{align: cwcl}`), so that the error names the term."""
         bare = isinstance(value, Mapping) and any(kind in self.registry.names for kind in map(str, value.values()))
         return are_named(value) or (bare and not isinstance(value.get("kind"), str))
 

@@ -150,5 +150,5 @@ def evaluating(tower: Tower) -> Iterator[None]:
 
 
 def items_bar(title: str | None, total: int, done: int = 0) -> Any:
-    """A progress bar that shows up after two seconds; without a title, none."""
+    """A progress bar of items; none for what is over within two seconds, or without a title."""
     return progress_bar(total=total, initial=done, desc=title, unit="items", delay=2, disable=title is None)

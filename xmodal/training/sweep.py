@@ -19,7 +19,7 @@ from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.progress import progress_bar
 from xmodal.report.report import Report
-from xmodal.runs.folder import FREE
+from xmodal.runs.folder import FREE, has_weights
 from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
 from xmodal.towers.kinds.store import StoreTower
@@ -67,7 +67,7 @@ def train_all(
         planned: the runs.
         jobs: at a time.
         threads: of each.
-        what: they are called in the progress bar.
+        what: what the progress bar calls them.
         go_on: a run that cannot be trained (its loss diverged, say) ends itself alone; the others are trained.
 
     Returns:
@@ -131,15 +131,19 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
 
 
 def _other_run(config: RunConfig) -> list[str]:
-    """What differs from a run that is in its folder already, of an earlier state of the sweep file."""
-    if not (config.output / "config.yaml").is_file():
+    """What differs from a run that is in its folder already, of an earlier state of the sweep file.
+
+    Its tests may change until it has been judged by them.
+    """
+    if not has_weights(config.output):
         return []
+    judged = (config.output / "report" / "report.json").is_file()
     before = load_config(config.output / "config.yaml", saved=True)
     way_out = "give the setting another label or the sweep another output, or remove the run"
     return [
         f"{config.output}: was trained with another {line}; {way_out}"
         for line in config_differences(before, with_choice(config, processes=1))
-        if not FREE.fullmatch(line.partition(":")[0])
+        if not FREE.fullmatch(line.partition(":")[0]) or (judged and line.startswith("evaluators."))
     ]
 
 

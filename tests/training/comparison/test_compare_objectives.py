@@ -91,7 +91,7 @@ def test_finished_runs_are_tested_once_and_the_table_is_right(tiny_config: Path,
     expected = drawn_interval(apart, clusters, bounds=(-1, 1))
     assert (difference.low, difference.high) == pytest.approx(expected, abs=0.05)  # the items' order differs
     assert report.notes[0].startswith(TEST)
-    assert report.notes[0].endswith("intervals of 95%, uncorrected, as of one comparison.")
+    assert report.notes[0].endswith("intervals of 95%, of one comparison, so not corrected.")
     assert len(report.tables["Every setting on dev"]) == len(plan.candidates)
     assert list(report.figures) == ["Quality against seconds of training"]
     assert (folder / "report.html").is_file()

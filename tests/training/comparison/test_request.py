@@ -129,6 +129,7 @@ def test_a_setting_of_a_schedule_may_be_chosen(tiny_config: Path) -> None:
         ({"dev": ["dev", "held"]}, "evaluators: none is left as a test"),
         ({"metric": "acc9"}, "--metric: acc9 is no metric of dev that is a mean over items; expected one of accuracy"),
         ({"grid": ("temperature=0.05,0.1",)}, "--dev: infonce has several settings, and no dev split to choose one by"),
+        ({"grid": ("train.steps=1,3",)}, "--grid: train.steps: a comparison sets it itself, the same for all"),
         ({"grid": ("temperature",)}, "--grid: found 'temperature', expected key=value,value"),
         ({"grid": ("perplexity=4,8",)}, "--grid: no objective has a key perplexity"),
     ],

@@ -86,7 +86,7 @@ def test_sentences() -> None:
     near = sure.gaps[0]
     assert sure.sentence("test/acc1") == (
         f"test/acc1: cwcl leads {near.second} by {near.value:.3f} [{near.low:.3f}, {near.high:.3f}], and every other "
-        "of 3 by more; intervals of 95%, corrected for 3 comparisons (Bonferroni)."
+        "by at least as much; intervals of 95%, corrected for 3 comparisons (Bonferroni)."
     )
     unsure = verdict(outcomes(rng, 0.0))
     assert unsure.winner is None
@@ -127,4 +127,4 @@ def test_a_tie_of_two_is_no_lead() -> None:
     alike = np.random.default_rng(0).integers(0, 2, (2, 30)).astype(float)
     told = verdict({"infonce": alike, "cwcl": alike}).sentence("t")
     assert told.startswith("t: no winner: infonce and cwcl differ by 0.000 [")
-    assert told.endswith("which holds 0; intervals of 95%, uncorrected, as of one comparison.")
+    assert told.endswith("which holds 0; intervals of 95%, of one comparison, so not corrected.")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.comparisons import PairOrViews
+from xmodal.objectives.engine.comparisons import PairOrViews, pair_of
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
 from xmodal.objectives.objective import ScaledObjective
 from xmodal.same_items import SameItems
@@ -104,8 +104,7 @@ class PairApart(ScaledObjective):
 
         v is 1, or with `sigma` `2 - N softmax_i(a_i.k_i / sigma)`, without gradient.
         """
-        taken = [(sides[0], 0), (sides[0], 1)] if len(sides) == 1 else [(side, 0) for side in sides]
-        first, second = (embeddings.z(side, view) for side, view in taken)
+        first, second = (embeddings.z(side, view) for side, view in pair_of(sides))
         dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
         with torch.autocast(first.device.type, enabled=False):
             first, second = first.to(dtype), second.to(dtype)

@@ -61,6 +61,8 @@ def _time(plan: Plan, steps: Mapping[Candidate, int], jobs: int, threads: int) -
     """Seconds of a step, of runs of so many steps."""
     runs = {each: _timed_run(plan, each, count) for each, count in steps.items()}
     failed = train_all(plan.request.config, list(runs.values()), jobs, threads, "timing", go_on=True)
+    if runs and len(failed) == len(runs):
+        raise UserError("; ".join(f"{each.objective}: {failed[run.folder]}" for each, run in runs.items()))
     return {each: seconds_of_a_step(run.folder) for each, run in runs.items() if run.folder not in failed}
 
 

@@ -14,6 +14,7 @@ from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
 from xmodal.files import write_json
+from xmodal.progress import say
 from xmodal.report.report import Report
 from xmodal.threads import usable_cores
 from xmodal.training.comparison.calibrate import steps_of
@@ -38,6 +39,8 @@ def compare_objectives(request: Request, jobs: int = 1) -> tuple[Report, Path]:
     """
     plan = make_plan(request)
     claim(plan)
+    for line in describe(plan):
+        say(line)
     threads = max(1, usable_cores() // jobs)
     build_stores(load_config(request.config, [*each.overrides, *FIXED]) for each in plan.candidates)
     steps = steps_of(plan, jobs, threads)

@@ -133,7 +133,7 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome], verdicts: Sequence[tuple[str
         notes.append(f"the same steps for all; they took {min(seconds.values()):.1f} to {max(seconds.values()):.1f} s.")
     notes += [f"{name} was given: {'; '.join(said)}." for name, said in plan.said.items()]
     notes += [
-        f"{name} has no {' and no '.join(keys)}: dev had fewer settings of it to choose from than of others."
+        f"{name} has no {' and no '.join(keys)}, which dev chose for others."
         for name, keys in untuned(plan.request).items()
         if name in plan.objectives
     ]

@@ -42,7 +42,7 @@ class Candidate:
 
     objective: str
     setting: str  # "" where it has only one
-    stem: str  # its runs' folders are OUTPUT/STEM-SEED
+    stem: str  # its runs' folders are OUTPUT/runs/STEM-SEED
     overrides: tuple[str, ...]
 
 

@@ -30,8 +30,9 @@ from xmodal.errors import UserError
 Tree = dict[str, Any]
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|min|steps?)")
 SET_BY_COMPARISON = tuple(
-    f"train.{key}" for key in ("steps", "eval_every", "save_every", "log_every", "best", "trackers")
+    f"train.{key}" for key in ("steps", "eval_every", "save_every", "log_every", "best", "trackers", "resume")
 )
+SET_ITSELF = "a comparison sets it itself, the same for all; take it out (the length of a run is its budget)"
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
@@ -207,6 +208,8 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
             found = []
         if not found or not all(key.split(".")):
             raise UserError(f"--grid: found {text!r}, expected key=value,value as temperature=0.05,0.1")
+        if key in SET_BY_COMPARISON:
+            raise UserError(f"--grid: {key}: {SET_ITSELF}")
         takers = [name for name, asked in updated.items() if has_key(asked.objective, key)]
         if not takers:
             raise UserError(f"--grid: no objective has a key {key}; a key of the run is written whole, as optim.lr")
@@ -219,7 +222,7 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
 def _no_setting(objective: Tree, key: str) -> str:
     """Why dev cannot choose a setting; "" where it can."""
     if key in SET_BY_COMPARISON:
-        return "a comparison sets it itself, the same for all; take it out (the length of a run is its budget)"
+        return SET_ITSELF
     if not has_key(objective, key):
         kind = objective.get("kind", "this objective")
         return f"{kind} has no such setting as it is given; see xmodal objectives, or name its kernel or schedule first"

@@ -68,11 +68,11 @@ class Verdict:
         """What may be said of this test."""
         if not self.gaps:
             return f"{metric}: one objective, nothing to compare."
-        near, corrected = self.gaps[0], "uncorrected, as of one comparison"
+        near, corrected = self.gaps[0], "of one comparison, so not corrected"
         if self.comparisons > 1:
             corrected = f"corrected for {self.comparisons} comparisons (Bonferroni)"
         if self.winner is not None:
-            rest = f", and every other of {len(self.gaps) + 1} by more" if len(self.gaps) > 1 else ""
+            rest = ", and every other by at least as much" if len(self.gaps) > 1 else ""
             return f"{metric}: {near.first} leads {near.second} by {near.text}{rest}; intervals of 95%, {corrected}."
         alike = [gap.second for gap in self.gaps if not gap.low > 0]
         others = f"; not told apart from {near.first}: {', '.join(alike)}" if len(self.gaps) > 1 else ""
