@@ -181,10 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(401, message="Log in first")
         if owner != user:
             raise _RefusedError(403, message=f"You may not create models of {owner}")
+        is_private = asked.get("visibility") == "private" or bool(asked.get("private"))  # the second before 2.0
         name = f"{owner}/{asked['name']}"
         if name in self.server.repositories:
             raise _RefusedError(409, message="You already created this model repo")
-        self.server.repositories[name] = Repository(private=asked.get("visibility") == "private")
+        self.server.repositories[name] = Repository(private=is_private)
         self.server.repositories[name].commit({".gitattributes": b"*.safetensors filter=lfs\n"})
         self._json({"url": f"{self.server.url}/{name}", "name": name})
 

@@ -59,6 +59,8 @@ def main(argv: list[str]) -> None:
     if options.dry_run:
         print(f"{plan.card}\n{'-' * 40}")
     _print(pushed, options.dry_run)
+    if not options.dry_run:
+        print(f'load it: xmodal.load("hf-hub:{plan.repository}")')
 
 
 def _pairs(option: str, typed: list[str]) -> dict[str, str]:
@@ -84,8 +86,8 @@ def _print(pushed: "Pushed", dry_run: bool) -> None:
         print(f"{'would remove' if dry_run else 'removed'}  {path}")
     for note in pushed.notes:
         print(f"note: {note}")
-    total = sum(file.size for file in pushed.sent)
-    print(f"{pushed.url}: {verb} {len(pushed.sent)} files, {total / 1e6:,.1f} MB")
+    total, count = sum(file.size for file in pushed.sent), len(pushed.sent)
+    print(f"{pushed.url}: {verb} {count} {'file' if count == 1 else 'files'}, {total / 1e6:,.1f} MB")
 
 
 def _size(file: "SentFile") -> str:
