@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xmodal.encoding.encoder import Encoder
     from xmodal.encoding.loading import load
+    from xmodal.hub.push import push
 
-__all__ = ["Encoder", "load"]
+__all__ = ["Encoder", "load", "push"]
 __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
     # late, so that reading a config needs no torch
+    if name == "push":
+        from xmodal.hub import push
+
+        return push.push
     if name in __all__:
         from xmodal.encoding import loading
 

@@ -96,7 +96,7 @@ def label_sets(options: list[str] | None) -> dict[str, tuple[str, ...]] | None:
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: str) -> None:
     """The model under test: a run folder, or a dual encoder by name."""
-    model = "run folder, open_clip:NAME[@PRETRAINED], or transformers:NAME_OR_FOLDER"
+    model = "run folder, hf-hub:OWNER/NAME[@REVISION], open_clip:NAME[@PRETRAINED], or transformers:NAME_OR_FOLDER"
     parser.add_argument(name, help=model, **more)  # type: ignore[arg-type]
 
 

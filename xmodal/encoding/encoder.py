@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from xmodal.processor import Processor
 from xmodal.progress import progress_bar
 from xmodal.towers.kinds.store import StoreProcessor
 from xmodal.towers.tower import Tower
+
+if TYPE_CHECKING:
+    from xmodal.hub.push import Pushed
 
 Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 Made = TypeVar("Made")
@@ -71,6 +74,7 @@ class Encoder:
         trained_labels: Collection[str] = (),
     ) -> None:
         self.dtype = dtype
+        self.folder: Path | None = None  # of the run it was loaded from
         self.cache: EmbeddingCache | None = None  # where embeddings of files stay for the next evaluation
         self.feature_caches: dict[str, RowCache] = {}  # modality -> where what its locked backbone says of files stays
         self.towers = dict(towers)
@@ -114,6 +118,23 @@ class Encoder:
         """SHA-256 over what decides this modality's embeddings: weights, settings of the tower, preprocessing."""
         spec = self.provenance.get("towers", {}).get(modality, {})
         return fingerprint_of(self.towers[modality], self.processors[modality], spec)
+
+    def push_to_hub(self, repository: str, **card: Any) -> "Pushed":
+        """Put the run it was loaded from on the hub: `xmodal.push(run, repository, **card)`.
+
+        Raises:
+            UserError: it is of no run folder; and what `xmodal.push` raises.
+
+        Example:
+            xmodal.load("runs/mine").push_to_hub("jo/spoken-intents", license="apache-2.0", language=["en"])
+        """
+        from xmodal.hub.push import push  # late: few ask for it
+
+        if self.folder is None:
+            raise UserError(
+                f"{self.name or 'this encoder'}: no run folder, and only runs can be pushed; xmodal.load one"
+            )
+        return push(self.folder, repository, **card)
 
     def is_fixed(self, modality: str) -> bool:
         """Do the embeddings of this modality never change: a locked tower without a head?"""

@@ -20,6 +20,7 @@ from xmodal.config.tower import AnyTower
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept_features import feature_caches
 from xmodal.errors import UserError
+from xmodal.hub.names import HUB, hub_name
 from xmodal.processor import Processor
 from xmodal.runs.folder import kept_weights, newest_checkpoint, read_run
 from xmodal.runs.weights import load_towers
@@ -37,14 +38,17 @@ def load(
     device: torch.device | str | None = None,
     trust_remote_code: bool = False,
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
+    revision: str | None = None,
 ) -> Encoder:
-    """The encoder of a run folder (kept weights: best, else newest; without the network), or of a dual encoder.
+    """The encoder of a run folder (kept weights: best, else newest; without the network), or of a model by name.
 
     Args:
-        model: what the config's `output` named; or `open_clip:NAME[@PRETRAINED]`, `transformers:NAME_OR_FOLDER`.
+        model: what the config's `output` named; `hf-hub:OWNER/NAME[@REVISION]`, a run on the hub, out of its cache
+            where there is no network; or `open_clip:NAME[@PRETRAINED]`, `transformers:NAME_OR_FOLDER`.
         device: default: CUDA where there is one, else the CPU.
         trust_remote_code: run model code that came with the folder (a run trained with such code needs it).
         dtype: what the towers run in; half precision pays on a GPU.
+        revision: of a run on the hub: a branch, a tag or a commit.
 
     Raises:
         UserError: neither a run folder nor such a model, no weights yet, or damaged ones.
@@ -64,7 +68,15 @@ def load(
             specs[modality] = spec.model_dump(mode="json")
         facts = {"model": str(model), "towers": specs}
         return Encoder(towers, processors, name=str(model), provenance=facts, dtype=DTYPES[dtype])
-    folder = Path(model)
+    folder, of_hub = Path(model), {}
+    if str(model).startswith(HUB):
+        from xmodal.hub.fetch import commit_of, fetch_run
+
+        named = hub_name(str(model), revision)
+        folder = fetch_run(named, trust_remote_code)
+        of_hub = {"run": f"{HUB}{named.repository}", "revision": commit_of(folder)}
+    elif revision is not None:
+        raise UserError(f"revision {revision!r} is of a model on the hub, and {model} is none; leave it out")
     found = read_run(folder)
     weights = kept_weights(folder)
     _require_own(folder, found, trust_remote_code)
@@ -75,9 +87,11 @@ def load(
     load_towers(towers, weights, str(folder))
     for tower in towers.values():
         tower.to(place).eval()
-    facts = provenance(found) | {"run": str(folder)} | _facts(folder)
+    facts = provenance(found) | {"run": str(folder)} | of_hub | _facts(folder)
     labels = _trained_labels(folder)
-    return Encoder(towers, processors, None, str(folder), facts, DTYPES[dtype], _max_pixels(found), labels)
+    encoder = Encoder(towers, processors, None, str(model), facts, DTYPES[dtype], _max_pixels(found), labels)
+    encoder.folder = folder
+    return encoder
 
 
 class _Saved(BaseModel):

@@ -114,7 +114,7 @@ def markdown(report: "Report", figures: Mapping[str, str]) -> str:
     if report.notes:
         parts.append("\n".join(f"> - {_flat(note)}" for note in report.notes))
     header = ("dataset", "metric", "value", "95% interval", "n", "chance")
-    parts += ["## Results", _pipes(header, rows, {2, 3, 4, 5}) if rows else "Nothing was measured."]
+    parts += ["## Results", markdown_table(header, rows, {2, 3, 4, 5}) if rows else "Nothing was measured."]
     measured = contexts(report.records)
     if measured:
         parts.append("## How it was measured")
@@ -125,7 +125,7 @@ def markdown(report: "Report", figures: Mapping[str, str]) -> str:
     for name, table in report.tables.items():
         right = {i for i, c in enumerate(table.columns) if _numeric(table, c)}
         cells = [tuple(cell(v) for v in row) for row in table.itertuples(index=False, name=None)]
-        parts += [f"## {_flat(name)}", _pipes([str(c) for c in table.columns], cells, right)]
+        parts += [f"## {_flat(name)}", markdown_table([str(c) for c in table.columns], cells, right)]
     if report.provenance:
         provenance = json.dumps(json_ready(report.provenance), indent=2, ensure_ascii=False)
         parts += ["## Provenance", f"```json\n{provenance}\n```"]
@@ -231,7 +231,9 @@ def _flat(value: str) -> str:
     return " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    """A table in Markdown; columns in `right` are numbers."""
+
     def line(row: Sequence[str]) -> str:
         return "| " + " | ".join(_flat(c).replace("|", "\\|") for c in row) + " |"
 

@@ -19,24 +19,22 @@ from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.runs.saved_run import evaluator_specs
+from xmodal.hub.names import HUB
 
 Specs = Mapping[str, EvaluatorSpec]
 Chosen = TypeVar("Chosen", bound=EvaluatorSpec)
 
 
 def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encoder, Path, Specs]:
-    """The encoder of a run folder or a dual encoder's name, the folder its results go to, the evaluators it names.
+    """The encoder of a run folder or a model by name, the folder its results go to, the evaluators it names.
 
     Raises:
         UserError: neither a run nor such a model.
     """
     encoder = load(model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
-    if model.startswith(DUAL_ENCODERS):
-        home = Path("reports") / re.sub(r"[^\w.-]+", "_", model)
-        specs: Specs = {}
-    else:
-        home = Path(model)
-        specs = evaluator_specs(home, options.trust_remote_code)
+    by_name = model.startswith((*DUAL_ENCODERS, HUB))
+    home = Path("reports") / re.sub(r"[^\w.-]+", "_", model) if by_name else Path(model)
+    specs: Specs = {} if encoder.folder is None else evaluator_specs(encoder.folder, options.trust_remote_code)
     encoder.cache = EmbeddingCache(options.embeddings or home / "embeddings")
     encoder.feature_caches = feature_caches(encoder.provenance["towers"])
     return encoder, home, specs

@@ -41,7 +41,7 @@ def evaluate_model(encoder: Encoder, specs: Specs, home: Path, out: Path, resume
             report = report.merge(_one(encoder, weights, name, evaluator, out / "tests" / name if resume else None))
         report.title = encoder.name
         report.provenance = encoder.provenance | made_here()
-        report.notes += [*run_notes(home, report.provenance, tested(evaluators)), *cut_notes(encoder)]
+        report.notes += [*run_notes(encoder.folder or home, report.provenance, tested(evaluators)), *cut_notes(encoder)]
         if len(specs) > 1:
             report.records += suite_mean(report.records, list(specs))
     report.write(out)

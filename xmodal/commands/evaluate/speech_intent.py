@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("speech-intent", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=Path, help="run folder, or hf-hub:OWNER/NAME[@REVISION]")
     parser.add_argument("--test", type=Path, help="manifest with speech, text and label")
     parser.add_argument("--examples", type=Path, help="manifest of text and label: sentences behind the class means")
     parser.add_argument("--label", help="column of the intents, in both (default: label)")

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     understanding = _understanding(encoder, text, options, typed, labels)
     threshold = options.threshold
     if threshold is None and not typed and not options.phrases:
-        threshold = _threshold_of(options.run)
+        threshold = _threshold_of(encoder.folder or options.run)
     listener = Listener(encoder, speech, understanding, threshold)
     try:
         for heard in listener.listen(source):
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("listen", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=Path, help="run folder, or hf-hub:OWNER/NAME[@REVISION]")
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="a sound file, or - for raw samples; default: microphone"
     )
@@ -173,7 +173,7 @@ def _understanding(
         phrases = read_phrases(options.phrases)
         found = understanding_of(encoder, text, set_examples(phrases, hold_out(phrases, share=0), 0))
     else:
-        found = read_understanding(encoder, text, options.run)
+        found = read_understanding(encoder, text, encoder.folder or options.run)
     chosen = dict(found.slots)
     for slot, values in labels.items():
         known = chosen.get(slot)

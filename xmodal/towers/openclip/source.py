@@ -149,3 +149,13 @@ def read_config(spec: OpenCLIPTower.Spec, path: Path) -> tuple[dict[str, Any], d
     if lacking:
         raise UserError(f"tower {spec.name!r}: {path} is not an open_clip model config: it has no {', '.join(lacking)}")
     return model, merge_preprocess_dict(asdict(PreprocessCfg()), found.get("preprocess_cfg", {}))
+
+
+def hub_repository(name: str, pretrained: str) -> str | None:
+    """OWNER/MODEL on the hub behind a model's tag; None where the tag's weights lie elsewhere, or it is no tag.
+
+    Example:
+        hub_repository("ViT-B-32", "laion2b_s34b_b79k")  # "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    """
+    tag = open_clip.get_pretrained_cfg(name, pretrained) or {}
+    return "/".join(tag.get("hf_hub", "").split("/")[:2]) or None  # a file's name may follow

@@ -1,0 +1,105 @@
+"""The files of a run that go to the hub: what loading it needs, without the paths of this machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodal.config.yaml_text import read_yaml, write_yaml
+from xmodal.errors import UserError
+from xmodal.files import files_under
+from xmodal.hub.fetch import FILES, TOWERS
+from xmodal.hub.safety import require_safe_files
+from xmodal.runs.weights import FILE
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
+
+CONFIG, TRAINING = "config.yaml", "training.json"
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file of the repository: its path there, and where its bytes are: on this disk, or here."""
+
+    path: str
+    source: Path | bytes
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+    def equals(self, there: "RepoFile") -> bool:
+        """Has the hub this very content? It says the sha256 of large files, and git's sha1 of the others."""
+        if self.size != (there.lfs.size if there.lfs else there.size):
+            return False
+        return self._digest("sha256") == there.lfs.sha256 if there.lfs else self._digest("sha1") == there.blob_id
+
+    def _digest(self, algorithm: str) -> str:
+        start = f"blob {self.size}\0".encode() if algorithm == "sha1" else b""
+        digest = hashlib.new(algorithm, start, usedforsecurity=False)
+        if isinstance(self.source, bytes):
+            digest.update(self.source)
+        else:
+            with self.source.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def run_files(run: Path) -> tuple[list[SentFile], int]:
+    """What is sent of a run folder, and how many paths of this machine were cut to their last part.
+
+    Checkpoints, logs, stores and the report's pages stay here: a report shows items of the tests.
+
+    Raises:
+        UserError: training has not ended; a pickle in the folder of a tower.
+    """
+    if not (run / FILE).is_file() or not (run / TRAINING).is_file():
+        raise UserError(f"{run}: training has not ended; finish it with train.resume=true, then push it")
+    towers = [file for file in files_under(run / TOWERS) if file.suffix != ".tmp"] if (run / TOWERS).is_dir() else []
+    names = {file.relative_to(run).as_posix(): file for file in towers}
+    require_safe_files(names, str(run), trust_remote_code=True)
+    files, count = [], 0
+    for name in FILES:
+        path = run / name
+        if not path.is_file():
+            continue
+        if name in (CONFIG, TRAINING):
+            text, cut = _public(path)
+            files.append(SentFile(name, text.encode()))
+            count += cut
+        else:
+            files.append(SentFile(name, path))
+    return [*files, *(SentFile(name, file) for name, file in names.items())], count
+
+
+def _public(path: Path) -> tuple[str, int]:
+    """A config, or JSON, with every absolute path cut to its last part, and how many these are."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        value, count = without_paths(json.loads(text))
+        return json.dumps(value, indent=2) + "\n", count
+    value, count = without_paths(read_yaml(text))
+    return write_yaml(value), count
+
+
+def without_paths(value: Any) -> tuple[Any, int]:
+    """A value in which absolute paths are their last part: whoever downloads it need not know this machine's folders.
+
+    Example:
+        without_paths({"train": "/home/jo/data/train.jsonl"})  # ({"train": "train.jsonl"}, 1)
+    """
+    if isinstance(value, str) and value.startswith(("/", "~/")) and "\n" not in value:
+        return Path(value).name, 1
+    if isinstance(value, Mapping):
+        found = {key: without_paths(each) for key, each in value.items()}
+        return {key: each for key, (each, _) in found.items()}, sum(count for _, count in found.values())
+    if isinstance(value, list):
+        parts = [without_paths(each) for each in value]
+        return [each for each, _ in parts], sum(count for _, count in parts)
+    return value, 0
