@@ -1,0 +1,1 @@
+"""Commands that hand a run to others: to people in a page."""
