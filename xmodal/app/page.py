@@ -25,7 +25,7 @@ STARTERS = {  # what is typed when the page opens
     "audio": "dog bark\nrain\nclock tick\nrooster\nhelicopter",
     "image": "dog\ncat\ncar\nship\nhouse",
 }
-ASKS = {"audio": "Speak into the microphone or drop a recording", "image": "Drop a picture"}
+ASKS = {"audio": "Speak into the microphone or upload a recording", "image": "Drop a picture"}
 
 
 def build_page(models: Sequence[Model], shelf: Shelf | None = None, searchers: Sequence[Model] = ()) -> Any:
@@ -154,7 +154,7 @@ def _recording() -> Any:
     field = gradio.Audio(
         sources=["microphone", "upload"],
         type="filepath",
-        label="Speak, or drop a recording",
+        label="Speak, or upload a recording",
         editable=False,
         buttons=[],
         elem_classes="xm-file",
