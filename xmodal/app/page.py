@@ -1,6 +1,6 @@
 """The page: a tab for each thing the models can do, the answer beside what was asked.
 
-Input: one or two `Model`s, and a `Shelf` to search. Output: gradio's `Blocks`, not yet served (`serving.py`).
+Input: one or several `Model`s, and a `Shelf` to search. Output: gradio's `Blocks`, not yet served (`serving.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def build_page(models: Sequence[Model], shelf: Shelf | None = None, searchers: S
     """The page as gradio `Blocks`.
 
     Args:
-        models: one, or two to compare.
+        models: one, or several to compare.
         shelf: items to search.
         searchers: those of the models that made the shelf's embeddings; the first one searches.
 
@@ -192,7 +192,7 @@ def _invitation(tasks: Sequence[Task], shelf: Shelf | None, models: int) -> str:
     if shelf is not None:
         line += " Search what was embedded before." if line else "Search what was embedded before."
     if models > 1:
-        line += " Both runs are asked the same."
+        line += " All models are asked the same."
     return f"{line} Nothing leaves this machine."
 
 
