@@ -10,6 +10,7 @@ the command ends. Of this machine's files the page hands out those in the folder
 Needs: pip install 'xmodal[app]'.
 """
 
+import signal
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,7 @@ def main(argv: list[str]) -> None:
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if shelf is not None and shelf.folders:
             print(f"the page can read the files in {shelf.root}", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uploads are deleted then, too
         try:
             while True:
                 time.sleep(3600)
