@@ -56,6 +56,7 @@ WRONG = {
     "embed": ["nowhere", "nowhere", "--out", "x.npy"],
     "search": ["nowhere.parquet", "nowhere", "red"],
     "push": ["nowhere", "jo/spoken"],
+    "app": ["nowhere"],
 }
 
 

@@ -42,6 +42,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "embed": ("evaluate.embed", "embeddings of a folder or a manifest as one file"),
     "search": ("evaluate.search", "the items of such a file nearest to a text, an image or a sound"),
     "push": ("sharing.push", "a run on the Hugging Face hub, with a model card"),
+    "app": ("sharing.app", "a page on this machine to speak to a run, show it pictures, search"),
 }
 
 

@@ -84,7 +84,7 @@ def page(embedded: EmbeddedItems, hits: list[Hit], query: str, query_kind: str =
     return render.page(
         "search.html.j2",
         query=query,
-        query_picture=_picture(Path(query)) if query_kind == "image" else None,
+        query_picture=thumbnail(Path(query)) if query_kind == "image" else None,
         hits=[_card(embedded, number, hit) for number, hit in enumerate(hits, start=1)],
         pictures=embedded.info["kind"] == "image",
         model=embedded.info["model"],
@@ -95,12 +95,12 @@ def page(embedded: EmbeddedItems, hits: list[Hit], query: str, query_kind: str =
 def _card(embedded: EmbeddedItems, number: int, hit: Hit) -> dict[str, Any]:
     picture = None
     if embedded.info["kind"] == "image" and hit.value is not None:
-        picture = _picture(item_source(hit.value, Path(embedded.info["root"])))
+        picture = thumbnail(item_source(hit.value, Path(embedded.info["root"])))
     name = hit.value if embedded.info["kind"] == "text" else hit.id
     return {"number": number, "name": name, "score": f"{hit.score:.3f}", "picture": picture}
 
 
-def _picture(source: str | Path | bytes) -> str | None:
+def thumbnail(source: str | Path | bytes) -> str | None:
     """A small JPEG in base64; None for an image that is gone or broken."""
     try:
         image = read_image(source)
