@@ -1,0 +1,1 @@
+"""Commands that bring a run to other libraries and other people's benchmarks."""
