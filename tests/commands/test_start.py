@@ -55,6 +55,7 @@ WRONG = {
     "compare": ["nowhere", "elsewhere"],
     "embed": ["nowhere", "nowhere", "--out", "x.npy"],
     "search": ["nowhere.parquet", "nowhere", "red"],
+    "mteb": ["nowhere", "--tasks", "STSBenchmark"],
     "export": ["nowhere", "out", "--format", "onnx"],
 }
 

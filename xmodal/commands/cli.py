@@ -41,6 +41,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "compare": ("evaluate.compare", "two runs side by side, item by item"),
     "embed": ("evaluate.embed", "embeddings of a folder or a manifest as one file"),
     "search": ("evaluate.search", "the items of such a file nearest to a text, an image or a sound"),
+    "mteb": ("sharing.mteb", "a run on tasks of mteb, by mteb itself"),
     "export": ("sharing.export", "a folder that sentence-transformers, open_clip or onnxruntime loads"),
 }
 
