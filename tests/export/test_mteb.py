@@ -17,6 +17,7 @@ from mteb_tasks_at_hand import (
     recordings,
     sentence_pairs,
 )
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 import xmodal
@@ -25,6 +26,7 @@ from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError, run_script
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.mteb_tasks import find_tasks, run_tasks
+from xmodal.export.open_clip_folder import START, learned_scale
 from xmodal.files import write_json_lines
 from xmodal.towers.heads import Linear
 from xmodal.towers.own.image_encoder import ImageEncoderTower
@@ -153,12 +155,16 @@ def test_the_commands_on_a_run(
     encoder = xmodal.load(xmodal_run)
     cosines = (encoder.encode("text", first) * encoder.encode("text", second)).sum(1).numpy()
     assert told[0].split()[:3] == ["HomeSTS", "cosine_spearman", f"{spearmanr(cosines, same).statistic:.4f}"]
-    [kept] = (xmodal_run / "mteb").rglob("HomeSTS.json")
-    assert json.loads(kept.read_text())["task_name"] == "HomeSTS"
+    [result] = (xmodal_run / "mteb").rglob("HomeSTS.json")
+    assert json.loads(result.read_text())["task_name"] == "HomeSTS"
     assert command("mteb", xmodal_run, "--tasks", "mteb_tasks_at_hand:PictureNames") == 2
     assert "PictureNames: needs image, text" in capsys.readouterr().err
     assert command("export", xmodal_run, tmp_path / "out", "--format", "onnx", "--modalities", "speech") == 0
     assert (tmp_path / "out/embed.py").is_file()
+    kept = load_file(xmodal_run / "model.safetensors")
+    [log_scale] = [value for name, value in kept.items() if name.endswith("log_scale")]
+    assert learned_scale(str(xmodal_run)) == float(log_scale) != START
+    assert learned_scale("open_clip:ViT-B-32") is None
     capsys.readouterr()
     assert command("export", xmodal_run, tmp_path / "st", "--format", "sentence-transformers") == 2
     error = capsys.readouterr().err
