@@ -57,6 +57,8 @@ WRONG = {
     "search": ["nowhere.parquet", "nowhere", "red"],
     "push": ["nowhere", "jo/spoken"],
     "app": ["nowhere"],
+    "mteb": ["nowhere", "--tasks", "STSBenchmark"],
+    "export": ["nowhere", "out", "--format", "onnx"],
 }
 
 

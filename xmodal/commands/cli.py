@@ -43,6 +43,8 @@ COMMANDS = {  # name -> its module in this package, what it does
     "search": ("evaluate.search", "the items of such a file nearest to a text, an image or a sound"),
     "push": ("sharing.push", "a run on the Hugging Face hub, with a model card"),
     "app": ("sharing.app", "a page on this machine to speak to a run, show it pictures, search"),
+    "mteb": ("sharing.mteb", "a run on tasks of mteb, by mteb itself"),
+    "export": ("sharing.export", "a folder that sentence-transformers, open_clip or onnxruntime loads"),
 }
 
 

@@ -5,6 +5,7 @@ goes through here.
 """
 
 import hashlib
+import importlib.util
 import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -155,6 +156,24 @@ class Encoder:
             self._remembered[modality, key] = make()
         found: Made = self._remembered[modality, key]
         return found
+
+    def as_mteb(self, modalities: Collection[str] | None = None) -> Any:
+        """This encoder as a model of mteb, for `mteb.evaluate`.
+
+        Args:
+            modalities: those to offer, one of a kind (text, image, audio), for mteb knows kinds alone; default: all.
+
+        Raises:
+            UserError: mteb is not installed, or two modalities are of one kind.
+
+        Example:
+            mteb.evaluate(xmodal.load("runs/demo").as_mteb(), mteb.get_tasks(tasks=["STSBenchmark"]))
+        """
+        if importlib.util.find_spec("mteb") is None:
+            raise UserError("as_mteb needs mteb, not installed here; pip install 'xmodal[mteb]'")
+        from xmodal.encoding.mteb_encoder import MTEBEncoder, sides_by_kind  # late: mteb takes seconds to import
+
+        return MTEBEncoder(self, sides_by_kind(self, modalities))
 
     @overload
     def encode(

@@ -69,11 +69,11 @@ class SequenceHead(Configured, nn.Module):
         """Normalised frames [B, T, G / mix], zeros where nothing counts."""
         beyond = ~frames.mask()[..., None]
         values = frames.values.masked_fill(beyond, 0)  # before the norm too: what means nothing may be infinite
-        values = self.norm(values.unflatten(-1, (self.mix, self.step_width)))
         if self.weights is None:
-            mixed = values[..., 0, :]
+            mixed = self.norm(values)
         else:
-            mixed = torch.einsum("btlg,l->btg", values, self.weights.softmax(0).to(values.dtype))
+            layers = self.norm(values.unflatten(-1, (self.mix, self.step_width)))
+            mixed = torch.einsum("btlg,l->btg", layers, self.weights.softmax(0).to(layers.dtype))
         return mixed.masked_fill(beyond, 0)
 
     def contextual(self, frames: Frames) -> Frames:
@@ -148,8 +148,9 @@ class Transformer(SequenceHead):
     def contextual(self, frames: Frames) -> Frames:
         """The last layer's steps, normalised; T' = T / stack, rounded up."""
         x = self.steps(frames)
-        x = F.pad(x, (0, 0, 0, -x.shape[1] % self.stack)).unflatten(1, (-1, self.stack)).flatten(2)
-        lengths = -(-frames.lengths // self.stack)
+        x = F.pad(x, (0, 0, 0, -x.shape[1] % self.stack))
+        x = x.reshape(x.shape[0], -1, self.stack * x.shape[2])
+        lengths = (frames.lengths + self.stack - 1) // self.stack
         mask = valid_steps(lengths, x.shape[1])[:, None, None]
         x = self.enter(x)
         x = self.dropout(x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype))

@@ -85,9 +85,9 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling, skip: int = 0) -> Tenso
         pool(torch.ones(1, 3, 8), torch.tensor([[1, 1, 0]]), "mean").shape  # [1, 8]
     """
     if pooling == "cls":
-        return hidden[torch.arange(len(hidden), device=hidden.device), (mask.sum(1) - 1).clamp(max=skip)]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), (mask.sum(1) - 1).clamp(max=skip)]
     if pooling == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), mask.sum(1) - 1]
     weights = mask[..., None].float()
     weights = torch.cat([torch.zeros_like(weights[:, :skip]), weights[:, skip:]], dim=1)
     # in float32 whatever the model ran in; a text cut down to its prompt has nothing left to pool

@@ -58,7 +58,7 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [B, T, width], mask [B, 1, 1, T] -> [B, width]."""
         k, v = (split_heads(part, self.heads) for part in self.kv(x).chunk(2, dim=-1))
-        query = self.query.to(k.dtype).expand(len(x), -1, -1, -1)
+        query = self.query.to(k.dtype).expand(x.shape[0], -1, -1, -1)
         return self.out(F.scaled_dot_product_attention(query, k, v, attn_mask=mask).flatten(1))
 
 

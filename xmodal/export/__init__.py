@@ -1,0 +1,1 @@
+"""A run in the formats of other libraries: sentence-transformers, open_clip, ONNX. One file a format."""
