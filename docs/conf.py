@@ -20,7 +20,7 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 4  # links to headings are written as GitHub makes them
 myst_enable_extensions = ["colon_fence", "deflist"]
 highlight_language = "none"  # indented blocks are commands or what they print
-suppress_warnings = ["myst.strikethrough"]
+suppress_warnings = ["ref.python"]  # `Spec` is the nested class of many: which one a signature means, its page says
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

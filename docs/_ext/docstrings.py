@@ -136,6 +136,11 @@ def _signature(app: Sphinx, what: str, name: str, obj: Any, options: Any, signat
     return f"({', '.join(shown)})", None
 
 
+def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """What pydantic gives to every model says nothing of this one."""
+    return True if name.startswith("model_") else None
+
+
 def _takes_data(factory: Any) -> bool:
     return factory is not None and not isinstance(factory, type) and bool(inspect.signature(factory).parameters)
 
@@ -148,4 +153,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}

@@ -5,7 +5,8 @@ Input: the folders named in `SHOWN`. Output: for the site the directive `{tree}`
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from docutils import nodes
@@ -24,6 +25,7 @@ SHOWN = {  # folder -> how many levels of it have lines of their own
     "tests": 1,
 }
 HIDDEN = re.compile(r"__pycache__|\.egg-info|^_build$|^results$|^\.|^__init__\.py$|^_static$")
+ENDINGS = (".py", ".yaml", ".md", ".sh", ".ipynb")
 WIDTH = 34  # columns before what a file is for
 
 
@@ -45,32 +47,53 @@ def first_line(path: Path) -> str:
     return ""
 
 
-def tree_lines(root: Path = ROOT) -> Iterator[str]:
-    """The tree, a line for each file and folder of `SHOWN`."""
-    for name, depth in SHOWN.items():
-        if (root / name).is_dir():
-            yield from _lines(root / name, depth, 0)
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder of the tree."""
+
+    name: str
+    about: str
+    inside: tuple["Entry", ...]
 
 
-def _lines(path: Path, depth: int, level: int) -> Iterator[str]:
-    name = "  " * level + path.name + "/" * path.is_dir()
-    yield f"{name:{WIDTH}}  {first_line(path)}".rstrip()
-    if path.is_dir() and depth:
-        inside = sorted(path.iterdir(), key=lambda p: (p.is_dir(), p.name))
-        for each in inside:
-            if not HIDDEN.search(each.name) and (
-                each.is_dir() or each.suffix in (".py", ".yaml", ".md", ".sh", ".ipynb")
-            ):
-                yield from _lines(each, depth - 1, level + 1)
+def tree(root: Path = ROOT) -> list[Entry]:
+    """An entry for each folder of `SHOWN` that is there."""
+    return [_entry(root / name, depth) for name, depth in SHOWN.items() if (root / name).is_dir()]
+
+
+def _entry(path: Path, depth: int) -> Entry:
+    inside = sorted(path.iterdir(), key=lambda p: (p.is_dir(), p.name)) if path.is_dir() and depth else []
+    shown = [p for p in inside if not HIDDEN.search(p.name) and (p.is_dir() or p.suffix in ENDINGS)]
+    return Entry(path.name + "/" * path.is_dir(), first_line(path), tuple(_entry(p, depth - 1) for p in shown))
+
+
+def lines(entries: Iterable[Entry], level: int = 0) -> Iterator[str]:
+    """The tree as text, for a terminal."""
+    for entry in entries:
+        yield f"{'  ' * level + entry.name:{WIDTH}}  {entry.about}".rstrip()
+        yield from lines(entry.inside, level + 1)
+
+
+def as_list(entries: Iterable[Entry]) -> nodes.bullet_list:
+    """The tree as lists within lists, for a page."""
+    made = nodes.bullet_list()
+    for entry in entries:
+        words = nodes.paragraph("", "", nodes.literal(text=entry.name))
+        for n, part in enumerate(f"  {entry.about}".split("`")):  # code in backticks stays code
+            words += nodes.literal(text=part) if n % 2 else nodes.Text(part)
+        item = nodes.list_item("", words)
+        if entry.inside:
+            item += as_list(entry.inside)
+        made += item
+    return made
 
 
 class Tree(SphinxDirective):
-    """`{tree}`: the tree as a block."""
+    """`{tree}`: the tree as lists."""
 
     def run(self) -> list[nodes.Node]:
-        """The block."""
-        text = "\n".join(tree_lines())
-        return [nodes.literal_block(text, text, language="none")]
+        """The lists."""
+        return [as_list(tree())]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -80,4 +103,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    print("\n".join(tree_lines()))  # noqa: T201
+    print("\n".join(lines(tree())))  # noqa: T201
