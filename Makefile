@@ -1,10 +1,10 @@
-# make setup | demo | test | test-oldest | lint | bench | wheel
+# make setup | demo | test | test-oldest | lint | docs | bench | wheel
 PYTHON ?= python3
 BIN := .venv/bin
 # one process; the flags keep `accelerate launch` from asking for `accelerate config`
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: setup demo test test-oldest lint bench wheel
+.PHONY: setup demo test test-oldest lint docs bench wheel
 
 setup: .venv/.installed
 
@@ -14,7 +14,7 @@ setup: .venv/.installed
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "xmodal needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade pip
-	$(@D)/bin/python -m pip install --quiet --constraint $(filter constraints%,$^) --editable '.[demo,dev,track]'
+	$(@D)/bin/python -m pip install --quiet --constraint $(filter constraints%,$^) --editable '.[demo,dev,docs,track]'
 	touch $@
 
 demo: setup
@@ -33,6 +33,10 @@ test: lint
 # the lowest versions that pyproject.toml allows, on Python 3.11
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest
+
+# the site, in docs/_build; a link that leads nowhere is an error, as every warning is
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build
 
 bench: setup
 	PYTHON=$(BIN)/python benchmarks/gpu.sh  # without a card a dry run

@@ -11,7 +11,8 @@ import xmodal
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.towers import build_tower
-from xmodal.towers.kinds.run import RunTower
+from xmodal.towers.kinds.run import RunBackbone, RunTower
+from xmodal.towers.own.image_encoder import ImageEncoderTower
 from xmodal.training.trainer import Trainer
 
 
@@ -49,6 +50,18 @@ def test_its_features_are_the_runs_embeddings(text_run: Path) -> None:
     torch.testing.assert_close(z, xmodal.load(text_run).encode("text", TEXTS))
     assert (tower.locked, tower.guides, tower.width) == (True, True, 32)
     assert not any(parameter.requires_grad for parameter in tower.parameters())
+
+
+def test_a_tower_whose_weights_lie_channels_last_is_saved(tmp_path: Path) -> None:
+    tower, processor = build_tower(ImageEncoderTower.Spec(image_size=8, widths=(8,)), 4)
+    assert not all(value.is_contiguous() for value in tower.state_dict().values())
+    spec = RunTower.Spec(path=tmp_path / "run", side="image")
+    kind = RunTower()
+    kind.save(spec, RunBackbone(tower, ImageEncoderTower.Spec(image_size=8, widths=(8,))), processor, tmp_path / "run")
+    again, _ = build_tower(spec)
+    pixels = {"pixels": torch.randn(2, 3, 8, 8)}
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(pixels).z, tower.eval()(pixels).z)
 
 
 def test_labels_shaped_it(text_run: Path) -> None:

@@ -92,7 +92,9 @@ class RunTower(TowerKind):
         tower, inner = backbone.tower, backbone.spec
         save_tower(inner, tower, processor, folder / "towers" / spec.side)
         kept = {name: value for name, value in tower.state_dict().items() if not tower.fixed(name)}
-        tensors = {f"towers.{spec.side}.{name}": value.detach().cpu().clone() for name, value in kept.items()}
+        tensors = {
+            f"towers.{spec.side}.{name}": value.detach().cpu().contiguous().clone() for name, value in kept.items()
+        }
         with written_whole(folder / FILE) as beside:
             save_file(tensors, beside)
         described = {"format": 2, "towers": {spec.side: inner.model_dump(mode="json")}}
