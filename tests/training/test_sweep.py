@@ -175,6 +175,9 @@ def test_a_real_sweep_and_its_table_by_hand(tiny_config: Path, tmp_path: Path) -
         for (setting, seed), mean in means.items():
             assert shown.loc[(metric, setting), seed] == pytest.approx(mean)
     assert len(report.records) == 6  # no difference of the baseline from itself
+    logs = {file: file.read_bytes() for file in sweep.output.glob("*.log")}
+    assert run_sweep(sweep).records == report.records
+    assert {file: file.read_bytes() for file in sweep.output.glob("*.log")} == logs  # nothing was started again
 
 
 def _record(report: Report, dataset: str, metric: str) -> Record:

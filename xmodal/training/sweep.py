@@ -42,7 +42,8 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> Report:
     configs = _configs(sweep, planned, threads)
     _check_metrics(sweep, configs[0])
     build_stores(configs)
-    train_all(sweep.config, planned, jobs, threads)
+    missing = [run for run in planned if not _is_judged(run.folder)]
+    train_all(sweep.config, missing, jobs, threads)
     return gather(sweep)
 
 
@@ -130,6 +131,11 @@ def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConf
     return configs
 
 
+def _is_judged(folder: Path) -> bool:
+    """Has a run been trained to its end and tested?"""
+    return (folder / "training.json").is_file() and (folder / "report" / "report.json").is_file()
+
+
 def _other_run(config: RunConfig) -> list[str]:
     """What differs from a run that is in its folder already, of an earlier state of the sweep file.
 
@@ -137,7 +143,7 @@ def _other_run(config: RunConfig) -> list[str]:
     """
     if not has_weights(config.output):
         return []
-    judged = (config.output / "report" / "report.json").is_file()
+    judged = _is_judged(config.output)
     before = load_config(config.output / "config.yaml", saved=True)
     way_out = "give the setting another label or the sweep another output, or remove the run"
     return [
