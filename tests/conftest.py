@@ -1,9 +1,14 @@
 """Fixtures of the whole suite."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 if not Path("/dev/nvidiactl").exists():  # before anything imports triton: without a GPU its kernels are interpreted
     os.environ["TRITON_INTERPRET"] = "1"
@@ -74,8 +79,33 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_towers(tiny_bert: Path) -> str:
+    """The `towers` of a config: a small speech encoder from scratch, and the tiny model."""
+    return f"""
+towers:
+  speech:
+    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16,
+      layers: 1, heads: 2, feed_forward: 32, strides: [2, 2]}}
+  text: {{kind: transformers, name: {tiny_bert}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    """The machine's Chromium; tests that look at pages skip where there is none."""
+    from browser import Browser, find_browser
+
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium on this machine: pages are not looked at")
+    browser = Browser(program, tmp_path_factory.mktemp("browser") / "profile")
+    yield browser
+    browser.close()
+
+
 @pytest.fixture
-def tiny_config(tiny_bert: Path, tiny_pairs: Path, tmp_path: Path) -> Path:
+def tiny_config(tiny_towers: str, tiny_pairs: Path, tmp_path: Path) -> Path:
     """A config file over the tiny model and data; its run folder is `tmp_path/run`."""
     path = tmp_path / "config.yaml"
     path.write_text(
@@ -86,11 +116,7 @@ data:
   buckets: 2
   modalities:
     speech: {{kind: audio, augment: {{time_masks: 1, frequency_masks: 1, frequency_width: 2}}}}
-towers:
-  speech:
-    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16,
-      layers: 1, heads: 2, feed_forward: 32, strides: [2, 2]}}
-  text: {{kind: transformers, name: {tiny_bert}}}
+{tiny_towers}
 objective: {{kind: cwcl}}
 optim: {{lr: 3e-3}}
 train: {{steps: 12, batch_size: 10, log_every: 2, save_every: 4, threads: 1}}

@@ -2,13 +2,11 @@
 
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
-from browser import Browser, find_browser
+from browser import Browser
 from picture_runs import make_pictures, train
 from PIL import Image
 
@@ -23,16 +21,6 @@ from xmodal.report import Record, Report, read_report
 
 WIDTHS = (1280, 400)  # pixels
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium on this machine: pages are not looked at")
-    browser = Browser(program, tmp_path_factory.mktemp("browser") / "profile")
-    yield browser
-    browser.close()
 
 
 def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:

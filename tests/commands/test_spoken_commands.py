@@ -15,7 +15,7 @@ from xmodal.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
-def run(tiny_bert: Path, tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_towers: str, tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has trained for two steps."""
     folder = tmp_path_factory.mktemp("spoken")
     config = folder / "config.yaml"
@@ -23,11 +23,7 @@ def run(tiny_bert: Path, tiny_pairs: Path, tmp_path_factory: pytest.TempPathFact
         f"""
 output: {folder / "run"}
 data: {{train: {tiny_pairs / "train.jsonl"}, buckets: 2}}
-towers:
-  speech:
-    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16, layers: 1, heads: 2,
-      feed_forward: 32, strides: [2, 2]}}
-  text: {{kind: transformers, name: {tiny_bert}}}
+{tiny_towers}
 objective: {{kind: cwcl}}
 train: {{steps: 2, batch_size: 10, threads: 1}}
 evaluators:

@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, find_browser
+from browser import Browser
 
 from xmodal import objectives, report, store
 from xmodal.commands.cli import COMMANDS
@@ -31,16 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return out
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium on this machine: pages are not looked at")
-    browser = Browser(program, tmp_path_factory.mktemp("browser") / "profile")
-    yield browser
-    browser.close()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from hub_server import HubServer, use_endpoint
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_pairs: Path) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_towers: str, tiny_pairs: Path) -> Path:
     """A run of speech and text, trained for four steps and evaluated."""
     from xmodal.config.load import load_config
     from xmodal.training.trainer import Trainer
@@ -20,11 +20,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_pai
         f"""
 output: {folder / "run"}
 data: {{train: {tiny_pairs / "train.jsonl"}, buckets: 2}}
-towers:
-  speech:
-    {{kind: speech_encoder, sample_rate: 8000, mels: 20, fft: 256, high: 3900, width: 16,
-      layers: 1, heads: 2, feed_forward: 32, strides: [2, 2]}}
-  text: {{kind: transformers, name: {tiny_bert}}}
+{tiny_towers}
 objective: {{kind: cwcl}}
 train: {{steps: 4, batch_size: 10, threads: 1}}
 evaluators:
