@@ -83,6 +83,7 @@ def test_silence_around_speech_is_left_out(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "late.wav", np.concatenate([silence, said, silence]), RATE, subtype="FLOAT")
     late = read_recording(tmp_path / "late.wav", RATE, speech=True)
     assert len(late.samples) == pytest.approx(0.9 * RATE, abs=0.1 * RATE)  # half a second, and 0.2 s on either side
+    assert late.notes == (f"{5 - len(late.samples) / RATE:.1f} s of silence around it are left out.",)
     assert len(read_recording(tmp_path / "late.wav", RATE, speech=False).samples) == 5 * RATE
     assert len(spoken_part(silence.astype(np.float32), RATE)) == 2 * RATE
 

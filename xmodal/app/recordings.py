@@ -51,7 +51,11 @@ def read_recording(file: Path, rate: int, speech: bool) -> Recording:
     if 20 * np.log10(peak) < Cutting().faintest:
         loudest = f"{20 * np.log10(peak):.0f} dB of full scale"
         return Recording(samples, rate, (f"Hardly anything is heard ({loudest} at most): is the microphone muted?",))
-    return Recording(spoken_part(samples, rate) if speech else samples, rate)
+    if not speech:
+        return Recording(samples, rate)
+    said = spoken_part(samples, rate)
+    silent = (len(samples) - len(said)) / rate
+    return Recording(said, rate, (f"{silent:.1f} s of silence around it are left out.",) if silent >= 0.1 else ())
 
 
 def spoken_part(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

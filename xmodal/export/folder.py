@@ -8,6 +8,12 @@ from pathlib import Path
 
 from xmodal.errors import UserError
 
+FORMATS = {  # name -> the module that writes such a folder
+    "sentence-transformers": "sentence",
+    "open_clip": "open_clip_folder",
+    "onnx": "onnx_folder",
+}
+
 
 def require_free(out: Path) -> None:
     """Raise `UserError` where something is in the way of a new folder `out`; an empty folder is not."""

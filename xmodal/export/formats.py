@@ -6,13 +6,7 @@ from pathlib import Path
 
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
-from xmodal.export.folder import staged
-
-FORMATS = {  # name -> the module that writes it
-    "sentence-transformers": "sentence",
-    "open_clip": "open_clip_folder",
-    "onnx": "onnx_folder",
-}
+from xmodal.export.folder import FORMATS, staged
 
 
 def export(encoder: Encoder, out: Path, form: str, modalities: Sequence[str] | None = None) -> list[str]:

@@ -32,12 +32,21 @@ def load_for_evaluation(model: str, options: argparse.Namespace) -> tuple[Encode
         UserError: neither a run nor such a model.
     """
     encoder = load(model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
-    by_name = model.startswith((*DUAL_ENCODERS, HUB))
-    home = Path("reports") / re.sub(r"[^\w.-]+", "_", model) if by_name else Path(model)
+    home = home_of(model)
     specs: Specs = {} if encoder.folder is None else evaluator_specs(encoder.folder, options.trust_remote_code)
     encoder.cache = EmbeddingCache(options.embeddings or home / "embeddings")
     encoder.feature_caches = feature_caches(encoder.provenance["towers"])
     return encoder, home, specs
+
+
+def home_of(model: str) -> Path:
+    """Where results of a model go: into the run's folder; of a model by name into one of its own.
+
+    Example:
+        home_of("hf-hub:jo/spoken")  # PosixPath("reports/hf-hub_jo_spoken")
+    """
+    by_name = model.startswith((*DUAL_ENCODERS, HUB))
+    return Path("reports") / re.sub(r"[^\w.-]+", "_", model) if by_name else Path(model)
 
 
 def name_of(dataset: Path) -> str:

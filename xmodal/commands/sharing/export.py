@@ -12,8 +12,7 @@ from pathlib import Path
 
 from xmodal.commands.parsing import add_model, command_parser
 from xmodal.commands.paths import require_model
-
-FORMATS = ("sentence-transformers", "open_clip", "onnx")
+from xmodal.export.folder import FORMATS, require_free
 
 
 def main(argv: list[str]) -> None:
@@ -28,7 +27,6 @@ def main(argv: list[str]) -> None:
     require_model(options.model)
 
     from xmodal import load
-    from xmodal.export.folder import require_free
     from xmodal.export.formats import export
 
     require_free(options.out)

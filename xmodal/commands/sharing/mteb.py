@@ -8,7 +8,6 @@ A task of your own is a class, `module:Class`; its code runs. Results lie in RUN
 by name in reports/MODEL/mteb), or in --out; what is there is not run again. Needs `pip install 'xmodal[mteb]'`.
 """
 
-import re
 from pathlib import Path
 
 from xmodal.commands.parsing import add_loading, add_model, at_least, command_parser
@@ -31,11 +30,11 @@ def main(argv: list[str]) -> None:
 
     tasks = find_tasks(options.tasks)
     from xmodal import load
+    from xmodal.commands.evaluate.model import home_of
 
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     model = encoder.as_mteb(options.modalities)
-    home = Path("reports") / re.sub(r"[^\w.-]+", "_", options.model) if ":" in options.model else Path(options.model)
-    out = options.out or home / "mteb"
+    out = options.out or home_of(options.model) / "mteb"
     for score in run_tasks(model, tasks, out, options.batch_size):
         where = score.split if score.subset == "default" else f"{score.split}, {score.subset}"
         print(f"{score.task:32} {score.metric:20} {score.value:.4f}  ({where})")
