@@ -1,6 +1,8 @@
 """Scripts as a user runs them, in a process of their own; or, seconds faster, their `main` in this one."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import subprocess
 import sys
@@ -18,10 +20,12 @@ def script(name: str, *arguments: str | Path, cwd: Path) -> subprocess.Completed
 
 
 def works(name: str, *arguments: str | Path, cwd: Path) -> list[str]:
-    """The lines it prints, having worked."""
-    done = script(name, *arguments, cwd=cwd)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
+    """The lines that its `main` prints, run here from a folder that is not the repository, having worked."""
+    printed = io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(printed):
+        code = in_process(name, *arguments)
+    assert code == 0, printed.getvalue()[-2000:]
+    return printed.getvalue().splitlines()
 
 
 def in_process(name: str, *arguments: str | Path) -> int:

@@ -1,13 +1,12 @@
 """Progress: a bar on a terminal, lines in a log."""
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from xmodal import progress
+from xmodal.commands.cli import main
 from xmodal.progress import progress_bar
 
 
@@ -61,9 +60,9 @@ def test_a_terminal_has_a_bar_that_redraws_itself() -> None:
     assert "\rvoicing: 100%|" in screen.getvalue()
 
 
-def test_a_training_run_writes_a_log_of_lines(tiny_config: Path) -> None:
-    command = [sys.executable, "-m", "xmodal", "train", str(tiny_config), "train.steps=3"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+def test_a_training_run_writes_a_log_of_lines(tiny_config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main(["train", str(tiny_config), "train.steps=3"])
+    told = capfd.readouterr().err
     assert "\r" not in told
     bars = [line for line in told.splitlines() if "step/s" in line or "?step" in line]
     assert [line.split("|")[-1].split()[0] for line in bars] == ["0/3", "3/3"]

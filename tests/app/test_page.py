@@ -102,6 +102,7 @@ def test_what_is_said_is_understood(page: Opened) -> None:
     assert "the speech is synthetic (TTS)" in page.wait(".xm-caution")
 
 
+@pytest.mark.slow
 def test_a_dropped_recording(page: Opened, tiny_pairs: Path) -> None:
     page.page.get_by_label("What it may mean").fill("<b>music</b>\nplay\nset")
     page.page.get_by_label("Upload file").first.click()
@@ -110,6 +111,7 @@ def test_a_dropped_recording(page: Opened, tiny_pairs: Path) -> None:
     assert "<b>music</b>" in page.wait(".xm-ranking")
 
 
+@pytest.mark.slow
 def test_a_picture_and_the_models_side_by_side(page: Opened, folder: Path, models: list[Model]) -> None:
     page.page.get_by_role("tab", name="Picture").click()
     page.page.get_by_label("What it may show").locator("visible=true").fill("green\nred\nblue and red")
@@ -127,6 +129,7 @@ def test_a_picture_and_the_models_side_by_side(page: Opened, folder: Path, model
     assert page.wait(".xm-mistake") == "Nothing to choose from: type some lines, one for each"
 
 
+@pytest.mark.slow
 def test_search_with_thumbnails_on_a_phone(browser: Any, address: str, folder: Path) -> None:
     with opened(browser, address, width=400) as page:
         page.page.get_by_role("tab", name="Search").click()

@@ -29,8 +29,9 @@ def test_eval_speech_intent(tiny_config: Path, tiny_pairs: Path, tmp_path: Path)
     trained = Trainer(load_config(tiny_config)).fit()
     shutil.rmtree(run / "report")
     # what the run's config names: the report that training wrote
-    printed = works("eval/speech_intent.py", run, cwd=tmp_path)
-    assert printed[-1] == f"report: {run}/report/report.html"
+    done = script("eval/speech_intent.py", run, cwd=tmp_path)  # a process of its own
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {run}/report/report.html"
     again = read_report(run / "report")
     numbers = {r.name: (r.value, r.low, r.high) for r in trained.records}
     assert {r.name: (r.value, r.low, r.high) for r in again.records} == numbers
@@ -153,8 +154,9 @@ def test_data_prep_synthesize_speech(tmp_path: Path) -> None:
 @pytest.mark.slow  # all of them together more than a minute
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmark(name: str, tmp_path: Path) -> None:
-    printed = works(f"benchmarks/{name}", "--quick", cwd=tmp_path)
-    result = json.loads(printed[-1])
+    done = script(f"benchmarks/{name}", "--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
     assert f"bench_{result['benchmark']}.py" == name
     assert any(isinstance(value, float) and value > 0 for value in result.values())
     assert list(tmp_path.iterdir()) == []

@@ -100,6 +100,7 @@ def test_eval_zero_shot(run: Path, reports: dict[Path, Report], pictures: Path, 
     assert read_report(run / "suite-colours").records == report.records
 
 
+@pytest.mark.slow
 def test_eval_retrieval(run: Path, reports: dict[Path, Report], pictures: Path, tmp_path: Path, call: Call) -> None:
     printed = works("eval/retrieval.py", run, cwd=tmp_path)
     assert printed[-1] == f"report: {run}/retrieval/report.html"
@@ -124,6 +125,7 @@ def test_eval_retrieval(run: Path, reports: dict[Path, Report], pictures: Path, 
     assert "text_to_image_recall@5" not in {r.metric for r in report.records}
 
 
+@pytest.mark.slow
 def test_eval_robustness(reports: dict[Path, Report], pictures: Path, tmp_path: Path, call: Call) -> None:
     runs, prompts = list(reports), pictures / "prompts.yaml"
     options = ["--dataset", pictures / "test.jsonl", "--prompts", prompts, "--k", "1", "2", "--out", "templates"]
@@ -159,6 +161,7 @@ def test_eval_robustness(reports: dict[Path, Report], pictures: Path, tmp_path: 
     assert report.value("accuracy_all") == reports[runs[0]].value("seen/acc1")
 
 
+@pytest.mark.slow
 def test_eval_probe(run: Path, pictures: Path, tmp_path: Path) -> None:
     options = ["--train", pictures / "train.jsonl", "--test", pictures / "test.jsonl", "--k", "3", "--shots", "4"]
     printed = works("eval/probe.py", run, *options, cwd=tmp_path)

@@ -140,6 +140,7 @@ def test_a_wrong_override_is_found_before_anything_trains(tiny_config: Path, tmp
     assert not sweep.output.exists()
 
 
+@pytest.mark.slow
 def test_a_real_sweep_and_its_table_by_hand(tiny_config: Path, tmp_path: Path) -> None:
     sweep = read_sweep(write(tmp_path / "s.yaml", content(tiny_config, tmp_path)))
     report = run_sweep(sweep, jobs=2)

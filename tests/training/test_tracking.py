@@ -94,6 +94,7 @@ def test_options_are_of_a_tracker_that_is_there(tiny_config: Path) -> None:
         load_config(tiny_config, ["train.trackers=[wandbb]"])
 
 
+@pytest.mark.slow
 def test_trackio_holds_what_the_run_logged(tiny_config: Path, tmp_path: Path) -> None:
     """The library itself, on a folder of its own: its project and run by name, the config, every step."""
     pytest.importorskip("trackio")
