@@ -35,7 +35,10 @@ def in_process(name: str, *arguments: str | Path) -> int:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return run_script(module.main, [str(argument) for argument in arguments])
+    try:
+        return run_script(module.main, [str(argument) for argument in arguments])
+    except SystemExit as end:  # after --help
+        return int(end.code or 0)
 
 
 def rows_of(path: Path) -> list[dict]:
