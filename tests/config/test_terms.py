@@ -8,7 +8,7 @@ import pytest
 
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.load import load_config
-from xmodal.config.terms import RESERVED
+from xmodal.config.terms.terms import RESERVED
 from xmodal.errors import UserError, run_script
 
 RUN = """

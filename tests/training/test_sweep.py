@@ -224,7 +224,7 @@ def test_resampling_repeats_or_sentences(tmp_path: Path) -> None:
     assert (record.value, record.low, record.high) == pytest.approx((0.5, alike / 2, alike / 2 + 1 - alike))
     assert record.context["worst"] == "bob (0.000)"
     assert record.context["best"] == "ann (1.000)"
-    assert report.notes == ["TTS"]
+    assert report.notes == ["TTS", "n counts an item once in every speaker that tested it"]
     report = gather(sweep.model_copy(update={"resample": True}))
     # right speakers among six drawn: none with 1/64 = 0.016, one or none with 7/64; the limit is at 0.0024
     record = _record(report, "CWCL", METRIC)

@@ -20,7 +20,7 @@ from xmodal.aligner.steps import Pooled, packed, require_steps, sides_with_steps
 from xmodal.aligner.target import MomentumTarget
 from xmodal.batch import Embeddings, Loss, PairBatch, Rows
 from xmodal.config.schedule import value_at
-from xmodal.config.terms import ONLY
+from xmodal.config.terms.terms import ONLY
 from xmodal.distributed import all_gather_rows, gather, own_rows, row_counts
 from xmodal.errors import UserError
 from xmodal.frames import Frames

@@ -8,7 +8,7 @@ from xmodal.aligner.aligner import Aligner, Term
 from xmodal.aligner.target import MomentumTarget
 from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.schema import RunConfig
-from xmodal.config.terms import key_of
+from xmodal.config.terms.terms import key_of
 from xmodal.config.tower import TowerSpec
 from xmodal.errors import UserError
 from xmodal.objectives.engine.key_bank import KeyBank

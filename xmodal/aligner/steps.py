@@ -12,6 +12,7 @@ from torch import Tensor
 from xmodal.batch import Rows
 from xmodal.errors import UserError
 from xmodal.frames import Frames
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import Objective
 from xmodal.towers.sequence_heads import SequenceHead
 from xmodal.towers.tower import Tower
@@ -27,7 +28,7 @@ class Pooled(NamedTuple):
 def packed(tower: Tower, rows: Rows) -> Tensor:
     """[B, 1 + W + T' W]: lengths, features and steps of each item side by side, fp32 or float64."""
     features, steps = tower.features_and_steps(rows)
-    dtype = torch.promote_types(torch.promote_types(features.dtype, steps.values.dtype), torch.float32)
+    dtype = sum_type(features, steps.values)
     return torch.cat([steps.lengths[:, None].to(dtype), features.to(dtype), steps.values.flatten(1).to(dtype)], dim=1)
 
 

@@ -18,7 +18,9 @@ from xmodal.config.kinds import EVALUATORS, HEADS, OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Beta, Count, KindSpec, Positive, Share, Spec
-from xmodal.config.terms import ONLY, RESERVED, auto_problems, default_pairs, need_problems, term_problems
+from xmodal.config.terms.auto import auto_problems
+from xmodal.config.terms.needs import need_problems
+from xmodal.config.terms.terms import ONLY, RESERVED, default_pairs, term_problems
 from xmodal.config.tower import AnyTower, TowerSpec
 from xmodal.config.train_spec import TrainSpec, sampler_problems
 

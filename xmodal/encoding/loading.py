@@ -15,7 +15,7 @@ from xmodal.config.data import MODALITY_OF_KIND, STANDARD_MODALITIES, ImageModal
 from xmodal.config.error_lines import error_lines
 from xmodal.config.kinds import HEADS, TOWERS
 from xmodal.config.schema import RunConfig
-from xmodal.config.terms import groups_of
+from xmodal.config.terms.terms import groups_of
 from xmodal.config.tower import AnyTower
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.kept_features import feature_caches

@@ -77,10 +77,15 @@ def build_evaluators(config: RunConfig) -> dict[str, Evaluator]:
     for each in evaluators.values():
         each.check()
     evaluator, _, metric = (config.train.best or "").partition("/")
-    if evaluator in evaluators and metric not in evaluators[evaluator].metrics():
-        known = ", ".join(sorted(evaluators[evaluator].metrics()))
-        raise UserError(f"train.best: no metric {metric!r} in {evaluator}; expected one of {known}")
+    if evaluator in evaluators and (problem := metric_problem("train.best", evaluator, evaluators[evaluator], metric)):
+        raise UserError(problem)
     return evaluators
+
+
+def metric_problem(key: str, name: str, evaluator: Evaluator, metric: str) -> str:
+    """What is wrong with a metric that `key` asks of the evaluator called `name`; "" where it gives it."""
+    known = sorted(evaluator.metrics())
+    return "" if metric in known else f"{key}: no metric {metric!r} in {name}; expected one of {', '.join(known)}"
 
 
 def build_evaluator(spec: EvaluatorSpec, kinds: Mapping[str, str]) -> Evaluator:

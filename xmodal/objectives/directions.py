@@ -19,6 +19,7 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.soft_rows import Targets, soft_rows
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.functional import Reduction, row_statistics
 
 
@@ -39,9 +40,7 @@ def directions_loss(
     one-hot loss; and, means over the directions: `entropy`, `effective_positives` and `diagonal_mass` of T on at most
     64 evenly spaced anchors, `kl` the loss - H(T) (at least 0).
     """
-    dtype = torch.float32
-    for tensor in (x for direction in directions for x in direction[:2]):
-        dtype = torch.promote_types(dtype, tensor.dtype)
+    dtype = sum_type(*(x for direction in directions for x in direction[:2]))
     with torch.autocast(scale.device.type, enabled=False):
         s, n, local = scale.reshape(()).to(dtype), max(len(embeddings), 1), embeddings.local
         index = torch.arange(len(embeddings), device=scale.device)[local]

@@ -28,7 +28,7 @@ from xmodal.objectives.engine.key_bank import KeyBank
 from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.engine.store_targets import StoreTargets
 from xmodal.objectives.engine.streaming import two_way_logsumexp
-from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.engine.tiles import row_blocks, sum_type
 from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.same_items import SameItems
 
@@ -67,7 +67,7 @@ def soft_target_loss(
     not), `effective_positives` (sum w)^2 / sum w^2, `diagonal_mass` T_ii.
     """
     a, k, guide = embeddings.z(trainable), embeddings.z(frozen), embeddings.guide(frozen)
-    dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
+    dtype = sum_type(a, k)
     with torch.autocast(a.device.type, enabled=False):
         a, k, scales = a.to(dtype), k.to(dtype), scale.reshape(-1).to(dtype)
         g = guide.detach().to(dtype)

@@ -8,6 +8,8 @@ from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.yaml_text import write_yaml
 from xmodal.objectives.objective import Need, Objective
 
+_SIDES = ("image", "text")  # in the lines to paste; of one side: the first
+_HEADS = {"sequence": "transformer", "codes": "quantizer"}  # a head that gives what is needed
 _TOLD = {"target": "momentum target", "predicted": "predictor", "teacher": "teacher", "codes": "quantizer head"}
 
 
@@ -65,10 +67,38 @@ def details(kind: str) -> str:
     rows["page"] = f"docs/objectives/{_file(made)}.md" if OBJECTIVES.is_own(kind) else ""
     lines += [f"{name + ':':9}{told}" for name, told in rows.items() if told]
     settings = spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})
-    shown = write_yaml({"objective": {"kind": kind, **settings}}).rstrip().split("\n")
-    return "\n".join(
-        [*lines, "", "in a config, every setting with its default:", "", *(f"    {line}" for line in shown)]
-    )
+    lines += ["", "in a config, every setting with its default:", *_shown({"objective": {"kind": kind, **settings}})]
+    for count in _counts(spec):
+        if beside := _beside(made, _SIDES[:count]):
+            lines += ["", f"and what it needs beside it, for {' and '.join(_SIDES[:count])}:", *_shown(beside)]
+    return "\n".join(lines)
+
+
+def _shown(settings: dict[str, Any]) -> list[str]:
+    return ["", *(f"    {line}" for line in write_yaml(settings).rstrip().split("\n"))]
+
+
+def _beside(made: type[Objective], sides: tuple[str, ...]) -> dict[str, Any]:
+    """What else of a config the needs of an objective ask for, on these sides: as a first start."""
+    found: dict[str, Any] = {}
+    for need in made.Spec().needs(*sides):
+        side = need.side
+        if need.what == "views":
+            views = {"kind": "image", "training_views": need.amount, "augment": {"flip": 0.5}}
+            found.setdefault("data", {}).setdefault("modalities", {})[side] = views
+        elif need.what == "target":
+            found.setdefault("targets", {}).setdefault(side, {})["momentum"] = 0.996
+        elif need.what == "predicted":
+            target = found.setdefault("targets", {}).setdefault(side, {"momentum": None})
+            target["predictor"] = {"kind": "mlp"}
+        elif need.what == "teacher":
+            run = {"kind": "run", "path": "RUN", "side": side}
+            found.setdefault("teachers", {})[side] = {"kind": "store", "path": "FOLDER", "tower": run}
+        elif need.what in _HEADS:
+            found.setdefault("towers", {})[side] = {"head": {"kind": _HEADS[need.what]}}
+    if made.outer_parameters is not Objective.outer_parameters:
+        found["train"] = {"step": "bilevel"}
+    return found
 
 
 def _link(source: str) -> str:
@@ -94,9 +124,14 @@ def _sides(spec: Any) -> str:
     return str(least) if least == most else f"{least} or {most}" if most == least + 1 else f"{least} or more"
 
 
+def _counts(spec: Any) -> range:
+    """The numbers of sides it takes, up to two."""
+    least, most = spec.takes
+    return range(least, min(most, 2) + 1)
+
+
 def _needs(made: type[Objective]) -> str:
-    least, most = made.Spec.takes
-    told = {count: _told(made.Spec().needs(*"ab"[:count])) for count in range(least, min(most, 2) + 1)}
+    told = {count: _told(made.Spec().needs(*"ab"[:count])) for count in _counts(made.Spec)}
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return "; ".join(f"of {'one side' if count == 1 else 'two'}: {needs or 'nothing'}" for count, needs in told.items())

@@ -11,7 +11,8 @@ import torch
 from accelerate import DistributedType
 
 from xmodal.config.schema import RunConfig
-from xmodal.config.terms import key_of, queue_of
+from xmodal.config.terms.needs import queue_of
+from xmodal.config.terms.terms import key_of
 from xmodal.config.tower import TowerSpec
 from xmodal.config.train_spec import HardBatches, guide_of_batches
 from xmodal.data.dataset import PairDataset

@@ -16,7 +16,7 @@ from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
 from xmodal.encoding.store_build import build_store
 from xmodal.errors import UserError
-from xmodal.evaluation.evaluator import build_evaluators
+from xmodal.evaluation.evaluator import build_evaluators, metric_problem
 from xmodal.progress import progress_bar
 from xmodal.report.report import Report
 from xmodal.runs.folder import FREE, has_weights
@@ -155,11 +155,7 @@ def _other_run(config: RunConfig) -> list[str]:
 
 def _check_metrics(sweep: Sweep, config: RunConfig) -> None:
     evaluators = build_evaluators(config)
-    mistakes = []
-    for metric in sweep.metrics:
-        name, _, wanted = metric.partition("/")
-        known = sorted(evaluators[name].metrics())
-        if wanted not in known:
-            mistakes.append(f"metrics: no metric {wanted!r} in {name}; expected one of {', '.join(known)}")
+    asked = [metric.partition("/")[::2] for metric in sweep.metrics]
+    mistakes = [problem for name, m in asked if (problem := metric_problem("metrics", name, evaluators[name], m))]
     if mistakes:
         raise UserError("\n".join(mistakes))

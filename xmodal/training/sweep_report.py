@@ -32,6 +32,8 @@ def gather(sweep: Sweep) -> Report:
             chance = next((record.chance for record in report.records if record.name == metric), None)
             row = {"setting": run.setting, "repeat": run.repeat, "metric": metric, "value": frame["correct"].mean()}
             rows.append(row | {"chance": chance, "n": len(frame)})
+    if any(frame["item"].duplicated().any() for frame in predictions.values()):
+        notes.append(f"n counts an item once in every {over} that tested it")
     table = pd.DataFrame(rows)
     result = Report(
         title=f"Sweep {sweep.output}",

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     let_threads_wait()
 
     from xmodal.config.load import load_config
-    from xmodal.config.terms import auto_term
+    from xmodal.config.terms.auto import auto_term
 
     config = load_config(path, options.overrides)
     if auto_term(config) is None:

@@ -68,15 +68,14 @@ class LocalGlobal(CriticObjective):
         dtype = sum_type(steps.values, whole)
         items = torch.arange(len(embeddings), device=whole.device)[embeddings.local]
         mask = steps.mask()
-        with torch.autocast(whole.device.type, enabled=False):
-            local = normalize(self._mapped(sides[0], steps.values[mask], whole.shape[1]).to(dtype), dim=-1)  # [P, D]
-            of = mask.nonzero()[:, 0]  # [P] the row of each step
-            seen = Comparison(local, whole.to(dtype), items[of], embeddings.same(*sides))
-            critic = Critic(
-                seen, self.logit_scale(embeddings.clock).reshape(()).to(dtype), (1 / steps.lengths.to(dtype))[of]
-            )
-            share, parts = critic.jensen_shannon() if self.spec.bound == "jsd" else _infonce(critic)
-            untouched = first[:0].sum()  # of two sides: DDP waits for a gradient of all that made it
+        local = normalize(self._mapped(sides[0], steps.values[mask], whole.shape[1]).to(dtype), dim=-1)  # [P, D]
+        of = mask.nonzero()[:, 0]  # [P] the row of each step
+        seen = Comparison(local, whole.to(dtype), items[of], embeddings.same(*sides))
+        critic = Critic(
+            seen, self.logit_scale(embeddings.clock).reshape(()).to(dtype), (1 / steps.lengths.to(dtype))[of]
+        )
+        share, parts = critic.jensen_shannon() if self.spec.bound == "jsd" else _infonce(critic)
+        untouched = first[:0].sum()  # of two sides: DDP waits for a gradient of all that made it
         parts["temperature"] = 1 / critic.scale.detach()
         return Loss((share + untouched) * world_size(), parts)
 

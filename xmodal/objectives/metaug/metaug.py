@@ -70,9 +70,8 @@ class MetAug(Objective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The towers' loss; parts: `loss`, `original`, `augmented`."""
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            share, parts = self._contrasts(embeddings, sides, self._pairs(embeddings, sides))
-            return Loss(share * world_size(), self._parts(share, parts))
+        share, parts = self._contrasts(embeddings, sides, self._pairs(embeddings, sides))
+        return Loss(share * world_size(), self._parts(share, parts))
 
     def outer(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The generators' loss; parts: those of `forward`, `margin` R, and the shares `active_positives` and

@@ -62,8 +62,7 @@ class OUCL(Objective):
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`."""
         first, second = two_views(embeddings, sides)
-        with torch.autocast(first.device.type, enabled=False):
-            share = both_directions(self._rows(embeddings), first, second, embeddings, sides, self.spec.reduction)
+        share = both_directions(self._rows(embeddings), first, second, embeddings, sides, self.spec.reduction)
         return Loss(share * world_size(), {"loss": all_sum(share.detach().reshape(1))[0]})
 
     def _rows(self, embeddings: Embeddings) -> Rows:

@@ -11,6 +11,7 @@ from torch import Tensor
 from xmodal.batch import Embeddings
 from xmodal.objectives.engine.comparisons import pair_of
 from xmodal.objectives.engine.masked_rows import by_row_blocks
+from xmodal.objectives.engine.tiles import sum_type
 
 Rows = Callable[..., Tensor]  # (positive [rows, N] bool, d [rows, N], ...) -> [rows] or [rows, c]
 
@@ -18,7 +19,7 @@ Rows = Callable[..., Tensor]  # (positive [rows, N] bool, d [rows, N], ...) -> [
 def two_views(embeddings: Embeddings, sides: Sequence[str]) -> tuple[Tensor, Tensor]:
     """What is compared [N, D] each: the two sides, or the two training views of the one side; fp32 or float64."""
     first, second = (embeddings.z(side, view) for side, view in pair_of(sides))
-    dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+    dtype = sum_type(first, second)
     return first.to(dtype), second.to(dtype)
 
 

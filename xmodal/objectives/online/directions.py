@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.comparisons import PairOrViews
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import Need
 
 View = tuple[str, int]  # a side, and which of its views
@@ -53,7 +54,7 @@ def predicted_and_key(embeddings: Embeddings, query: View, key: View, keys: str)
     In fp32, or float64 where one of them is. `keys`: "target", or "z" for the tower itself.
     """
     p, k = embeddings.predicted(*query), embeddings.target(*key) if keys == "target" else embeddings.z(*key)
-    dtype = torch.promote_types(torch.promote_types(p.dtype, k.dtype), torch.float32)
+    dtype = sum_type(p, k)
     return F.normalize(p[embeddings.local].to(dtype), dim=1), k.detach().to(dtype)
 
 
@@ -75,9 +76,8 @@ def cosine_loss(
     embeddings: Embeddings, sides: Sequence[str], spec: PredictiveSpec, distance: Callable[[Tensor], Tensor]
 ) -> Loss:
     """The mean over items of `distance(cos(prediction, key))`, summed or averaged over the directions."""
-    with torch.autocast(embeddings.ids.device.type, enabled=False):
-        pairs = []
-        for query, key in spec.directions(*sides):
-            p, k = predicted_and_key(embeddings, query, key, spec.keys)
-            pairs.append((distance((p * k[embeddings.local]).sum(1)).sum(), k))
-        return predictive_loss(embeddings, pairs, spec.reduction)
+    pairs = []
+    for query, key in spec.directions(*sides):
+        p, k = predicted_and_key(embeddings, query, key, spec.keys)
+        pairs.append((distance((p * k[embeddings.local]).sum(1)).sum(), k))
+    return predictive_loss(embeddings, pairs, spec.reduction)

@@ -11,6 +11,7 @@ from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Count
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import About, Need, ScaledObjective
 from xmodal.objectives.online.directions import View, directions
 from xmodal.objectives.online.queue import Queue, item_ids
@@ -107,23 +108,22 @@ class MoCo(ScaledObjective):
         q, k = embeddings.z(*query), embeddings.target(*key)
         queue, known = self._queue(key, sides, k.shape[1])
         own = embeddings.local
-        with torch.autocast(q.device.type, enabled=False):
-            dtype = torch.promote_types(q.dtype, torch.float32)
-            q, k = q[own].to(dtype), k.detach().to(dtype)
-            scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
-            pairs = scale * (q * k[own]).sum(1)
-            if len(queue):
-                negatives, mine, theirs = queue.rows().to(dtype), item_ids(embeddings, known)[own], queue.ids()
+        dtype = sum_type(q)
+        q, k = q[own].to(dtype), k.detach().to(dtype)
+        scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
+        pairs = scale * (q * k[own]).sum(1)
+        if len(queue):
+            negatives, mine, theirs = queue.rows().to(dtype), item_ids(embeddings, known)[own], queue.ids()
 
-                def hidden(at: slice) -> Tensor:
-                    return (mine[at].unsqueeze(1) == theirs).any(-1)
-            else:
-                negatives, same = k, embeddings.same(*sides)
-                index = torch.arange(len(k), device=k.device)[own]
+            def hidden(at: slice) -> Tensor:
+                return (mine[at].unsqueeze(1) == theirs).any(-1)
+        else:
+            negatives, same = k, embeddings.same(*sides)
+            index = torch.arange(len(k), device=k.device)[own]
 
-                def hidden(at: slice) -> Tensor:
-                    rows = index[at]
-                    return same.fill(k.new_zeros(len(rows), len(k)), rows, 1.0).bool()
+            def hidden(at: slice) -> Tensor:
+                rows = index[at]
+                return same.fill(k.new_zeros(len(rows), len(k)), rows, 1.0).bool()
 
-            others = masked_row_logsumexp(q, negatives, scale, hidden)
-            return (torch.logaddexp(pairs, others) - pairs).sum(), queue
+        others = masked_row_logsumexp(q, negatives, scale, hidden)
+        return (torch.logaddexp(pairs, others) - pairs).sum(), queue

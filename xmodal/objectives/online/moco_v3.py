@@ -40,21 +40,20 @@ class MoCoV3(ScaledObjective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, `temperature`, `spread`."""
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            scale = self.logit_scale(embeddings.clock).reshape(())
-            same, index = embeddings.same(*sides), torch.arange(len(embeddings), device=embeddings.ids.device)
-            index = index[embeddings.local]
-            pairs = []
-            for query, key in self.spec.directions(*sides):
-                q, k = predicted_and_key(embeddings, query, key, self.spec.keys)
-                s = scale.to(k.dtype)
+        scale = self.logit_scale(embeddings.clock).reshape(())
+        same, index = embeddings.same(*sides), torch.arange(len(embeddings), device=embeddings.ids.device)
+        index = index[embeddings.local]
+        pairs = []
+        for query, key in self.spec.directions(*sides):
+            q, k = predicted_and_key(embeddings, query, key, self.spec.keys)
+            s = scale.to(k.dtype)
 
-                def hidden(at: slice, k: Tensor = k) -> Tensor:
-                    return same.fill(k.new_zeros(len(index[at]), len(k)), index[at], 1.0).bool()
+            def hidden(at: slice, k: Tensor = k) -> Tensor:
+                return same.fill(k.new_zeros(len(index[at]), len(k)), index[at], 1.0).bool()
 
-                positives = s * (q * k[embeddings.local]).sum(1)
-                others = masked_row_logsumexp(q, k, s, hidden)
-                share = (torch.logaddexp(positives, others) - positives).sum()
-                pairs.append((2 / s * share, k))
-            loss = predictive_loss(embeddings, pairs, self.spec.reduction)
-            return Loss(loss.value, loss.parts | {"temperature": 1 / scale.detach()})
+            positives = s * (q * k[embeddings.local]).sum(1)
+            others = masked_row_logsumexp(q, k, s, hidden)
+            share = (torch.logaddexp(positives, others) - positives).sum()
+            pairs.append((2 / s * share, k))
+        loss = predictive_loss(embeddings, pairs, self.spec.reduction)
+        return Loss(loss.value, loss.parts | {"temperature": 1 / scale.detach()})

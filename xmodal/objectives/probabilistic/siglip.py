@@ -11,6 +11,7 @@ from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.pairwise_sigmoid import softplus_sum
 from xmodal.objectives.engine.second_order import is_twice_differentiable
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.functional import target_statistics
 from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.objectives.objective import About, ScaledObjective
@@ -52,18 +53,17 @@ class SigLIP(ScaledObjective):
         """The loss between two sides; parts beside the targets' statistics: `loss`, `temperature`, `bias`."""
         trainable, frozen = sides
         a, k, guide = embeddings.z(trainable), embeddings.z(frozen), embeddings.guide(frozen)
-        dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
-        with torch.autocast(a.device.type, enabled=False):
-            a, k, g = a.to(dtype), k.to(dtype), guide.detach().to(dtype)
-            s, b = self.logit_scale(embeddings.clock).reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
-            local, n = embeddings.local, max(len(embeddings), 1)
-            same = embeddings.same(trainable, frozen)
-            pull, mass = self._attraction(a, k, g, same, local)
-            own = softplus_sum(a[local], k, s, b) - s * pull - b * mass
-            with torch.no_grad():
-                parts = {"loss": all_sum(own.reshape(1))[0] / n, "temperature": 1 / s, "bias": b.clone()}
-                parts |= target_statistics(self.kernel, g, same)
-            return Loss(value=own * (world_size() / n), parts=parts)
+        dtype = sum_type(a, k)
+        a, k, g = a.to(dtype), k.to(dtype), guide.detach().to(dtype)
+        s, b = self.logit_scale(embeddings.clock).reshape(()).to(dtype), self.bias.reshape(()).to(dtype)
+        local, n = embeddings.local, max(len(embeddings), 1)
+        same = embeddings.same(trainable, frozen)
+        pull, mass = self._attraction(a, k, g, same, local)
+        own = softplus_sum(a[local], k, s, b) - s * pull - b * mass
+        with torch.no_grad():
+            parts = {"loss": all_sum(own.reshape(1))[0] / n, "temperature": 1 / s, "bias": b.clone()}
+            parts |= target_statistics(self.kernel, g, same)
+        return Loss(value=own * (world_size() / n), parts=parts)
 
     def _attraction(self, a: Tensor, k: Tensor, guide: Tensor, same: SameItems, local: slice) -> tuple[Tensor, Tensor]:
         """(sum_ij w_ij a_i.k_j, sum_ij w_ij) over own rows i; where k trains too it gets `W^T a` at its own rows."""

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import torch
-
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.objectives.engine.comparisons import PairOrViews
@@ -38,14 +36,13 @@ class BarlowTwins(Objective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, `invariance` (the diagonal's), `redundancy` (the rest's, without its weight)."""
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            n, scaled = max(len(embeddings), 1), []
-            for rows in own_pair(embeddings, "raw", sides):
-                rows, squares = centred(rows, n)
-                scaled.append(rows * (squares + EPS).rsqrt())
-            correlation = product(*scaled) / n
-            invariance = (1 - correlation.diagonal()).square().sum()
-            redundancy = off_diagonal(correlation).square().sum()
-            value = invariance + value_at(self.spec.redundancy, embeddings.clock) * redundancy
-            parts = {"loss": value, "invariance": invariance, "redundancy": redundancy}
-            return Loss(value, {name: part.detach() for name, part in parts.items()})
+        n, scaled = max(len(embeddings), 1), []
+        for rows in own_pair(embeddings, "raw", sides):
+            rows, squares = centred(rows, n)
+            scaled.append(rows * (squares + EPS).rsqrt())
+        correlation = product(*scaled) / n
+        invariance = (1 - correlation.diagonal()).square().sum()
+        redundancy = off_diagonal(correlation).square().sum()
+        value = invariance + value_at(self.spec.redundancy, embeddings.clock) * redundancy
+        parts = {"loss": value, "invariance": invariance, "redundancy": redundancy}
+        return Loss(value, {name: part.detach() for name, part in parts.items()})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xmodal.batch import Embeddings
 from xmodal.distributed import all_sum
+from xmodal.objectives.engine.tiles import sum_type
 
 
 def own_pair(embeddings: Embeddings, what: str, sides: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -19,7 +20,7 @@ def own_pair(embeddings: Embeddings, what: str, sides: Sequence[str]) -> tuple[T
     """
     given = getattr(embeddings, what)
     first, second = (given(sides[0], 0), given(sides[0], 1)) if len(sides) == 1 else (given(side) for side in sides)
-    dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+    dtype = sum_type(first, second)
     return first[embeddings.local].to(dtype), second[embeddings.local].to(dtype)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import About, Need, Objective
 
 
@@ -47,13 +48,12 @@ class CodebookDiversity(Objective):
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, `perplexity_1` and so on of each codebook, over the whole batch."""
         codes = embeddings.codes(sides[0])  # [n, G, V]
-        with torch.autocast(codes.device.type, enabled=False):
-            codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
-            mean = all_sum(codes.sum(0)) / max(len(embeddings), 1)  # its backward pass sums over processes: no factor W
-            found = perplexity(mean)
-            if self.spec.form == "perplexity":
-                value = 1 - found.sum() / mean.numel()
-            else:
-                value = -torch.special.entr(mean).sum() / mean.numel()
-            parts = {f"perplexity_{group}": one for group, one in enumerate(found.detach(), 1)}
-            return Loss(value, {"loss": value.detach(), **parts})
+        codes = codes.to(sum_type(codes))
+        mean = all_sum(codes.sum(0)) / max(len(embeddings), 1)  # its backward pass sums over processes: no factor W
+        found = perplexity(mean)
+        if self.spec.form == "perplexity":
+            value = 1 - found.sum() / mean.numel()
+        else:
+            value = -torch.special.entr(mean).sum() / mean.numel()
+        parts = {f"perplexity_{group}": one for group, one in enumerate(found.detach(), 1)}
+        return Loss(value, {"loss": value.detach(), **parts})

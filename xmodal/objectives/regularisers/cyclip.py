@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import torch
-
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.objectives.objective import About, Objective
@@ -36,14 +34,13 @@ class CyCLIP(Objective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, and `in_modal` and `cross_modal` without their weights."""
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            a, k = own_pair(embeddings, "z", sides)
-            p, q = a - k, a + k
-            mixed = product(q, p)
-            s, c = (product(p, p) * product(q, q)).sum(), (mixed * mixed.T).sum()
-            n = max(len(embeddings), 1)
-            in_modal, cross_modal = (s + c) / (2 * n), (s - c) / (2 * n)
-            weights = (value_at(w, embeddings.clock) for w in (self.spec.in_modal, self.spec.cross_modal))
-            value = next(weights) * in_modal + next(weights) * cross_modal
-            parts = {"loss": value, "in_modal": in_modal, "cross_modal": cross_modal}
-            return Loss(value, {name: part.detach() for name, part in parts.items()})
+        a, k = own_pair(embeddings, "z", sides)
+        p, q = a - k, a + k
+        mixed = product(q, p)
+        s, c = (product(p, p) * product(q, q)).sum(), (mixed * mixed.T).sum()
+        n = max(len(embeddings), 1)
+        in_modal, cross_modal = (s + c) / (2 * n), (s - c) / (2 * n)
+        weights = (value_at(w, embeddings.clock) for w in (self.spec.in_modal, self.spec.cross_modal))
+        value = next(weights) * in_modal + next(weights) * cross_modal
+        parts = {"loss": value, "in_modal": in_modal, "cross_modal": cross_modal}
+        return Loss(value, {name: part.detach() for name, part in parts.items()})

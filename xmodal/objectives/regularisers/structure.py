@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.distributed import all_sum, world_size
-from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.engine.tiles import row_blocks, sum_type
 from xmodal.objectives.objective import About, Objective
 
 
@@ -41,17 +41,16 @@ class Structure(Objective):
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss` (at most log 2)."""
         n = max(len(embeddings), 1) * len(sides)
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            tau = value_at(self.spec.temperature, embeddings.clock)
-            shares = [self._side(embeddings, side, tau) for side in sides]
-            share = torch.stack(shares).sum() / n
-            loss = all_sum(share.detach().reshape(1))[0]
-            return Loss(share * world_size(), {"loss": loss})
+        tau = value_at(self.spec.temperature, embeddings.clock)
+        shares = [self._side(embeddings, side, tau) for side in sides]
+        share = torch.stack(shares).sum() / n
+        loss = all_sum(share.detach().reshape(1))[0]
+        return Loss(share * world_size(), {"loss": loss})
 
     def _side(self, embeddings: Embeddings, side: str, tau: float) -> Tensor:
         """The sum of own rows' divergences."""
         z, g = embeddings.z(side), embeddings.guide(side)
-        dtype = torch.promote_types(z.dtype, torch.float32)
+        dtype = sum_type(z)
         z, g = z.to(dtype), g.to(dtype)
         z, g = z - z.mean(0), g - g.mean(0)
         own = embeddings.local

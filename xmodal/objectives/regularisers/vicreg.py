@@ -41,17 +41,16 @@ class VICReg(Objective):
 
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss; parts: `loss`, and `invariance`, `variance`, `covariance` without their weights."""
-        with torch.autocast(embeddings.ids.device.type, enabled=False):
-            x, y = own_pair(embeddings, "raw", sides)
-            n, dims = max(len(embeddings), 1), x.shape[1]
-            unbiased = max(n - 1, 1)
-            invariance = all_sum((x - y).square().sum().reshape(1))[0] / (n * dims)
-            variance, covariance = x.new_zeros(()), x.new_zeros(())
-            for rows in (x, y):
-                rows, squares = centred(rows, n)
-                deviation = (squares * (n / unbiased) + self.spec.eps).sqrt()
-                variance = variance + (1 - deviation).relu().mean() / 2
-                covariance = covariance + off_diagonal(product(rows, rows) / unbiased).square().sum() / dims
-            found = {"invariance": invariance, "variance": variance, "covariance": covariance}
-            value = torch.stack([value_at(getattr(self.spec, w), embeddings.clock) * p for w, p in found.items()]).sum()
-            return Loss(value, {name: part.detach() for name, part in {"loss": value, **found}.items()})
+        x, y = own_pair(embeddings, "raw", sides)
+        n, dims = max(len(embeddings), 1), x.shape[1]
+        unbiased = max(n - 1, 1)
+        invariance = all_sum((x - y).square().sum().reshape(1))[0] / (n * dims)
+        variance, covariance = x.new_zeros(()), x.new_zeros(())
+        for rows in (x, y):
+            rows, squares = centred(rows, n)
+            deviation = (squares * (n / unbiased) + self.spec.eps).sqrt()
+            variance = variance + (1 - deviation).relu().mean() / 2
+            covariance = covariance + off_diagonal(product(rows, rows) / unbiased).square().sum() / dims
+        found = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        value = torch.stack([value_at(getattr(self.spec, w), embeddings.clock) * p for w, p in found.items()]).sum()
+        return Loss(value, {name: part.detach() for name, part in {"loss": value, **found}.items()})

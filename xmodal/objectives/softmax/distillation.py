@@ -11,6 +11,7 @@ from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.config.spec import Share
 from xmodal.errors import UserError
 from xmodal.objectives.directions import Direction, directions_loss
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.functional import Reduction
 from xmodal.objectives.kernels import ONE_HOT
 from xmodal.objectives.objective import About, Need, ScaledObjective
@@ -56,7 +57,7 @@ class Distillation(ScaledObjective):
                 f"teachers.{sides[0]}: embeddings of {u.shape[1]} numbers cannot be compared with the {v.shape[1]} of "
                 f"teachers.{sides[1]}; name the two sides of one dual encoder"
             )
-        dtype = torch.promote_types(torch.promote_types(u.dtype, v.dtype), torch.float32)
+        dtype = sum_type(u, v)
         u, v = u.to(dtype), v.to(dtype)
         same, mix = embeddings.same(*sides), self.spec.identity_mix
         temperature = value_at(self.spec.teacher_temperature, embeddings.clock)

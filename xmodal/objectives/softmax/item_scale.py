@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from xmodal.batch import Embeddings
 from xmodal.errors import UserError
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import SoftmaxObjective
 
 
@@ -54,7 +54,6 @@ class ItemScaled(SoftmaxObjective):
                 "{first: D, ...}) before training"
             )
         k, w = embeddings.z(guide).detach(), self.slopes[guide]
-        dtype = torch.promote_types(torch.promote_types(k.dtype, w.dtype), torch.float32)
-        with torch.autocast(k.device.type, enabled=False):
-            logs = scale.to(dtype).log() + k.to(dtype) @ w.to(dtype)
-            return logs.clamp(max=math.log(self.spec.max_scale)).exp()
+        dtype = sum_type(k, w)
+        logs = scale.to(dtype).log() + k.to(dtype) @ w.to(dtype)
+        return logs.clamp(max=math.log(self.spec.max_scale)).exp()

@@ -12,6 +12,7 @@ from xmodal.batch import Clock, Embeddings, Loss
 from xmodal.config.schedule import Number, Schedule, Scheduled, value_at
 from xmodal.config.spec import Positive
 from xmodal.objectives.directions import Direction, directions_loss
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.functional import Reduction
 from xmodal.objectives.objective import About, Need, ScaledObjective
 from xmodal.objectives.online.queue import Queue, item_ids
@@ -80,7 +81,7 @@ class MomentumTargets(ScaledObjective):
         scale, clock, n = self.logit_scale(embeddings.clock), embeddings.clock, len(embeddings)
         alpha, same, mine = value_at(self.spec.alpha, clock), embeddings.same(*sides), item_ids(embeddings, sides)
         queue = self._queue(sides, sum(x.shape[1] for x in slow))
-        dtype = torch.promote_types(torch.promote_types(slow[0].dtype, slow[1].dtype), torch.float32)
+        dtype = sum_type(slow[0], slow[1])
         slow = [x.to(dtype) for x in slow]
         keys, theirs = slow, mine[:0]
         if queue is not None and len(queue):

@@ -8,6 +8,7 @@ from torch import Tensor
 from xmodal.batch import Embeddings, Loss
 from xmodal.config.schedule import Number, Scheduled, value_at
 from xmodal.distributed import all_sum, world_size
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import About, Objective
 from xmodal.objectives.softmax.negatives import apart
 
@@ -37,20 +38,19 @@ class NPair(Objective):
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss of the first side's anchors; parts: `loss`, `l2` (the penalty), `norm` (the root of mean |x|^2)."""
         a, k = (embeddings.raw(side) for side in sides)
-        dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
-        with torch.autocast(a.device.type, enabled=False):
-            a, k = a.to(dtype), k.to(dtype)
-            same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
+        dtype = sum_type(a, k)
+        a, k = a.to(dtype), k.to(dtype)
+        same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
 
-            def total(anchors: Tensor, keys: Tensor) -> Tensor:
-                """Sum over own anchors; one without negatives has log 1."""
-                found = apart(anchors, keys, anchors.new_ones(()), same, own)
-                return (found.total - found.pair).sum()
+        def total(anchors: Tensor, keys: Tensor) -> Tensor:
+            """Sum over own anchors; one without negatives has log 1."""
+            found = apart(anchors, keys, anchors.new_ones(()), same, own)
+            return (found.total - found.pair).sum()
 
-            pairs = (total(a, k) + total(k, a)) / 2 if self.spec.symmetric else total(a, k)
-            squares = ((a[own] ** 2).sum() + (k[own] ** 2).sum()) / 2
-            share = pairs + value_at(self.spec.l2, embeddings.clock) * squares
-            with torch.no_grad():
-                whole, square = all_sum(torch.stack([share.detach(), squares.detach()])) / n
-                parts = {"loss": whole, "l2": value_at(self.spec.l2, embeddings.clock) * square, "norm": square.sqrt()}
-            return Loss(value=share * (world_size() / n), parts=parts)
+        pairs = (total(a, k) + total(k, a)) / 2 if self.spec.symmetric else total(a, k)
+        squares = ((a[own] ** 2).sum() + (k[own] ** 2).sum()) / 2
+        share = pairs + value_at(self.spec.l2, embeddings.clock) * squares
+        with torch.no_grad():
+            whole, square = all_sum(torch.stack([share.detach(), squares.detach()])) / n
+            parts = {"loss": whole, "l2": value_at(self.spec.l2, embeddings.clock) * square, "norm": square.sqrt()}
+        return Loss(value=share * (world_size() / n), parts=parts)

@@ -19,6 +19,7 @@ from xmodal.batch import Embeddings, Loss
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.comparisons import PairOrViews, pair_of
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import ScaledObjective
 from xmodal.same_items import SameItems
 
@@ -105,22 +106,21 @@ class PairApart(ScaledObjective):
         v is 1, or with `sigma` `2 - N softmax_i(a_i.k_i / sigma)`, without gradient.
         """
         first, second = (embeddings.z(side, view) for side, view in pair_of(sides))
-        dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
-        with torch.autocast(first.device.type, enabled=False):
-            first, second = first.to(dtype), second.to(dtype)
-            scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
-            same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
-            trust = torch.ones_like(first[:, 0])
-            if sigma is not None:
-                trust = 2 - len(first) * ((first * second).sum(1).detach() / sigma).softmax(0)
-            share = first.new_zeros(())
-            for a, k in ((first, second), (second, first)):
-                others = (a,) if len(sides) == 1 else ()
-                found = apart(a, k, scale, same, own, others, alpha, beta, detach)
-                share = share + (found.total - trust[found.rows] * found.pair).sum()
-            share = share * (0.5 if self.spec.reduction == "mean" else 1.0)
-            with torch.no_grad():
-                used = (same.count < len(first)).to(dtype).mean() if len(first) else share.new_zeros(())
-                loss = all_sum(share.detach().reshape(1))[0] / n
-                parts = {"loss": loss, "temperature": 1 / scale.detach(), "anchors": used}
-            return Loss(value=share * (world_size() / n), parts=parts)
+        dtype = sum_type(first, second)
+        first, second = first.to(dtype), second.to(dtype)
+        scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
+        same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
+        trust = torch.ones_like(first[:, 0])
+        if sigma is not None:
+            trust = 2 - len(first) * ((first * second).sum(1).detach() / sigma).softmax(0)
+        share = first.new_zeros(())
+        for a, k in ((first, second), (second, first)):
+            others = (a,) if len(sides) == 1 else ()
+            found = apart(a, k, scale, same, own, others, alpha, beta, detach)
+            share = share + (found.total - trust[found.rows] * found.pair).sum()
+        share = share * (0.5 if self.spec.reduction == "mean" else 1.0)
+        with torch.no_grad():
+            used = (same.count < len(first)).to(dtype).mean() if len(first) else share.new_zeros(())
+            loss = all_sum(share.detach().reshape(1))[0] / n
+            parts = {"loss": loss, "temperature": 1 / scale.detach(), "anchors": used}
+        return Loss(value=share * (world_size() / n), parts=parts)

@@ -10,6 +10,7 @@ from xmodal.config.schedule import Number, Scheduled
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.comparisons import PairOrViews, pair_of
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import About, ScaledObjective
 
 
@@ -40,29 +41,28 @@ class NTXent(ScaledObjective):
     def forward(self, embeddings: Embeddings, *sides: str) -> Loss:
         """The loss over two views; parts: `loss`, `temperature`."""
         first, second = (embeddings.z(side, view) for side, view in pair_of(sides))
-        dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
-        with torch.autocast(first.device.type, enabled=False):
-            first, second = first.to(dtype), second.to(dtype)
-            scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
-            own, n = embeddings.local, max(len(embeddings), 1)
-            same = embeddings.same(*sides)
-            z = torch.cat([first, second])
-            index = torch.arange(len(first), device=z.device)[own]
+        dtype = sum_type(first, second)
+        first, second = first.to(dtype), second.to(dtype)
+        scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
+        own, n = embeddings.local, max(len(embeddings), 1)
+        same = embeddings.same(*sides)
+        z = torch.cat([first, second])
+        index = torch.arange(len(first), device=z.device)[own]
 
-            def total(anchors: Tensor, positive: int) -> Tensor:
-                """Sum of -log softmax over own anchors; `positive`: 0 where it is among the first views, else 1."""
+        def total(anchors: Tensor, positive: int) -> Tensor:
+            """Sum of -log softmax over own anchors; `positive`: 0 where it is among the first views, else 1."""
 
-                def hidden(at: slice) -> Tensor:
-                    rows = index[at]
-                    block = same.fill(z.new_zeros(len(rows), len(first)), rows, 1.0).bool()
-                    both = torch.cat([block, block], dim=1)
-                    both[torch.arange(len(rows), device=z.device), rows + positive * len(first)] = False
-                    return both
+            def hidden(at: slice) -> Tensor:
+                rows = index[at]
+                block = same.fill(z.new_zeros(len(rows), len(first)), rows, 1.0).bool()
+                both = torch.cat([block, block], dim=1)
+                both[torch.arange(len(rows), device=z.device), rows + positive * len(first)] = False
+                return both
 
-                pairs = (anchors[own] * (second if positive else first)[own]).sum(1)
-                return (masked_row_logsumexp(anchors[own], z, scale, hidden) - scale * pairs).sum()
+            pairs = (anchors[own] * (second if positive else first)[own]).sum(1)
+            return (masked_row_logsumexp(anchors[own], z, scale, hidden) - scale * pairs).sum()
 
-            share = total(first, 1) + total(second, 0)
-            with torch.no_grad():
-                parts = {"loss": all_sum(share.detach().reshape(1))[0] / (2 * n), "temperature": 1 / scale.detach()}
-            return Loss(value=share * (world_size() / (2 * n)), parts=parts)
+        share = total(first, 1) + total(second, 0)
+        with torch.no_grad():
+            parts = {"loss": all_sum(share.detach().reshape(1))[0] / (2 * n), "temperature": 1 / scale.detach()}
+        return Loss(value=share * (world_size() / (2 * n)), parts=parts)

@@ -13,6 +13,7 @@ from xmodal.config.schedule import Number, Schedule, Scheduled, value_at
 from xmodal.config.spec import Positive
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.id_table import IdTable
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.objective import About, ScaledObjective
 from xmodal.objectives.softmax.negatives import apart
 
@@ -64,30 +65,29 @@ class SogCLR(ScaledObjective):
         goes on, while h / (u + eps) stays near 1; `temperature`; `pairs`, how many had a u before this step.
         """
         a, k = (embeddings.z(side) for side in sides)
-        dtype = torch.promote_types(torch.promote_types(a.dtype, k.dtype), torch.float32)
-        with torch.autocast(a.device.type, enabled=False):
-            a, k = a.to(dtype), k.to(dtype)
-            scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
-            same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
-            found = [apart(*two, scale, same, own, alpha=0.0) for two in ((a, k), (k, a))]
-            log_h = [one.total - one.pair - one.many.log() for one in found]
-            anchors = same.count < len(a)  # those that have negatives, on all processes
-            log_u = self._moved(embeddings, sides, [one.rows for one in found], log_h, anchors)
-            below = torch.logaddexp(log_u, log_u.new_tensor(math.log(self.spec.eps)))  # [N, 2] log(eps + u)
+        dtype = sum_type(a, k)
+        a, k = a.to(dtype), k.to(dtype)
+        scale = self.logit_scale(embeddings.clock).reshape(()).to(dtype)
+        same, own, n = embeddings.same(*sides), embeddings.local, max(len(embeddings), 1)
+        found = [apart(*two, scale, same, own, alpha=0.0) for two in ((a, k), (k, a))]
+        log_h = [one.total - one.pair - one.many.log() for one in found]
+        anchors = same.count < len(a)  # those that have negatives, on all processes
+        log_u = self._moved(embeddings, sides, [one.rows for one in found], log_h, anchors)
+        below = torch.logaddexp(log_u, log_u.new_tensor(math.log(self.spec.eps)))  # [N, 2] log(eps + u)
 
-            tau, rho = 1 / scale, value_at(self.spec.rho, embeddings.clock) if self.spec.learnable else 0.0
-            share = tau.detach() * a.new_zeros(())
-            for direction, (one, h) in enumerate(zip(found, log_h, strict=True)):
-                mine = below[one.rows, direction]
-                share = share + tau.detach() * (h - mine).exp().sum()
-                if self.spec.learnable:
-                    share = share + tau * (rho + mine).sum()
-            factor = 0.5 if self.spec.reduction == "mean" else 1.0
-            with torch.no_grad():
-                parts = {"loss": all_sum(share.detach().reshape(1))[0] * (factor / n), "temperature": tau.detach()}
-                parts["objective"] = tau.detach() * (rho + below[anchors]).sum() * (factor / n)
-                parts["pairs"] = share.new_tensor(float(len(self._table(sides))))
-            return Loss(value=share * (factor * world_size() / n), parts=parts)
+        tau, rho = 1 / scale, value_at(self.spec.rho, embeddings.clock) if self.spec.learnable else 0.0
+        share = tau.detach() * a.new_zeros(())
+        for direction, (one, h) in enumerate(zip(found, log_h, strict=True)):
+            mine = below[one.rows, direction]
+            share = share + tau.detach() * (h - mine).exp().sum()
+            if self.spec.learnable:
+                share = share + tau * (rho + mine).sum()
+        factor = 0.5 if self.spec.reduction == "mean" else 1.0
+        with torch.no_grad():
+            parts = {"loss": all_sum(share.detach().reshape(1))[0] * (factor / n), "temperature": tau.detach()}
+            parts["objective"] = tau.detach() * (rho + below[anchors]).sum() * (factor / n)
+            parts["pairs"] = share.new_tensor(float(len(self._table(sides))))
+        return Loss(value=share * (factor * world_size() / n), parts=parts)
 
     @torch.no_grad()
     def after_step(self, embeddings: Embeddings) -> None:

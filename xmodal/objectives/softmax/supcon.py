@@ -11,6 +11,7 @@ from xmodal.config.schedule import Number, Scheduled
 from xmodal.config.spec import Count
 from xmodal.distributed import all_sum, world_size
 from xmodal.objectives.engine.masked_rows import masked_row_logsumexp
+from xmodal.objectives.engine.tiles import sum_type
 from xmodal.objectives.functional import soft_target_loss
 from xmodal.objectives.kernels import ONE_HOT
 from xmodal.objectives.objective import About, Need, ScaledObjective
@@ -58,34 +59,33 @@ class SupCon(ScaledObjective):
 
     def _one_side(self, embeddings: Embeddings, side: str, scale: Tensor) -> Loss:
         views = [embeddings.z(side, view) for view in range(self.spec.views)]
-        dtype = torch.promote_types(views[0].dtype, torch.float32)
-        with torch.autocast(views[0].device.type, enabled=False):
-            z = torch.cat([view.to(dtype) for view in views])  # [V N, D]
-            s, n, local = scale.reshape(()).to(dtype), len(embeddings), embeddings.local
-            alike, items = embeddings.same("label").groups[0], torch.arange(n, device=z.device)[local]
-            everyone, same = torch.arange(len(z), device=z.device), embeddings.same(side)
-            # of each label the sum of its embeddings, and how many: anchors see both without themselves
-            groups = alike.repeat(len(views))
-            sums = torch.zeros_like(z).index_add(0, groups, z)
-            counts = torch.bincount(groups, minlength=1)
-            share, used = z.new_zeros(()), z.new_zeros(())
-            for number in range(len(views)):
-                rows = items + number * n
-                positives = counts[groups[rows]] - 1
-                rows = rows[positives > 0]
-                anchors = z[rows]
-                pull = (anchors * (sums[groups[rows]] - anchors)).sum(1) / positives[positives > 0]
+        dtype = sum_type(views[0])
+        z = torch.cat([view.to(dtype) for view in views])  # [V N, D]
+        s, n, local = scale.reshape(()).to(dtype), len(embeddings), embeddings.local
+        alike, items = embeddings.same("label").groups[0], torch.arange(n, device=z.device)[local]
+        everyone, same = torch.arange(len(z), device=z.device), embeddings.same(side)
+        # of each label the sum of its embeddings, and how many: anchors see both without themselves
+        groups = alike.repeat(len(views))
+        sums = torch.zeros_like(z).index_add(0, groups, z)
+        counts = torch.bincount(groups, minlength=1)
+        share, used = z.new_zeros(()), z.new_zeros(())
+        for number in range(len(views)):
+            rows = items + number * n
+            positives = counts[groups[rows]] - 1
+            rows = rows[positives > 0]
+            anchors = z[rows]
+            pull = (anchors * (sums[groups[rows]] - anchors)).sum(1) / positives[positives > 0]
 
-                def hidden(at: slice, rows: Tensor = rows) -> Tensor:
-                    mine, block = rows[at], torch.zeros(len(rows[at]), n, dtype=torch.bool, device=z.device)
-                    equal = same.fill(block, mine % max(n, 1), 1.0).repeat(1, len(views))
-                    return (mine[:, None] == everyone) | (equal & (groups[mine][:, None] != groups))
+            def hidden(at: slice, rows: Tensor = rows) -> Tensor:
+                mine, block = rows[at], torch.zeros(len(rows[at]), n, dtype=torch.bool, device=z.device)
+                equal = same.fill(block, mine % max(n, 1), 1.0).repeat(1, len(views))
+                return (mine[:, None] == everyone) | (equal & (groups[mine][:, None] != groups))
 
-                share = share + (masked_row_logsumexp(anchors, z, s, hidden) - s * pull).sum()
-                used += len(rows)
-            with torch.no_grad():
-                total, anchors_used = all_sum(torch.stack([share.detach(), used]))
-                many = anchors_used.clamp(min=1)
-                parts = {"loss": total / many, "temperature": 1 / s, "anchors": anchors_used / max(1, len(z))}
-            nothing = z.sum() * 0  # where there is no anchor at all: still a gradient
-            return Loss(value=(share + nothing) * (world_size() / many), parts=parts)
+            share = share + (masked_row_logsumexp(anchors, z, s, hidden) - s * pull).sum()
+            used += len(rows)
+        with torch.no_grad():
+            total, anchors_used = all_sum(torch.stack([share.detach(), used]))
+            many = anchors_used.clamp(min=1)
+            parts = {"loss": total / many, "temperature": 1 / s, "anchors": anchors_used / max(1, len(z))}
+        nothing = z.sum() * 0  # where there is no anchor at all: still a gradient
+        return Loss(value=(share + nothing) * (world_size() / many), parts=parts)

@@ -15,10 +15,11 @@ from xmodal.config.kinds import KERNELS
 from xmodal.config.load import config_differences
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import KindSpec
-from xmodal.config.terms import ONLY, auto_term, key_of
+from xmodal.config.terms.auto import auto_term
+from xmodal.config.terms.terms import ONLY, key_of
 from xmodal.data.hard.kept_lists import copy_lists
 from xmodal.errors import UserError
-from xmodal.evaluation.evaluator import Evaluator
+from xmodal.evaluation.evaluator import Evaluator, metric_problem
 from xmodal.files import write_json
 from xmodal.objectives.auto_kernel import Auto, folder_of_kernel, name_of_kernel
 from xmodal.objectives.kernels import ONE_HOT, Kernel
@@ -213,9 +214,8 @@ def _worth_a_run(
 def _check_metric(key: str, dev: str, evaluator: Evaluator) -> None:
     """A metric that xmodal's own evaluator lacks is told before anything trains; others may have more than they say."""
     name, _, metric = dev.partition("/")
-    known = evaluator.metrics()
-    if metric and ":" not in evaluator.spec.kind and metric not in known:
-        raise UserError(f"{key}: no metric {metric!r} in {name}; expected one of {', '.join(sorted(known))}")
+    if metric and ":" not in evaluator.spec.kind and (problem := metric_problem(key, name, evaluator, metric)):
+        raise UserError(problem)
 
 
 def _begin(config: RunConfig, dev: str, say: Say) -> None:
