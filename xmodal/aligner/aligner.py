@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from xmodal.aligner.chunked import features_in_chunks, joined
+from xmodal.aligner.own_rows import Fixed, OwnRows, like, nothing, teacher_rows
 from xmodal.aligner.steps import Pooled, packed, require_steps, sides_with_steps, unpacked
 from xmodal.aligner.target import MomentumTarget
 from xmodal.batch import Embeddings, Loss, PairBatch, Rows
@@ -26,11 +26,8 @@ from xmodal.errors import UserError
 from xmodal.frames import Frames
 from xmodal.objectives.engine.second_order import is_twice_differentiable
 from xmodal.objectives.objective import Objective
-from xmodal.towers.batch_norm import over_processes
 from xmodal.towers.timed import Timed
-from xmodal.towers.tower import Tower, TowerOutput
-
-Fixed = Mapping[tuple[str, int], Tensor | Pooled]  # (side, view) -> features of this process's rows
+from xmodal.towers.tower import Tower
 
 
 @dataclass(frozen=True)
@@ -113,9 +110,9 @@ class Aligner(nn.Module):
         tower = self.tower(side)
         size = len(next(iter(rows.values())))
         if size == 0:
-            return _like(tower, rows).new_zeros((0, tower.width)) + _nothing(tower)
+            return like(tower, rows).new_zeros((0, tower.width)) + nothing(tower)
         features = self.encoded(tower, tower.features, rows)
-        return features + _nothing(tower.backbone) if tower.resting else features
+        return features + nothing(tower.backbone) if tower.resting else features
 
     def pooled(self, side: str, rows: Rows) -> Pooled:
         """As `features`, with the steps that the head pooled, of the same pass."""
@@ -124,7 +121,7 @@ class Aligner(nn.Module):
             none = self.features(side, rows)
             return Pooled(none, Frames(none[:, None], torch.zeros(0, dtype=torch.long, device=none.device)))
         features, steps = unpacked(self.encoded(tower, functools.partial(packed, tower), rows), tower.width)
-        return Pooled(features + _nothing(tower.backbone) if tower.resting else features, steps)
+        return Pooled(features + nothing(tower.backbone) if tower.resting else features, steps)
 
     def encoded(self, tower: Tower, encode: Callable[[Rows], Tensor], rows: Rows) -> Tensor:
         """What `encode` makes of at least one row with a tower's backbone [B, ...], in chunks where asked for."""
@@ -155,14 +152,14 @@ class Aligner(nn.Module):
             if isinstance(module, Timed):
                 module.at(batch.clock)
         counts = row_counts(batch.ids)
-        own = _OwnRows(self, batch, features or {})
+        own = OwnRows(self, batch, features or {})
         # towers run as the caller said, whatever is set where an objective first asks for them
         kind = batch.ids.device.type
         precision = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
         def source(what: str, side: str, view: int) -> Tensor:
             if what == "teacher":
-                return all_gather_rows(_teacher(batch, side), counts)
+                return all_gather_rows(teacher_rows(batch, side), counts)
             tower = self.tower(side)
             if what == "target" and side not in self.targets:
                 if not tower.guides:
@@ -249,97 +246,3 @@ def _checked(loss: Any, objective: Objective) -> Loss:
     if torch.is_grad_enabled() and not loss.value.requires_grad:
         raise UserError(f"objective: the value that {name}.forward returned has no gradient; was it detached?")
     return Loss(loss.value, {part: value.detach() for part, value in loss.parts.items()})
-
-
-class _OwnRows:
-    """What is computed of this process's rows, each thing once."""
-
-    def __init__(self, aligner: Aligner, batch: PairBatch, given: Fixed) -> None:
-        self.aligner, self.batch, self.given = aligner, batch, given
-        self._features: dict[tuple[str, int], Tensor] = {}
-        self._steps: dict[tuple[str, int], Frames] = {}
-        self._outputs: dict[tuple[str, int], TowerOutput] = {}
-
-    def get(self, what: str, side: str, view: int) -> Tensor:
-        if what == "features":
-            return self.features(side, view)
-        if what == "target":
-            return self._target(side, view)
-        if what == "codes":
-            tower = self.aligner.tower(side)
-            return tower.codes(self.features(side, view)) + _nothing(tower.head)  # of all that the head has
-        output = self.output(side, view)
-        if what == "predicted":
-            if side not in self.aligner.predictors:
-                raise UserError(f"targets.{side}.predictor: an objective needs the predictor of {side}; set it")
-            predictor = self.aligner.predictors[side]
-            if not len(output.raw) and not over_processes(predictor):
-                return output.raw + _nothing(predictor)
-            predicted: Tensor = predictor(output.raw)
-            return predicted
-        found: Tensor = getattr(output, what)
-        return found
-
-    def features(self, side: str, view: int) -> Tensor:
-        key = (side, view)
-        if key not in self._features:
-            rows, stand_in = self.batch.view(side, view), self.given.get(key)
-            if stand_in is None:
-                stepped = side in self.aligner.stepped
-                stand_in = self.aligner.pooled(side, rows) if stepped else self.aligner.features(side, rows)
-            if isinstance(stand_in, Pooled):
-                self._features[key], self._steps[key] = stand_in
-            else:
-                self._features[key] = stand_in
-        return self._features[key]
-
-    def steps(self, side: str, view: int) -> Frames:
-        if side not in self.aligner.stepped:
-            raise UserError(
-                f"objective: it asks for the sequence of {side}, which is not made; "
-                f'list Need("sequence", side) in its Spec.needs'
-            )
-        self.features(side, view)
-        return self._steps[side, view]
-
-    def output(self, side: str, view: int) -> TowerOutput:
-        key = (side, view)
-        if key not in self._outputs:
-            tower, features = self.aligner.tower(side), self.features(side, view)
-            if len(features) or over_processes(tower.head):
-                self._outputs[key] = tower.project(features)
-            else:  # torch's BatchNorm in a head takes no empty batch; its gradients are zeros, not missing
-                empty = features.new_zeros((0, tower.dim)) + _nothing(tower)
-                self._outputs[key] = TowerOutput(z=empty, guide=features.detach(), raw=empty)
-        return self._outputs[key]
-
-    @torch.no_grad()
-    def _target(self, side: str, view: int) -> Tensor:
-        target, rows, tower = self.aligner.targets[side], self.batch.view(side, view), self.aligner.tower(side)
-        assert isinstance(target, MomentumTarget)
-        if not isinstance(target.copied, Tower):
-            features = self.features(side, view)
-        elif len(next(iter(rows.values()))):
-            features = self.aligner.encoded(target.copied, target.copied.features, rows)
-        else:
-            features = _like(tower, rows).new_zeros((0, tower.width))
-        if len(features) or over_processes(target.head):
-            return target.project(features)
-        return features.new_zeros((0, tower.dim))
-
-
-def _teacher(batch: PairBatch, side: str) -> Tensor:
-    """[B, Dt], unit norm."""
-    if side not in batch.teachers:
-        raise UserError(f'teachers.{side}: an objective needs the teacher of {side}; list Need("teacher", side)')
-    return F.normalize(batch.teachers[side], dim=-1)
-
-
-def _like(tower: Tower, rows: Rows) -> Tensor:
-    """A tensor of the type and on the device of a tower's output."""
-    return next(iter(tower.parameters()), next(iter(rows.values())))
-
-
-def _nothing(module: nn.Module) -> Tensor:
-    """0, with a gradient of zeros for every parameter that trains: DDP waits for all of them."""
-    return sum((p.flatten()[:0].sum() for p in module.parameters() if p.requires_grad), start=torch.zeros(()))
