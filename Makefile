@@ -1,10 +1,10 @@
-# make setup | demo | test | test-oldest | lint | docs | bench | wheel
+# make setup | demo | test | test-oldest | lint | docs | bench | dist
 PYTHON ?= python3
 BIN := .venv/bin
 # one process; the flags keep `accelerate launch` from asking for `accelerate config`
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: setup demo test test-oldest lint docs bench wheel
+.PHONY: setup demo test test-oldest lint docs bench dist
 
 setup: .venv/.installed
 
@@ -42,6 +42,8 @@ bench: setup
 	PYTHON=$(BIN)/python benchmarks/gpu.sh  # without a card a dry run
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-wheel: setup
+# what goes on a package index: the source, and a wheel made of it
+dist: setup
 	rm -rf build dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*

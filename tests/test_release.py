@@ -36,6 +36,12 @@ def test_the_citation_names_this_version() -> None:
     assert f"## [{citation['version']}] - {citation['date-released']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/tutorials/own_modalities.md"])
+def test_the_wheel_that_a_page_installs_is_this_versions(page: str) -> None:
+    named = set(re.findall(r"xmodal-([\d.]+)-py3-none-any\.whl", (ROOT / page).read_text()))
+    assert named == {xmodal.__version__}
+
+
 @pytest.mark.parametrize("form", ["bug", "feature"])
 def test_issue_forms_have_what_github_asks_for(form: str) -> None:
     found = read(f".github/ISSUE_TEMPLATE/{form}.yml")

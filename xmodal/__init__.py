@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from xmodal.hub.push import push
 
 __all__ = ["Encoder", "load", "push"]
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -7,24 +7,40 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from run_script import ROOT
 
+import xmodal
 from xmodal.commands.cli import COMMANDS
 from xmodal.report.report import read_report
 
-PACKED = ("xmodal", "configs", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+PACKED = (
+    "xmodal",
+    "configs",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CITATION.cff",
+)
+ENDS = (".tar.gz", "-py3-none-any.whl")
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of an environment into which the wheel was installed; nothing comes from the network."""
-    pytest.importorskip("setuptools", minversion="77")
-    pytest.importorskip("pip")
+    """The `bin` folder of an environment into which the wheel, made of the sdist, was installed: all offline."""
+    for package in ("setuptools", "pip", "build", "twine"):
+        pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: building writes beside the sources
     source.mkdir()
@@ -39,7 +55,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     offline = ["--no-deps", "--no-index"]
     for step in (
-        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(folder), str(source)],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)],
+        [
+            sys.executable,
+            "-m",
+            "twine",
+            "check",
+            "--strict",
+            *(str(folder / f"xmodal-{xmodal.__version__}{end}") for end in ENDS),
+        ],
         [*pip, "--python", str(python), "install", *offline, "--find-links", str(folder), "xmodal"],
     ):
         done = subprocess.run(step, capture_output=True, text=True, check=False, cwd=folder, env=environment_alone())
@@ -71,6 +95,23 @@ def test_what_is_imported_is_what_was_installed(installed: Path, tmp_path: Path)
     assert configs == module.parent / "configs"
     shipped = {str(path.relative_to(configs)) for path in configs.rglob("*") if path.is_file()}
     assert shipped == {str(p.relative_to(ROOT / "configs")) for p in (ROOT / "configs").rglob("*") if p.is_file()}
+
+
+def test_the_metadata_say_what_an_index_and_a_bill_of_materials_ask_for(installed: Path) -> None:
+    [wheel] = installed.parents[1].glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+        [file] = [name for name in names if name.endswith(".dist-info/METADATA")]
+        told = Parser().parsestr(packed.read(file).decode())
+    assert (told["Name"], told["Version"], told["License-Expression"]) == ("xmodal", xmodal.__version__, "Apache-2.0")
+    assert "Typing :: Typed" in (told.get_all("Classifier") or [])
+    assert {"xmodal/py.typed", f"xmodal-{xmodal.__version__}.dist-info/licenses/LICENSE"} <= set(names)
+    wanted = [Requirement(line) for line in told.get_all("Requires-Dist") or []]
+    assert all(one.specifier and not one.url for one in wanted)  # a name and a lower limit each, from the index
+    with tarfile.open(next(installed.parents[1].glob("*.tar.gz"))) as source:
+        inside = {name.partition("/")[2] for name in source.getnames()}
+    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "configs/demo_cwcl.yaml"} <= inside
+    assert not any(name.startswith("tests/") for name in inside)  # whole or not at all
 
 
 def test_the_command_lists_commands_and_answers_mistakes(installed: Path, tmp_path: Path) -> None:
