@@ -23,7 +23,7 @@ import torch
 from xmodal.aligner.build import build_aligner
 from xmodal.config.load import load_config
 from xmodal.data.sampler import BatchKey
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import run_script
 from xmodal.files import write_json_lines
 from xmodal.training.opening import read_pairs_of

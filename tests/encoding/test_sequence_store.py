@@ -19,9 +19,10 @@ import xmodal
 from xmodal.config import dump_config
 from xmodal.config.load import load_config
 from xmodal.data.audio import read_audio
-from xmodal.encoding import store_batches, store_build
 from xmodal.encoding.kept_features import feature_caches
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores import batches as store_batches
+from xmodal.encoding.stores import build as store_build
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.store import EmbeddingStore, content_id, view_id
 from xmodal.towers import build_tower

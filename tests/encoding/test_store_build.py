@@ -22,7 +22,7 @@ from xmodal.config.tower import TowerSpec
 from xmodal.data.audio import read_audio
 from xmodal.data.dataset import PairDataset
 from xmodal.encoding.embedding import BATCH_SIZE
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError, run_script
 from xmodal.store import EmbeddingStore, content_id
 from xmodal.towers import build_tower

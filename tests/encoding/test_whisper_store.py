@@ -14,7 +14,7 @@ from tiny_models import whisper_folder
 import xmodal
 from xmodal.config.load import load_config
 from xmodal.data.audio import read_audio
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.store import content_id
 from xmodal.towers import build_tower
 from xmodal.training.trainer import Trainer

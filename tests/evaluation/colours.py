@@ -47,13 +47,13 @@ class Processor(processor.Processor):
         return {"kind": self.kind}
 
 
-def colour_encoder():
+def colour_encoder(dtype=torch.float32):
     head = Linear(3)  # the identity, with parameters
     with torch.no_grad():
         head.weight.copy_(torch.eye(3))
         head.bias.zero_()
     towers = {"image": Tower(Sum(), head, locked=True), "text": Tower(Sum(), Identity(3), locked=True)}
-    return Encoder(towers, {name: Processor(name) for name in towers}, name="colours")
+    return Encoder(towers, {name: Processor(name) for name in towers}, name="colours", dtype=dtype)
 
 
 def save_image(path, colour):

@@ -9,7 +9,7 @@ from test_runs_with_clusters import die_at, equal, start
 
 from xmodal.config.load import load_config
 from xmodal.data.views.text import Rewording
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.store import content_id, view_id
 from xmodal.towers import build_tower

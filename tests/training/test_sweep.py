@@ -13,9 +13,9 @@ from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.report.report import Record, Report
 from xmodal.runs.folder import open_run
-from xmodal.training.sweep import overrides_of, run_sweep
-from xmodal.training.sweep_plan import Planned, Sweep, plan, read_sweep
-from xmodal.training.sweep_report import gather
+from xmodal.training.sweeps.plan import Planned, Sweep, plan, read_sweep
+from xmodal.training.sweeps.sweep import overrides_of, run_sweep
+from xmodal.training.sweeps.sweep_report import gather
 from xmodal.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
+from killed_run import fit_and_die
 from safetensors.torch import load_file
 
 import xmodal
@@ -100,19 +100,7 @@ def test_resume_is_bit_equal_with_a_head_on_a_store(tiny_config: Path, tiny_bert
     whole = load_config(tiny_config, [f"output={tmp_path / 'whole'}", *common])
     Trainer(whole).fit()
 
-    class KillError(Exception):
-        """Stands for a kill after the first checkpoint."""
-
-    broken = Trainer(load_config(tiny_config, [f"output={tmp_path / 'run'}", *common]))
-    save = broken._save
-
-    def save_and_die() -> None:
-        save()
-        raise KillError
-
-    broken._save = save_and_die  # type: ignore[method-assign]
-    with pytest.raises(KillError):
-        broken.fit()
+    fit_and_die(Trainer(load_config(tiny_config, [f"output={tmp_path / 'run'}", *common])))
     Trainer(load_config(tiny_config, [f"output={tmp_path / 'run'}", *common, "train.resume=true"])).fit()
     for name, value in weights(tmp_path / "whole").items():
         assert torch.equal(weights(tmp_path / "run")[name], value), name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed_run import fit_and_die
 from safetensors.torch import load_file
 from torch import nn
 
@@ -87,19 +88,7 @@ def test_resuming_before_at_and_after_it_is_bit_equal(tiny_config: Path, tmp_pat
     common = [*COMMON, f"train.save_every={saved}"]
     Trainer(load_config(tiny_config, [f"output={tmp_path / 'whole'}", *common])).fit()
 
-    class KillError(Exception):
-        """Stands for a kill after the first checkpoint."""
-
-    broken = Trainer(load_config(tiny_config, common))
-    save = broken._save
-
-    def save_and_die() -> None:
-        save()
-        raise KillError
-
-    broken._save = save_and_die  # type: ignore[method-assign]
-    with pytest.raises(KillError):
-        broken.fit()
+    fit_and_die(Trainer(load_config(tiny_config, common)))
     Trainer(load_config(tiny_config, [*common, "train.resume=true"])).fit()
     for name, value in weights(tmp_path / "whole").items():
         assert torch.equal(weights(tmp_path / "run")[name], value), name

@@ -6,19 +6,16 @@ entry-point group (`[project.entry-points."xmodal.objectives"]`), and the class 
 A registry is also the type of a config's field: `Annotated[KindSpec, OBJECTIVES]` reads a mapping by its `kind`.
 """
 
-import importlib
-import sys
-import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
+from xmodal.config.imported import imported, why_not
 from xmodal.config.spec import KindSpec
 from xmodal.errors import UserError
 
@@ -107,11 +104,11 @@ class Registry:
         place = self.place(kind)
         module = place.partition(":")[0]
         try:
-            return _imported(place)
+            return imported(place)
         except (Exception, SystemExit) as error:  # a foreign module may fail in any way
             if place in self.own.values() and not isinstance(error, ImportError):
                 raise
-            raise UserError(f"{kind!r}: {place} cannot be imported ({_why(error, module)})") from error
+            raise UserError(f"{kind!r}: {place} cannot be imported ({why_not(error, module)})") from error
 
     def spec(self, kind: str) -> type[KindSpec]:
         """The spec of a kind: the class nested in it, or the class itself where it is nothing but settings.
@@ -121,7 +118,7 @@ class Registry:
         """
         found = self.find(kind)
         if self.base is not None:
-            base = _imported(self.base)
+            base = imported(self.base)
             if not (isinstance(found, type) and issubclass(found, base)):
                 raise UserError(
                     f"{kind!r}: {self.place(kind)} is no {self.what}: it does not derive from {base.__module__}."
@@ -145,7 +142,7 @@ class Registry:
         except Exception as error:  # foreign code may fail in any way
             if self.is_own(spec.kind):
                 raise
-            reason = _why(error, self.place(spec.kind).partition(":")[0])
+            reason = why_not(error, self.place(spec.kind).partition(":")[0])
             raise UserError(f"{self.what} {spec.kind!r}: cannot be made: {reason}") from error
 
     # ------------------------------------------------------------------------------------- as the type of a field
@@ -184,45 +181,11 @@ class Registry:
             return None
 
 
-def _imported(place: str) -> Any:
-    """What `module:attribute` names; a module may lie in the folder the command is started in."""
-    module, _, attribute = place.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        here = str(Path.cwd())
-        if error.name != module.partition(".")[0] or here in sys.path:
-            raise
-        sys.path.append(here)
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError:
-            sys.path.remove(here)  # nothing of it is meant: other names must not be found there
-            raise error from None
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found
-
-
 def are_named(value: Any) -> bool:
     """Is this a mapping of names to specs, and not one spec?"""
     if not isinstance(value, Mapping) or isinstance(value.get("kind"), str):
         return False
     return any(isinstance(each, Mapping | KindSpec) for each in value.values())
-
-
-def _why(error: BaseException, module: str) -> str:
-    """Why a class cannot be imported, and the way out."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error}: install its package, start in the folder where it lies, or correct the name"
-    if isinstance(error, AttributeError) and module in sys.modules and getattr(error, "obj", None) is not None:
-        there = [name for name, value in vars(sys.modules[module]).items() if isinstance(value, type)]
-        own = [name for name in there if sys.modules[module].__dict__[name].__module__ == module]
-        return f"it has no such class; there: {', '.join(own) or 'none'}"
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    reason = reason if len(reason) <= 200 else f"{reason[:200]} ..."
-    return f"its code fails, last at {where.filename} line {where.lineno}: {reason}; --debug shows all"
 
 
 class OneOrNamed:

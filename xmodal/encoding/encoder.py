@@ -21,12 +21,10 @@ from xmodal.data.image import MOST_PIXELS
 from xmodal.data.reading import ItemReader
 from xmodal.data.tally import Tally
 from xmodal.encoding.cutting import Cut, add_cut, count_of, cut_line
-from xmodal.encoding.embedding import BATCH_SIZE, embed, require_finite, within_memory
 from xmodal.encoding.embedding_cache import Embedded, EmbeddingCache, RowCache
 from xmodal.encoding.fingerprint import fingerprint_of
-from xmodal.encoding.kept_features import embed_through_features, features_maker
-from xmodal.encoding.media import read_media, require_list
-from xmodal.encoding.stored_texts import embed_texts
+from xmodal.encoding.media import require_list
+from xmodal.encoding.side import Side
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.progress import progress_bar
@@ -40,8 +38,6 @@ Item = str | Path | bytes | np.ndarray | Tensor | Image.Image
 Made = TypeVar("Made")
 
 log = logging.getLogger(__name__)
-
-GPU_BATCH = 256
 
 
 class Encoder:
@@ -74,7 +70,7 @@ class Encoder:
         max_pixels: Mapping[str, int] | None = None,
         trained_labels: Collection[str] = (),
     ) -> None:
-        self.dtype = dtype
+        self._dtype = dtype
         self.folder: Path | None = None  # of the run it was loaded from
         self.cache: EmbeddingCache | None = None  # where embeddings of files stay for the next evaluation
         self.feature_caches: dict[str, RowCache] = {}  # modality -> where what its locked backbone says of files stays
@@ -85,10 +81,17 @@ class Encoder:
         self.provenance = dict(provenance or {})
         self.max_pixels = dict(max_pixels or {})
         self.trained_labels = frozenset(trained_labels)
-        self._sizes: dict[str, int] = {}  # modality -> items at a time, once memory has shown how many go
         self._cut = {modality: Tally(modality) for modality in self.towers}
+        self._sides = {
+            modality: Side(modality, name, tower, self.processors[modality], self.stores.get(modality), dtype)
+            for modality, tower in self.towers.items()
+        }
         self._remembered: dict[Hashable, Any] = {}
-        self._makers: dict[str, str] = {}  # modality -> digest of its locked backbone and preprocessing
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the towers run in."""
+        return self._dtype
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -132,9 +135,7 @@ class Encoder:
         from xmodal.hub.push import push  # late: few ask for it
 
         if self.folder is None:
-            raise UserError(
-                f"{self.name or 'this encoder'}: no run folder, and only runs can be pushed; xmodal.load one"
-            )
+            raise UserError(f"{self.name or 'this encoder'}: no run folder, and only runs can be pushed; load one")
         return push(self.folder, repository, **card)
 
     def is_fixed(self, modality: str) -> bool:
@@ -224,19 +225,19 @@ class Encoder:
         progress: str | None = None,
     ) -> Embedded:
         """As `encode`, leaving out what cannot be read: (z [M, D], positions kept [M], (position, reason) skipped)."""
-        kind = self.kind(modality)
+        kind, side = self.kind(modality), self._sides[modality]
         require_list(modality, kind, items, batch_size)
         cut: Cut = []
         pixels = self.max_pixels.get(modality, MOST_PIXELS)
         reader = ItemReader(self.processors[modality], max_pixels=pixels, sample_rate=sample_rate)
         if kind == "text":
-            z = self._encode_texts(modality, reader, items, batch_size, progress, cut)
+            z = side.texts(reader, items, batch_size, progress, cut)
             found: Embedded = z, [*range(len(items))], []
         else:
             with progress_bar(total=len(items), desc=progress, unit="items", delay=2, disable=progress is None) as bar:
 
                 def encode(part: Sequence[Item]) -> Embedded:
-                    return self._encode_media(modality, reader, part, batch_size, bar, cut)
+                    return side.media(reader, part, batch_size, self.feature_caches.get(modality), bar, cut)
 
                 if self.cache is None:
                     found = encode(items)
@@ -247,65 +248,3 @@ class Encoder:
             log.warning("%s: %s: %s", self.name or "encoder", modality, cut_line(cut, len(items)))
             add_cut(self._cut[modality], cut)
         return found
-
-    def _encode_media(
-        self, modality: str, reader: ItemReader, items: Sequence[Item], batch_size: int | None, bar: Any, cut: Cut
-    ) -> Embedded:
-        tower, cache = self.towers[modality], self.feature_caches.get(modality)
-        if cache is not None and tower.locked and self.dtype == torch.float32:
-            processor, device = self.processors[modality], self._device(modality)
-            if modality not in self._makers:
-                self._makers[modality] = features_maker(tower, processor)
-            size = batch_size or self._size(modality, device)
-            (z, kept, skipped), size = embed_through_features(
-                tower, processor, reader, items, cache, self._makers[modality], device, size, cut, bar
-            )
-            if batch_size is None:
-                self._sizes[modality] = size
-            require_finite(z, self.name, modality, self.dtype)
-            return z, kept, skipped
-        parts, kept, skipped = [torch.empty(0, tower.dim)], list[int](), list[tuple[int, str]]()
-        for read in read_media(reader, items):
-            parts.append(self._embed(modality, read.items, batch_size, None))
-            kept += read.positions
-            skipped += read.skipped
-            cut += read.cut
-            bar.update(read.size)
-        return torch.cat(parts), kept, skipped
-
-    def _encode_texts(
-        self, modality: str, reader: ItemReader, items: Sequence[Item], size: int | None, progress: str | None, cut: Cut
-    ) -> Tensor:
-        store, tower = self.stores.get(modality), self.towers[modality]
-        try:
-            texts = [reader.decode(item) for item in items]
-        except UserError as error:
-            raise UserError(f"{modality}: {error}") from None
-        cut += [(text, reason) for text in texts if (reason := reader.processor.cut(text)) is not None]
-        if store is None:
-            return self._embed(modality, texts, size, progress)
-        device = self._device(modality)
-        return embed_texts(tower, store, texts, device, lambda new: self._embed(modality, new, size, progress))
-
-    def _embed(self, modality: str, items: Sequence[Any], batch_size: int | None, progress: str | None) -> Tensor:
-        tower, processor = self.towers[modality], self.processors[modality]
-        if not items:
-            return torch.empty(0, tower.dim)
-        device = self._device(modality)
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if batch_size is not None:
-                z = embed(tower, processor, items, batch_size=batch_size, device=device, what="z", progress=progress)
-            else:
-
-                def run(size: int) -> Tensor:
-                    return embed(tower, processor, items, batch_size=size, device=device, what="z", progress=progress)
-
-                z, self._sizes[modality] = within_memory(self._size(modality, device), run)
-        require_finite(z, self.name, modality, self.dtype)
-        return z
-
-    def _size(self, modality: str, device: torch.device) -> int:
-        return self._sizes.get(modality) or (GPU_BATCH if device.type == "cuda" else BATCH_SIZE)
-
-    def _device(self, modality: str) -> torch.device:
-        return next((p.device for p in self.towers[modality].parameters()), torch.device("cpu"))

@@ -13,8 +13,7 @@ those of its own rows; the others make the rows of T for their own anchors, and 
 All formulas: docs/objectives/softmax/cwcl.md. Axes: N gathered batch, n this process's rows, G guide, D embedding.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
@@ -24,8 +23,8 @@ from torch import Tensor
 
 from xmodal.config.spec import Count, KindSpec, Positive, Share
 from xmodal.distributed import all_sum
-from xmodal.objectives.engine import tiles
-from xmodal.objectives.engine.tiles import row_blocks
+from xmodal.objectives.engine.perplexity import inverse_temperature
+from xmodal.objectives.engine.tiles import pair_blocks, row_blocks
 from xmodal.same_items import SameItems
 
 SPARSE = 16  # equal-id pairs per item up to which the affine kernel corrects its moments pair by pair
@@ -48,7 +47,9 @@ class Kernel(KindSpec):
 
     def rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
         """The rows `index` [n] of T: [n, N]. For inspection and small batches; holds n N elements."""
-        return self._rows(self._centred(guide), same, index)
+        g = self._centred(guide)
+        T = self._matrix(g, same, index, normalise=True)
+        return torch.lerp(T, ONE_HOT.rows(g, same, index), self.identity_mix) if self.identity_mix else T
 
     def weight_rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
         """The rows `index` [n] of the weights themselves, `(1 - m) w_ij + m same_ij`: [n, N]. Holds n N elements."""
@@ -83,10 +84,6 @@ class Kernel(KindSpec):
     def _centred(self, guide: Tensor) -> Tensor:
         return F.normalize(guide - guide.mean(0), dim=1) if self.centre else guide
 
-    def _rows(self, g: Tensor, same: SameItems, index: Tensor) -> Tensor:
-        T = self._matrix(g, same, index, normalise=True)
-        return torch.lerp(T, ONE_HOT.rows(g, same, index), self.identity_mix) if self.identity_mix else T
-
     def _matrix(self, g: Tensor, same: SameItems, index: Tensor, normalise: bool) -> Tensor:
         w = self.weights(same.fill(g[index] @ g.T, index, 1.0))
         return w.div_(w.sum(1, keepdim=True)) if normalise else w
@@ -119,8 +116,7 @@ class OneHot(Kernel):
 
     def rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
         """The rows `index` [n] of E: [n, N]."""
-        block = same.fill(guide.new_zeros(len(index), len(guide)), index, 1.0)
-        return block.div_(same.count[index].unsqueeze(1))
+        return self.weight_rows(guide, same, index).div_(same.count[index].unsqueeze(1))
 
     def weight_rows(self, guide: Tensor, same: SameItems, index: Tensor) -> Tensor:
         """The rows `index` [n] of the relation itself: [n, N]."""
@@ -167,12 +163,12 @@ class Affine(Kernel):
         if same.pair_count > SPARSE * len(g):
             return super()._weighted(g, same, local, right, left, normalise)
         i, j = same.pairs()
-        missing = torch.cat([(1 - (g[p] * g[q]).sum(1)) / 2 for p, q in _pair_blocks(i, j, g.shape[1])])
+        missing = torch.cat([(1 - (g[p] * g[q]).sum(1)) / 2 for p, q in pair_blocks(i, j, g.shape[1])])
 
         def correction(x: Tensor) -> Tensor:
             """What equal items lack to weight 1, applied to x [N, D]: the diagonal of unit guides lacks nothing."""
             total, at = torch.zeros_like(x), 0
-            for p, q in _pair_blocks(i, j, x.shape[1]):
+            for p, q in pair_blocks(i, j, x.shape[1]):
                 total.index_add_(0, p, missing[at : at + len(p)].unsqueeze(1) * x[q])
                 at += len(p)
             return total
@@ -187,12 +183,6 @@ class Affine(Kernel):
             return [weighted(x) for x in right], [weighted(x) for x in left]
         d = ((len(g) + g @ g.sum(0)) / 2).unsqueeze(1) + correction(g.new_ones(len(g), 1))  # [N, 1] sum_j w_ij
         return [weighted(x) / d[local] for x in right], [weighted(x / d) for x in left]
-
-
-def _pair_blocks(i: Tensor, j: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pairs in parts, for which `width` numbers a pair are at most BLOCK."""
-    step = max(1, tiles.BLOCK // max(width, 1))
-    yield from zip(i.split(step), j.split(step), strict=True)  # of no pairs, one empty part
 
 
 class Power(Kernel):
@@ -257,36 +247,4 @@ class Perplexity(Kernel):
     def weights(self, cosine: Tensor) -> Tensor:
         """Row softmaxes of the wanted perplexity, up to a factor."""
         below = cosine.clamp_(max=1).sub_(1)  # c - 1 <= 0, and 0 at equal items
-        return (below * _inverse_temperature(below, self.perplexity).unsqueeze(1)).exp_()
-
-
-def _inverse_temperature(x: Tensor, perplexity: float) -> Tensor:
-    """b [n] with exp(entropy(softmax(b x))) = perplexity, x [n, N] at most 0: Newton steps kept in a bracket.
-
-    Entropy falls with b, `dH/db = -b Var(x)`; bisection takes over where a Newton step leaves the bracket.
-    """
-    wanted, ceiling = math.log(perplexity), 1 / torch.finfo(x.dtype).eps
-    low, high = x.new_zeros(len(x)), x.new_full((len(x),), math.inf)
-    b = x.new_full((len(x),), 10.0)
-    ties = (x >= 0).sum(1)
-    settled = torch.full_like(ties, x.shape[1] <= perplexity, dtype=torch.bool)  # uniform, or uniform over ties
-    b[settled] = 0
-    b[~settled & (ties >= perplexity)] = ceiling
-    settled |= ties >= perplexity
-    tolerance = 64 * torch.finfo(x.dtype).eps
-    for _ in range(64):
-        p = (x * b.unsqueeze(1)).exp_()
-        z = p.sum(1)
-        mean = (p * x).sum(1) / z
-        variance = (p * x * x).sum(1) / z - mean**2
-        excess = z.log() - b * mean - wanted  # entropy - wanted
-        settled = settled | (excess.abs() < tolerance) | (b >= ceiling)
-        if bool(settled.all()):
-            break
-        low = torch.where(excess > 0, b, low)
-        high = torch.where(excess > 0, high, b)
-        newton = b + excess / (b * variance)
-        middle = torch.where(high.isinf(), 2 * b, (low + high) / 2)
-        step = torch.where((newton > low) & (newton < high), newton, middle)
-        b = torch.where(settled, b, step)
-    return b
+        return (below * inverse_temperature(below, self.perplexity).unsqueeze(1)).exp_()

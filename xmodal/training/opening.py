@@ -24,7 +24,7 @@ from xmodal.data.seconds_sampler import SecondsSampler
 from xmodal.data.stream import StreamedPairs
 from xmodal.data.teacher import Teacher
 from xmodal.distributed import main_first, rank
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run

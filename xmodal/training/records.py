@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
 from xmodal.aligner.aligner import Aligner
 from xmodal.config.schema import RunConfig
 from xmodal.data.dataset import PairDataset
@@ -14,6 +18,7 @@ from xmodal.data.unusable import Bad
 from xmodal.encoding.loading import LABELS
 from xmodal.files import write_json
 from xmodal.processor import Processor
+from xmodal.runs.checkpoint import State
 from xmodal.runs.metrics_file import read_lines
 from xmodal.towers import save_tower
 
@@ -133,3 +138,32 @@ class Skipped:
         if rows:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def means_of(recent: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """The means of what the last steps gave; a name that some did not give has the mean of the others.
+
+    Steps that gave nothing had no pair in their batch: `empty_batches` counts them, where there are any.
+    """
+    names = list(dict.fromkeys(name for parts in recent for name in parts))
+    given = {name: [parts[name].float() for parts in recent if name in parts] for name in names}
+    values = {name: float(torch.stack(found).mean()) for name, found in given.items()}
+    if not all(recent):
+        values["empty_batches"] = float(sum(not parts for parts in recent))
+    return values
+
+
+def facts_of(config: RunConfig, accelerator: Accelerator, state: State, skipped: Skipped, pairs: int) -> dict[str, Any]:
+    """What happened in training, for the provenance of every later report; `pairs` were in the batches."""
+    return {
+        "finished": True,
+        "weights_from_step": state.best_step if state.best_step is not None else state.step,
+        "processes": accelerator.num_processes,
+        "device": str(accelerator.device),
+        "threads": state.threads,
+        "training_seconds": round(state.seconds, 3),
+        "peak_memory_mb": round(state.peak_memory_mb, 1),
+        "skipped_items": skipped.count,
+        "data": skipped.facts(pairs),
+        **read_changes(config.output),
+    }

@@ -7,15 +7,11 @@ so one process and eight compute the same gradient.
 
 import gc
 import math
-import os
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, gather_object
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,10 +24,11 @@ from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.progress import progress_bar, say
 from xmodal.report.report import Report, read_report
-from xmodal.runs.checkpoint import State, load_checkpoint, save_checkpoint
-from xmodal.runs.folder import newest_checkpoint, write_config
+from xmodal.runs.checkpoint import State, load_checkpoint
+from xmodal.runs.folder import write_config
 from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.threads import choose_threads
+from xmodal.training.accelerator import accelerator_for
 from xmodal.training.batches import batches_from
 from xmodal.training.clusters import clusters_of
 from xmodal.training.effort import Effort
@@ -39,11 +36,10 @@ from xmodal.training.judging import Judge
 from xmodal.training.kernel_choice.choosing import choose_kernel, with_choice
 from xmodal.training.opening import open_everything, read_pairs_of, require_whole_parameters
 from xmodal.training.optim import build_optimizer, learning_rate
-from xmodal.training.records import Skipped, read_changes, write_changes, write_labels, write_towers
+from xmodal.training.records import Skipped, facts_of, means_of, write_changes, write_labels, write_towers
+from xmodal.training.saving import Saving
 from xmodal.training.steps import Stepper
 from xmodal.training.tracking import require_trackers, start_trackers
-
-PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 class Trainer:
@@ -59,14 +55,7 @@ class Trainer:
 
     def __init__(self, config: RunConfig, prepare: Callable[[], None] = lambda: None) -> None:
         self.config = config
-        if config.train.precision == "fp16" and not torch.cuda.is_available():
-            raise UserError("train.precision: fp16 needs a GPU; use fp32 or bf16 here")
-        # torchrun on CPUs: unless told, Accelerate takes every process for the only one
-        alone = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
-        patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))  # the others wait while the main one evaluates
-        self.accelerator = Accelerator(
-            mixed_precision=PRECISION[config.train.precision], cpu=alone, kwargs_handlers=[patience]
-        )
+        self.accelerator = accelerator_for(config.train.precision)
         require_whole_parameters(self.accelerator.distributed_type)
         require_trackers(config.train.trackers)
         self.main, device = self.accelerator.is_main_process, self.accelerator.device
@@ -87,20 +76,23 @@ class Trainer:
         self.model, prepared = self.accelerator.prepare(self.aligner, self.optimizer)
         self.state, generator = self._go_on()
         modules = self.aligner, self.model, self.optimizer, prepared
-        self.stepper = Stepper(config, self.accelerator, *modules, self._last_checkpoint, self.state.step)
+        self.saving = Saving(config.output, self.accelerator, self.aligner, self.optimizer)
+        self.stepper = Stepper(config, self.accelerator, *modules, self.saving.last_checkpoint, self.state.step)
         self.skipped = Skipped(config.output, self.dataset, self.main)
         self.skipped.begin()
         if self.main:
-            self._write_once()
             labels = [] if isinstance(self.dataset, StreamedPairs) else self.dataset.label_names
+            write_towers(config, self.aligner, self.processors)
+            if self.opened.write_config:
+                write_config(config)
+            write_changes(config.output, self.state.step, self.opened.changed)
+            write_labels(config.output, labels)
             named = self.dataset.named
             self.judge = Judge(config, self.aligner, self.processors, evaluators, named, labels, self._log_evaluation)
         # last, since building towers draws numbers; dropout differs between processes
         torch.manual_seed(config.seed + 1 + rank + 1_000_003 * self.state.step)
         if generator is not None:
             torch.set_rng_state(generator)
-
-    # ------------------------------------------------------------------------------------------------- preparation
 
     def _go_on(self) -> tuple[State, Tensor | None]:
         """Where the run stands, and this process's generator; from the checkpoint where there is one."""
@@ -125,17 +117,6 @@ class Trainer:
         state.data = began_with
         return state, generator
 
-    def _write_once(self) -> None:
-        """What does not change during training."""
-        write_towers(self.config, self.aligner, self.processors)
-        if self.opened.write_config:
-            write_config(self.config)
-        write_changes(self.config.output, self.state.step, self.opened.changed)
-        if not isinstance(self.dataset, StreamedPairs):
-            write_labels(self.config.output, self.dataset.label_names)
-
-    # ---------------------------------------------------------------------------------------------------- training
-
     def fit(self) -> Report | None:
         """Train to `train.steps`, evaluate, keep the best weights, write the report (returned on the main process)."""
         try:
@@ -145,7 +126,7 @@ class Trainer:
 
     def _train(self) -> Report | None:
         spec = self.config.train
-        if self.state.step >= spec.steps and self._finished():
+        if self.state.step >= spec.steps and (self.config.output / "report" / "report.json").exists():
             self.accelerator.print(f"{self.config.output}: already trained for {self.state.step} steps")
             return read_report(self.config.output / "report") if self.main else None
         if self.accelerator.device.type == "cpu":
@@ -207,15 +188,8 @@ class Trainer:
         return (last - first) * self.config.train.batch_size
 
     def _log(self, recent: list[dict[str, Tensor]], pairs_per_second: float) -> dict[str, float]:
-        """Log the means of what the last steps gave; a name that some did not give has the mean of the others.
-
-        Steps that gave nothing had no pair in their batch: `empty_batches` counts them, where there are any.
-        """
-        names = list(dict.fromkeys(name for parts in recent for name in parts))
-        given = {name: [parts[name].float() for parts in recent if name in parts] for name in names}
-        values = {name: float(torch.stack(found).mean()) for name, found in given.items()}
-        if not all(recent):
-            values["empty_batches"] = float(sum(not parts for parts in recent))
+        """Log the means of what the last steps gave, the rate and the speed."""
+        values = means_of(recent)
         values["lr"] = learning_rate(self.state.step - 1, self.config.train.steps, self.config.optim)
         values |= {"items_per_second": pairs_per_second, "seconds": self.state.seconds}
         self.accelerator.log({f"train/{k}": v for k, v in values.items()}, step=self.state.step)
@@ -233,19 +207,17 @@ class Trainer:
             return
         self.skipped.add(gather_object(new), self._pairs(0, self.state.step + 1))
 
-    # ------------------------------------------------------------------------------------------ evaluation, saving
-
     def _save_and_evaluate(self, last: bool) -> None:
         """What is due at this step. Saving comes first: an evaluation may fail, and must not cost the steps done."""
         spec, step = self.config.train, self.state.step
         due = bool(spec.eval_every and step % spec.eval_every == 0)
         if last or (spec.save_every and step % spec.save_every == 0):
-            self._require_finite_weights()
-            self._save()
+            self.saving.require_finite_weights(self.state)
+            self.saving.save(self.state)
         if spec.best is not None:
             if due or last:
                 self._evaluate()
-                self._save()  # which weights are best is part of the state
+                self.saving.save(self.state)  # which weights are best is part of the state
         elif last:  # the last weights are the ones kept, and the report evaluates them
             if self.main:
                 self.judge.keep()
@@ -265,54 +237,12 @@ class Trainer:
         self.model.train()
         self.accelerator.wait_for_everyone()
 
-    def _require_finite_weights(self) -> None:
-        """Never replace a good checkpoint by one that training cannot go on from."""
-        for name, parameter in self.aligner.named_parameters():
-            if parameter.requires_grad and not bool(torch.isfinite(parameter.detach().square().sum())):
-                raise UserError(f"step {self.state.step}: {name} has diverged; {self._last_checkpoint()}")
-
-    def _last_checkpoint(self) -> str:
-        """What is left to go on from, and how."""
-        newest = newest_checkpoint(self.config.output)
-        softer = "with a lower optim.lr, with optim.clip, or in fp32"
-        if newest is None:
-            return f"there is no checkpoint yet; start again {softer}"
-        return f"the last checkpoint is {newest}; go on from it {softer}, and train.resume=changed"
-
-    def _save(self) -> None:
-        if self.accelerator.scaler is not None:
-            self.state.scaler = self.accelerator.scaler.state_dict()
-        mine = torch.get_rng_state()[None]
-        generators = all_gather_rows(mine.to(self.accelerator.device), [1] * self.accelerator.num_processes).cpu()
-        if self.main:
-            save_checkpoint(
-                self.config.output, self.aligner, self.optimizer, self.state, [g.contiguous() for g in generators]
-            )
-        self.accelerator.wait_for_everyone()
-
-    def _finished(self) -> bool:
-        return (self.config.output / "report" / "report.json").exists()
-
     def _finish(self) -> Report | None:
         """Evaluate the kept weights with pictures and write the report."""
         if self.main and self.config.train.best is None:
             self.judge.keep()  # a kill may have come between the last checkpoint and this
-        report = self.judge.finish(self._facts()) if self.main else None
+        pairs = self._pairs(0, self.state.step)
+        facts = facts_of(self.config, self.accelerator, self.state, self.skipped, pairs)
+        report = self.judge.finish(facts) if self.main else None
         self.accelerator.wait_for_everyone()
         return report
-
-    def _facts(self) -> dict[str, Any]:
-        """What happened in training, for the provenance of every later report."""
-        kept = self.state.best_step if self.state.best_step is not None else self.state.step
-        return {
-            "finished": True,
-            "weights_from_step": kept,
-            "processes": self.accelerator.num_processes,
-            "device": str(self.accelerator.device),
-            "threads": self.state.threads,
-            "training_seconds": round(self.state.seconds, 3),
-            "peak_memory_mb": round(self.state.peak_memory_mb, 1),
-            "skipped_items": self.skipped.count,
-            "data": self.skipped.facts(self._pairs(0, self.state.step)),
-            **read_changes(self.config.output),
-        }

@@ -23,7 +23,7 @@ from xmodal.training.comparison.calibrate import seconds_of_a_step
 from xmodal.training.comparison.compare_objectives import claim, compare_objectives
 from xmodal.training.comparison.outcomes import mean_curve
 from xmodal.training.comparison.plan import make_plan
-from xmodal.training.sweep import overrides_of
+from xmodal.training.sweeps.sweep import overrides_of
 from xmodal.training.trainer import Trainer
 
 STEPS = 2

@@ -9,7 +9,7 @@ import pytest
 from xmodal.errors import UserError
 from xmodal.evaluation.statistics.metrics import paired_interval
 from xmodal.report import Report
-from xmodal.training.kernel_choice.choosing import outcomes_of, side_by_side
+from xmodal.training.kernel_choice.outcomes import outcomes_of, side_by_side
 from xmodal.training.kernel_choice.rule import Compared, compared, winner
 
 BASE = np.arange(100) % 2 == 0  # 50 right

@@ -9,7 +9,7 @@ from dense_reference import one_hot, same_matrix, target_matrix, unit
 from kernel_cases import BOTH, CASES, SPEECH_TWICE, UNIQUE, G, N
 
 from xmodal.config.load import load_config
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.objectives.kernels import ONE_HOT
 from xmodal.same_items import SameItems

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     import torch  # not needed to find a mistake in the config
     from accelerate import PartialState
 
-    from xmodal.encoding.store_build import build_store
+    from xmodal.encoding.stores.build import build_store
 
     # on CPUs: unless told, every process is taken for the only one
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())

@@ -18,11 +18,11 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     path = find_yaml(options.sweep, "sweeps")
 
-    from xmodal.training.sweep_plan import read_sweep
+    from xmodal.training.sweeps.plan import read_sweep
 
     sweep = read_sweep(path)
 
-    from xmodal.training.sweep import run_sweep  # torch: not needed to find a mistake in the file
+    from xmodal.training.sweeps.sweep import run_sweep  # torch: not needed to find a mistake in the file
 
     report = run_sweep(sweep, options.jobs)
     report.write(sweep.output / "report")

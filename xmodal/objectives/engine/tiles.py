@@ -32,6 +32,12 @@ def row_blocks(n: int, columns: int, block: int | None = None) -> Iterator[slice
         yield slice(start, min(start + step, n))
 
 
+def pair_blocks(i: Tensor, j: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs in parts, for which `width` numbers a pair are at most BLOCK."""
+    step = max(1, BLOCK // max(width, 1))
+    yield from zip(i.split(step), j.split(step), strict=True)  # of no pairs, one empty part
+
+
 def buffer_for(a: Tensor, n: int, m: int, tile: Tile) -> Tensor:
     """Room for one tile of n x m logits, in a's type and place."""
     return a.new_empty(min(tile[0], n) * min(tile[1], m))

@@ -18,8 +18,8 @@ from xmodal.errors import UserError
 from xmodal.files import write_json
 from xmodal.runs.metrics_file import read_metrics
 from xmodal.training.comparison.plan import FIXED, Candidate, Plan
-from xmodal.training.sweep import train_all
-from xmodal.training.sweep_plan import Planned
+from xmodal.training.sweeps.plan import Planned
+from xmodal.training.sweeps.sweep import train_all
 
 FIRST = 20  # steps of the first, rough timing
 SHARE = 0.1  # of the budget, for the second: long enough that features kept in memory are part of it

@@ -23,8 +23,8 @@ from xmodal.training.comparison.outcomes import Outcome, choose, test_once
 from xmodal.training.comparison.plan import FIXED, Candidate, Plan, make_plan
 from xmodal.training.comparison.request import Request, flatten
 from xmodal.training.kernel_choice.choosing import with_choice
-from xmodal.training.sweep import build_stores, overrides_of, train_all
-from xmodal.training.sweep_plan import Planned
+from xmodal.training.sweeps.plan import Planned
+from xmodal.training.sweeps.sweep import build_stores, overrides_of, train_all
 
 ASKED = "comparison.json"
 _PASSING = re.compile(r"(output|train\.(resume|threads)):")  # of a run's config: may differ from call to call

@@ -19,7 +19,7 @@ from xmodal.config.spec import KindSpec, Spec
 from xmodal.data.manifest import read_manifest
 from xmodal.errors import UserError
 from xmodal.objectives.objective import Objective
-from xmodal.training.comparison.request import Tree, as_override
+from xmodal.training.comparison.settings import Tree, as_override
 
 MOMENTUM = 0.996
 # where a modality has no augmentation: views must differ

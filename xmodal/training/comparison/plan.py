@@ -17,17 +17,9 @@ from xmodal.config.schema import RunConfig
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.training.comparison.needs import provide
-from xmodal.training.comparison.request import (
-    Asked,
-    Budget,
-    Request,
-    Tree,
-    as_override,
-    has_key,
-    is_of_run,
-    settings_of,
-)
-from xmodal.training.sweep_plan import Planned
+from xmodal.training.comparison.request import Asked, Budget, Request, settings_of
+from xmodal.training.comparison.settings import Tree, as_override, has_key, is_of_run
+from xmodal.training.sweeps.plan import Planned
 
 POINTS = 8  # times that dev is judged in a run, the end among them
 USUAL = ("acc1", "accuracy_mean", "accuracy_prompt", "accuracy_all_mean", "accuracy_all_prompt", "accuracy",

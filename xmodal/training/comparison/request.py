@@ -11,7 +11,6 @@ dev: [dev]                          # the config's evaluators that may choose; t
 """
 
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +25,9 @@ from xmodal.config.kinds import KERNELS, OBJECTIVES
 from xmodal.config.spec import Count, Spec
 from xmodal.config.yaml_text import read_mapping, read_yaml, yaml_problem
 from xmodal.errors import UserError
+from xmodal.training.comparison.settings import SET_BY_COMPARISON, SET_ITSELF, Tree, has_key, no_setting
 
-Tree = dict[str, Any]
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|min|steps?)")
-SET_BY_COMPARISON = tuple(
-    f"train.{key}" for key in ("steps", "eval_every", "save_every", "log_every", "best", "trackers", "resume")
-)
-SET_ITSELF = "a comparison sets it itself, the same for all; take it out (the length of a run is its budget)"
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
@@ -115,7 +110,7 @@ def read_request(path: Path, given: Mapping[str, Any], objectives: Sequence[str]
         f"{path}: objectives.{name}.settings.{key}: {problem}"
         for name, asked in request.objectives.items()
         for key in asked.settings
-        if (problem := _no_setting(asked.objective, key))
+        if (problem := no_setting(asked.objective, key))
     ]
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -219,43 +214,6 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
     return request.model_copy(update={"objectives": updated})
 
 
-def _no_setting(objective: Tree, key: str) -> str:
-    """Why dev cannot choose a setting; "" where it can."""
-    if key in SET_BY_COMPARISON:
-        return SET_ITSELF
-    if not has_key(objective, key):
-        kind = objective.get("kind", "this objective")
-        return f"{kind} has no such setting as it is given; see xmodal objectives, or name its kernel or schedule first"
-    return ""
-
-
-def is_of_run(key: str) -> bool:
-    """Is a dotted key one of the run (`optim.lr`), and not of the objective (`temperature`)?"""
-    return key.partition(".")[0] in ("data", "optim", "targets", "towers", "train")
-
-
-def has_key(objective: Tree, key: str) -> bool:
-    """Does an objective know this setting, or is it one of the run?"""
-    if is_of_run(key):
-        return True
-    first, _, rest = key.partition(".")
-    if not isinstance(objective.get("kind"), str):  # terms by name
-        return bool(rest) and isinstance(objective.get(first), dict) and has_key(objective[first], rest)
-    fields = OBJECTIVES.spec(objective["kind"]).model_fields
-    if not rest:
-        return first in fields
-    if first != "kernel" or "kernel" not in fields:
-        return first in fields and isinstance(objective.get(first), dict)  # a schedule's from, to, until
-    default = fields["kernel"].get_default()  # none: it may have a kernel, and has none unless it is named
-    given = (objective.get("kernel") or {}).get("kind") or (default and default.kind)
-    return given is not None and rest in KERNELS.spec(given).model_fields
-
-
 def settings_of(asked: Asked) -> list[Tree]:
     """Every combination of an objective's values, each as dotted key -> value; one without any: an empty one."""
     return [dict(zip(asked.settings, values, strict=True)) for values in itertools.product(*asked.settings.values())]
-
-
-def as_override(key: str, value: Any) -> str:
-    """`key=value` as a command line takes it; JSON is YAML."""
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -26,6 +26,7 @@ from xmodal.objectives.kernels import ONE_HOT, Kernel
 from xmodal.report.report import Report
 from xmodal.runs.folder import FREE, has_weights, open_run, write_config
 from xmodal.runs.kernel_choice import ASKED, CHOICE, FOLDER, read_asked, read_choice
+from xmodal.training.kernel_choice.outcomes import outcomes_of, side_by_side
 from xmodal.training.kernel_choice.rule import compared, winner
 from xmodal.training.kernel_choice.target_statistics import (
     TargetStatistics,
@@ -149,48 +150,6 @@ def short_run(config: RunConfig, term: str, spec: Auto, kernel: Kernel) -> RunCo
             "evaluators": {dev: config.evaluators[dev]},
         }
     )
-
-
-def outcomes_of(report: Report, dev: str) -> pd.DataFrame:
-    """Each item's outcome, by (protocol, item): columns `correct` and `cluster`.
-
-    Raises:
-        UserError: the evaluator gives none, or none of the metric named.
-    """
-    name, _, metric = dev.partition("/")
-    rows = report.predictions[report.predictions["dataset"] == name]
-    known = list(dict.fromkeys(rows["protocol"]))
-    if metric:
-        rows = rows[rows["protocol"] == metric]
-    if rows.empty:
-        raise UserError(
-            f"kernel.dev: {dev!r} has no outcome by item to choose by; expected an evaluator with some, or one of "
-            f"{', '.join(f'{name}/{each}' for each in known) or 'none'}"
-        )
-    return rows.set_index(["protocol", "item"])[["correct", "cluster"]].sort_index()
-
-
-def side_by_side(outcomes: dict[str, pd.DataFrame]) -> tuple[dict[str, Any], Any, list[str]]:
-    """Outcomes [n] of each run over the same items, their clusters [n], and the protocols they are of.
-
-    A protocol in which all runs answer every item alike, as an oracle does, tells nothing and is left out while another
-    one is there.
-
-    Raises:
-        UserError: the runs were not judged on the same items.
-    """
-    if not outcomes:
-        return {}, [], []
-    first = next(iter(outcomes.values()))
-    for name, frame in outcomes.items():
-        if not frame.index.equals(first.index):
-            raise UserError(f"kernel: the run with {name} was judged on other items than the first; choose again")
-    table = pd.DataFrame({name: frame["correct"].astype(float) for name, frame in outcomes.items()})
-    protocols = table.index.get_level_values("protocol")
-    telling = table.nunique(axis=1).gt(1).groupby(protocols).transform("any")
-    kept = telling if telling.any() else pd.Series(True, index=table.index)
-    shown = list(dict.fromkeys(protocols[kept]))
-    return {name: table.loc[kept, name].to_numpy() for name in outcomes}, first.loc[kept, "cluster"].to_numpy(), shown
 
 
 def _worth_a_run(

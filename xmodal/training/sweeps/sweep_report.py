@@ -6,7 +6,7 @@ import pandas as pd
 from xmodal.errors import UserError
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, paired_interval
 from xmodal.report.report import Record, Report, read_report
-from xmodal.training.sweep_plan import Sweep, plan
+from xmodal.training.sweeps.plan import Sweep, plan
 
 
 def gather(sweep: Sweep) -> Report:

@@ -24,8 +24,8 @@ from xmodal.data.unusable import Bad, listed, require_usable
 from xmodal.data.views.fit import require_mask, rewording_of
 from xmodal.distributed import main_first, rank, together, world_size
 from xmodal.encoding.embedding import encode_batch, evaluating, items_bar, longest_first
-from xmodal.encoding.store_batches import Batches, read_ahead
-from xmodal.encoding.store_content import Content, describe_reading, read_content
+from xmodal.encoding.stores.batches import Batches, read_ahead
+from xmodal.encoding.stores.content import Content, describe_reading, read_content
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.store import EmbeddingStore, StoreWriter

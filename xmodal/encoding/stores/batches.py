@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from xmodal.config.data import ModalitySpec
 from xmodal.data.reading import UNREADABLE, ItemReader
 from xmodal.encoding.embedding import BATCH_SIZE
-from xmodal.encoding.store_content import Content
+from xmodal.encoding.stores.content import Content
 
 
 class Read(NamedTuple):

@@ -14,7 +14,7 @@ from threading import Lock
 
 from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
-from xmodal.encoding.store_build import build_store
+from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators, metric_problem
 from xmodal.progress import progress_bar
@@ -24,10 +24,10 @@ from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
 from xmodal.towers.kinds.store import StoreTower
 from xmodal.training.kernel_choice.choosing import with_choice
-from xmodal.training.sweep_plan import Planned, Sweep, plan
-from xmodal.training.sweep_report import gather
+from xmodal.training.sweeps.plan import Planned, Sweep, plan
+from xmodal.training.sweeps.sweep_report import gather
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 MISTAKE = 2  # the exit code of a `UserError`: what can be foreseen, a loss that diverged among it
 
 
