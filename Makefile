@@ -1,10 +1,10 @@
-# make setup | demo | test | test-oldest | lint | docs | bench | dist
+# make setup | demo | test | test-docs | test-oldest | lint | docs | bench | dist
 PYTHON ?= python3
 BIN := .venv/bin
 # one process; the flags keep `accelerate launch` from asking for `accelerate config`
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: setup demo test test-oldest lint docs bench dist
+.PHONY: setup demo test test-docs test-oldest lint docs bench dist
 
 setup: .venv/.installed
 
@@ -29,6 +29,10 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# the site, and the tutorials and notebooks as a reader runs them: minutes, so not a part of `test`
+test-docs: setup
+	$(BIN)/python -m pytest -m slow tests/docs
 
 # the lowest versions that pyproject.toml allows, on Python 3.11
 test-oldest: .venv-oldest/.installed
