@@ -132,12 +132,15 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
     own_n = all(row.n is not None for row in sheet.rows)
     own_chance = not any(_chances(row) and row.chance is None for row in sheet.rows)
     lines: list[dict[str, Any]] = []
+    alone = len({row.dataset for row in sheet.rows}) == 1 and all(row.about for row in sheet.rows)
     for row in sheet.rows:
         cells = [row.cells.get(column) for column in columns]
         told = {"n": "" if row.n is None else f"{row.n:,}", "chance": number(row.chance)}
         shown = [record and _cell(record, not own_chance, not own_n) for record in cells]
-        lines.append({"name": row.dataset, "about": ", ".join(row.about), "cells": shown, **told})
-    first = "setting" if any("/" in column for column in columns) else "data set"
+        name, about = (", ".join(row.about), "") if alone else (row.dataset, ", ".join(row.about))
+        lines.append({"name": name, "about": about, "cells": shown, **told})
+    settings = any("/" in column for column in columns)
+    first = sheet.rows[0].dataset if alone else "setting" if settings else "data set"
     return {"title": sheet.title, "head": "", "first": first, "columns": columns, "rows": lines, "n": own_n,
             "chance": own_chance and any(row.chance is not None for row in sheet.rows)}  # fmt: skip
 

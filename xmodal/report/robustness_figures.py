@@ -54,7 +54,7 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
             axes.plot(k, values, linestyle=":", marker=".", markersize=5, linewidth=0.9, color=colour)
     lowest = min(point.worst for points in runs.values() for point in points)
     span = max(point.best for points in runs.values() for point in points) - lowest
-    told = "line: mean over subsets, star: its peak; band: 5 to 95% of them; dots: best and worst subset"
+    told = "line: mean over subsets; star: its peak; band: 5 to 95%; dots: best and worst"
     if chance is not None and lowest - chance > _FAR * span:  # the line would flatten the curves
         told += f"; chance {chance:.3f}, below the picture"
     elif chance is not None:

@@ -11,19 +11,16 @@ import numpy as np
 from xmodal.evaluation.robustness.robustness import NEAR_PEAK, Robustness
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
 from xmodal.evaluation.statistics.resampling import TAIL
+from xmodal.evaluation.test_sets.labelled import LabelledItems
 from xmodal.report.cells import number, spanned
-from xmodal.report.reading.headline import ahead
+from xmodal.report.reading.headline import ITEMS, NO_WINNER, ahead
 from xmodal.report.record import Record
 
 NAMED = 3  # rewordings that are named, those that change the most
 
 
 def robustness_answer(
-    name: str,
-    found: Mapping[str, Robustness],
-    templates: Sequence[str],
-    records: Sequence[Record],
-    clusters: np.ndarray,
+    name: str, found: Mapping[str, Robustness], templates: Sequence[str], records: Sequence[Record], test: LabelledItems
 ) -> list[str]:
     """The sentences on top of the report.
 
@@ -32,28 +29,29 @@ def robustness_answer(
         found: by run.
         templates: [T].
         records: of the report.
-        clusters: [n] of the items.
+        test: n items.
     """
-    said = [_winner(name, found, clusters)] if len(found) > 1 else []
+    several = len(found) > 1
+    said = [_winner(name, found, test.clusters)] if several else []
     for run, r in found.items():
-        of = f": {run}" if len(found) > 1 else ""
-        said.append(_of_run(f"{name}{of}", r, templates, {record.metric: record for record in records}, of))
+        whole = next(x for x in records if x.metric == ("accuracy_all" + (f": {run}" if several else "")))
+        called = f"{name}, {run}" if several else name
+        right = f"{spanned(whole.value, whole.low, whole.high)} of {whole.n:,} {ITEMS[test.kind]} right"
+        chance = number(whole.chance)
+        said.append(f"{called}: {right} with all {r.templates} templates (chance {chance}). {_peak(r, templates)}")
     gaps = [record for record in records if " - original" in record.metric]
     return [*said, _rewordings(gaps)] if gaps else said
 
 
-def _of_run(called: str, r: Robustness, templates: Sequence[str], by_name: Mapping[str, Record], of: str) -> str:
-    total, single = r.templates, r.single
-    whole = by_name[f"accuracy_all{of}"]
-    right = f"{spanned(whole.value, whole.low, whole.high)} of {whole.n:,} items right"
+def _peak(r: Robustness, templates: Sequence[str]) -> str:
+    """The best k, and the best and the worst template alone."""
     means = {k: float(r.hits[k].mean()) for k in r.ks}
     peak = max(means, key=lambda k: means[k])
-    best, worst = int(single.argmax()), int(single.argmin())
+    best, worst = int(r.single.argmax()), int(r.single.argmin())
+    enough = "" if r.enough() == peak else f", {NEAR_PEAK:.0%} of it at k = {r.enough()}"
     return (
-        f"{called}: {right} with all {total} templates (chance {number(whole.chance)}). The peak, "
-        f"{number(means[peak])}, is at k = {peak}; k = {r.enough()} has {NEAR_PEAK:.0%} of it. Alone, "
-        f"“{templates[best]}” is the best template ({number(single[best])}), “{templates[worst]}” the worst "
-        f"({number(single[worst])})."
+        f"The peak, {number(means[peak])}, is at k = {peak}{enough}. Alone, “{templates[best]}” is the best template "
+        f"({number(r.single[best])}), “{templates[worst]}” the worst ({number(r.single[worst])})."
     )
 
 
@@ -62,15 +60,18 @@ def _winner(name: str, found: Mapping[str, Robustness], clusters: np.ndarray) ->
     whole = {run: r.item_means(r.templates) for run, r in found.items()}
     first = max(whole, key=lambda run: whole[run].mean())
     pairs = len(list(itertools.combinations(whole, 2)))
-    told, sure = [], True
+    gaps = {}
     for run in sorted((run for run in whole if run != first), key=lambda run: -whole[run].mean()):
         apart = whole[first] - whole[run]
-        low, high = bootstrap_interval(apart, clusters, bounds=(-1.0, 1.0), tail=TAIL / pairs)
-        sure = sure and low > 0
-        told.append(ahead(first, run, float(apart.mean()), low, high).removeprefix("no winner: "))
-    corrected = f" Intervals are corrected for {pairs} pairs (Bonferroni)." if pairs > 1 else ""
-    verdict = f"{first} wins" if sure else "no winner"
-    return f"{name}, all templates together: {verdict}: {'; '.join(told)}.{corrected}"
+        limits = bootstrap_interval(apart, clusters, bounds=(-1.0, 1.0), tail=TAIL / pairs)
+        gaps[run] = (float(apart.mean()), *limits)
+    if all(low > 0 for _, low, _ in gaps.values()):
+        verdict = f"{first} wins, ahead of " + " and of ".join(f"{run} by {spanned(*gap)}" for run, gap in gaps.items())
+    else:
+        told = [ahead(first, run, *gap).removeprefix(NO_WINNER) for run, gap in gaps.items()]
+        verdict = NO_WINNER + "; ".join(told)
+    corrected = f", corrected for {pairs} pairs (Bonferroni)" if pairs > 1 else ""
+    return f"{name}, all templates together: {verdict}{corrected}."
 
 
 def _rewordings(gaps: Sequence[Record]) -> str:

@@ -115,7 +115,7 @@ class _WriteUp:
             tables=tables,
             figures=figures,
             notes=self._notes(),
-            answer=robustness_answer(self.name, self.found, self.templates, self.records, self.clusters),
+            answer=robustness_answer(self.name, self.found, self.templates, self.records, self.question.test),
         )
 
     def _of(self, run: str) -> str:

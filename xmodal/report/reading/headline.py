@@ -13,6 +13,7 @@ from xmodal.report.reading.families import AMONG, KINDS, Row, is_difference, she
 from xmodal.report.record import Record
 
 SUITE = "mean over the suite"  # a data set of that name speaks for all others
+NO_WINNER = "no winner: "
 MOST = 6  # sentences; what is beyond is in the table
 MOST_OF_ONE = 3  # of one data set
 
@@ -168,12 +169,13 @@ def ahead(first: str, second: str, value: float | None, low: float | None, high:
         ahead("cwcl", "cl", 0.03, 0.01, 0.05)  # "cwcl is ahead of cl by 0.030 [0.010, 0.050]"
     """
     if value is None or low is None or high is None or math.isnan(low) or math.isnan(high):
-        return f"no winner: {first} and {second} differ by {number(None if value is None else abs(value))}, no interval"
+        apart = number(None if value is None else abs(value))
+        return f"{NO_WINNER}{first} and {second} differ by {apart}, no interval"
     if value < 0:
         first, second, value, low, high = second, first, -value, -high, -low
     if low > 0:
         return f"{first} is ahead of {second} by {spanned(value, low, high)}"
-    return f"no winner: {first} and {second} differ by {spanned(value, low, high)}, which holds 0"
+    return f"{NO_WINNER}{first} and {second} differ by {spanned(value, low, high)}, which holds 0"
 
 
 def _of_settings(rows: Sequence[Row]) -> list[_Found]:
