@@ -176,6 +176,6 @@ def test_how_it_was_measured_has_a_column_for_each_family() -> None:
     assert found["d"].common == [("tts", "yes"), ("templates", "8")]
     assert found["d"].columns == ["accuracy", "majority"]
     assert found["d"].apart == [
-        ("candidates", ["a, b (by prompts); a (by prompts, among the test's classes)", ""]),
+        ("candidates", ["a, b; a (among the test's classes)", ""]),
         ("label", ["", "a"]),
     ]

@@ -28,7 +28,7 @@ class Measured:
 def measured(records: Sequence[Record]) -> dict[str, Measured]:
     """Data set -> its conditions; of those without any, nothing.
 
-    Where the metrics of one family differ, a cell says which has which: "8 (prompt); 3947 (mean)".
+    Where the metrics of one family differ, a cell says which has which: "3947; 515 (among the test's classes)".
     """
     return {
         dataset: _of_one([r for r in records if r.dataset == dataset])
@@ -39,24 +39,34 @@ def measured(records: Sequence[Record]) -> dict[str, Measured]:
 def _of_one(records: Sequence[Record]) -> Measured:
     places = [placed(record.metric) for record in records]
     common, apart = [], []
+    both = list(zip(places, records, strict=True))
     columns = list(dict.fromkeys(place.column for place in places))
     for key in dict.fromkeys(key for record in records for key in record.context):
-        values = [cell(record.context[key]) if key in record.context else None for record in records]
-        if None not in values and len(set(values)) == 1:
-            common.append((key, str(values[0])))
-            continue
         cells = []
         for column in columns:
-            told: dict[str, list[str]] = {}
-            rows = [(p.row, value) for p, value in zip(places, values, strict=True) if p.column == column]
-            for row, value in rows:
-                if value is not None:
-                    told.setdefault(value, []).append(", ".join(row))
-            alone = len(told) == 1 and None not in [value for _, value in rows]
-            cells.append("; ".join(value if alone else _which(value, of) for value, of in told.items()))
-        apart.append((key, cells))
+            mine = [(place.row, record.context) for place, record in both if place.column == column]
+            told = [(row, cell(context[key])) for row, context in mine if key in context]
+            cells.append(_cell(told, lacking=len(told) < len(mine)))
+        if len(set(cells)) == 1:
+            common.append((key, cells[0]))
+        else:
+            apart.append((key, cells))
     used = [at for at, _ in enumerate(columns) if any(cells[at] for _, cells in apart)]
     return Measured([columns[at] for at in used], common, [(key, [cells[at] for at in used]) for key, cells in apart])
+
+
+def _cell(rows: Sequence[tuple[tuple[str, ...], str]], lacking: bool) -> str:
+    """The values of a family, each with what its rows have that those of no other value have."""
+    told: dict[str, list[tuple[str, ...]]] = {}
+    for row, value in rows:
+        told.setdefault(value, []).append(row)
+    if len(told) == 1 and not lacking:
+        return next(iter(told))
+    parts = [{part for row in found for part in row} for found in told.values()]
+    alike = set.intersection(*parts) if len(parts) > 1 else set()
+    return "; ".join(
+        _which(value, [", ".join(p for p in row if p not in alike) for row in of]) for value, of in told.items()
+    )
 
 
 def _which(value: str, of: Sequence[str]) -> str:
