@@ -95,8 +95,9 @@ def test_pictures_and_retrieval() -> None:
     assert texts(Record("cifar", "acc1", 0.5, None, None, 10, 0.25, seen)) == [
         "cifar: 0.500 of 10 images right among 4 classes (chance 0.250)."
     ]
+    gallery = {"candidates": ["5000 image items, sha256 0123"]}
     assert texts(
-        Record("coco", "text_to_image_recall@1", 0.3, 0.2, 0.4, 25_000, 1 / 5000),
+        Record("coco", "text_to_image_recall@1", 0.3, 0.2, 0.4, 25_000, 1 / 5000, gallery),
         Record("coco", "image_to_text_recall@1", 0.4, 0.3, 0.5, 5_000, 1 / 5000),
         Record("coco", "text_to_image_median_rank", 3, 2, 4, 25_000, 2500),
     ) == [

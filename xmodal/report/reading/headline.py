@@ -123,7 +123,9 @@ def _of_row(row: Row) -> Sentence:
     record = row.cells[column]
     context = record.context
     candidates = context.get("candidates")
-    many = f" among {len(candidates)} classes" if isinstance(candidates, list) and "right" in LEADS[column] else ""
+    many = (
+        f" among {len(candidates)} classes" if isinstance(candidates, list) and LEADS[column].startswith(RIGHT) else ""
+    )
     by = "".join(f", known {part}" for part in row.about if part in KINDS.values())
     about = [row.dataset, *(part for part in row.about if part not in KINDS.values())]
     about += ["zero-shot"] if context.get("zero_shot") is True else []
