@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 from tones import RATE, TONES, pitch, save_tone
 
@@ -59,6 +60,17 @@ def test_so_many_and_no_more(tmp_path: Path) -> None:
     [shown] = report.examples.values()
     assert [e.item for e in shown] == [f"u{n}" for n in range(SHOWN["audio"]) if n != 2]
     assert not any(e.said for e in shown)
+    assert report.notes == ["t: 1 of the surest errors cannot be read any more, and are not shown."]
     report = Report()
     show_worst_errors(report, "t", answers(np.zeros(len(WORDS)), np.zeros(len(WORDS), dtype=bool)), test)
     assert report.examples == {}
+
+
+def test_a_libsndfile_without_mp3_writes_wav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test, report = recordings(tmp_path), Report()
+    monkeypatch.setattr(soundfile, "available_formats", dict)
+    show_worst_errors(report, "t", answers(np.zeros(len(WORDS)), np.arange(len(WORDS)) == 4), test)
+    [shown] = report.examples["t: the most confident errors"]
+    heard, rate = soundfile.read(io.BytesIO(shown.media))
+    assert (shown.suffix, shown.type, rate) == (".wav", "audio/wav", RATE)
+    assert abs(pitch(heard, rate) - TONES["one"]) < 20  # Hz

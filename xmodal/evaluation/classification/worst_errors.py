@@ -44,17 +44,20 @@ def show_worst_errors(
     places = {str(item): place for place, item in enumerate(test.names)}
     words = test.further.get(said or "")
     wrong = predictions[~predictions["correct"].astype(bool)].sort_values("score", ascending=False, kind="stable")
-    found = []
+    found, lost = [], 0
     for error in wrong[: SHOWN.get(test.kind, 0)].to_dict("records"):
         place = places[str(error["item"])]
         try:
             source = test.sources[place]
             media, suffix, cut = _picture(source) if test.kind == "image" else _recording(source)
         except (ImageError, AudioError):  # it was there when it was embedded
+            lost += 1
             continue
         text = "" if words is None or words[place] is None else str(words[place])
         item, true, predicted = (str(error[column]) for column in ("item", "true", "predicted"))
         found.append(Example(item, true, predicted, float(error["score"]), media, suffix, text, cut))
+    if lost:
+        report.notes.append(f"{name}: {lost} of the surest errors cannot be read any more, and are not shown.")
     if found:
         report.examples[f"{name}: the most confident errors"] = found
 
