@@ -127,6 +127,23 @@ def test_a_winner_only_where_the_interval_says_so(gap: tuple[float, float, float
     assert ahead("a", "b", *gap) == said
 
 
+def test_label_sets_together_come_before_each() -> None:
+    heard = CLASSES | {"input": "speech"}
+    sets = ("size", "drink", "milk", "all")
+    found = texts(*(Record("orders", f"accuracy_{each}_prompt", 0.5, n=9, context=heard) for each in sets))
+    assert [text.partition(":")[0] for text in found] == ["orders, all", "orders, size", "orders, drink"]
+
+
+def test_none_of_these_and_missing_predictions() -> None:
+    assert texts(Record("t", "accuracy_open_mean", 0.5, n=9, chance=0.2, context=CLASSES)) == [
+        "t: 0.500 of 9 items right among 4 classes, “none of these” being an answer too, known by example sentences "
+        "(chance 0.200)."
+    ]
+    assert texts(Record("slurp", "intent_strict", 0.8, n=9)) == [
+        "slurp, intent: 0.800 of 9 items right, those without a prediction counted as wrong."
+    ]
+
+
 def test_two_runs() -> None:
     def side(name: str, value: float, low: float, high: float, **more: bool) -> Record:
         return Record("t", f"acc1: {name}", value, low, high, 40, 0.1, more)

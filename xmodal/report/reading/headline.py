@@ -17,11 +17,11 @@ NO_WINNER = "no winner: "
 MOST = 6  # sentences; what is beyond is in the table
 MOST_OF_ONE = 3  # of one data set
 
-RIGHT = "{value} of {n} {items} right"
+RIGHT = "{value} of {n} {items} right{classes}"
 LEADS = {  # column -> what it says, the first that a row has
     "accuracy": RIGHT,
     "acc1": RIGHT,
-    "strict": RIGHT,
+    "strict": RIGHT + ", those without a prediction counted as wrong",
     "mean average precision": "mean average precision {value} over {n} {items}",
     "recall@1": "a right one comes first for {value} of {n} queries",
     "linear": RIGHT + " by a linear probe",
@@ -102,7 +102,7 @@ def _of_dataset(dataset: str, rows: Sequence[Row]) -> list[_Found]:
 
 
 def _foremost(rows: Sequence[Row]) -> list[Row]:
-    """Without what says the same in a weaker way; at most three."""
+    """Without what says the same in a weaker way; all label sets together first; at most three."""
     abouts = {row.about for row in rows}
 
     def weaker(row: Row) -> bool:
@@ -110,7 +110,8 @@ def _foremost(rows: Sequence[Row]) -> list[Row]:
         among_all = tuple(part for part in row.about if part != AMONG)
         return any(other != row.about and other in abouts for other in (by_means, among_all))
 
-    return [row for row in rows if not weaker(row)][:MOST_OF_ONE]
+    kept = [row for row in rows if not weaker(row)]
+    return sorted(kept, key=lambda row: "all" not in row.about)[:MOST_OF_ONE]
 
 
 def _lead(row: Row) -> str | None:
@@ -123,15 +124,13 @@ def _of_row(row: Row) -> Sentence:
     record = row.cells[column]
     context = record.context
     candidates = context.get("candidates")
-    many = (
-        f" among {len(candidates)} classes" if isinstance(candidates, list) and LEADS[column].startswith(RIGHT) else ""
-    )
+    classes = f" among {len(candidates)} classes" if isinstance(candidates, list) else ""
     by = "".join(f", known {part}" for part in row.about if part in KINDS.values())
     about = [row.dataset, *(part for part in row.about if part not in KINDS.values())]
     about += ["zero-shot"] if context.get("zero_shot") is True else []
-    said = LEADS[column].format(value=_told(record), n=f"{record.n:,}", items=_items(record))
+    said = LEADS[column].format(value=_told(record), n=f"{record.n:,}", items=_items(record), classes=classes)
     beside = {what: row.cells.get(what) or row.cells.get(f"{what} {column}") for what in ("oracle", "cascade")}
-    return Sentence(f"{', '.join(about)}: {said}{many}{by}{_brackets(record, beside)}.", record)
+    return Sentence(f"{', '.join(about)}: {said}{by}{_brackets(record, beside)}.", record)
 
 
 def _items(record: Record) -> str:
@@ -195,7 +194,7 @@ def _of_settings(rows: Sequence[Row]) -> list[_Found]:
         gap = next((c for c in best.cells if c.startswith(f"{metric} minus ")), None)
         if gap is not None:
             text += f"; minus {gap.removeprefix(f'{metric} minus ')} {_gap_told(best.cells[gap])}"
-            text += ", not corrected for being the highest" if len(tried) > 2 else ""
+            text += " (not corrected for being the highest)" if len(tried) > 2 else ""
         found.append((best.dataset, Sentence(f"{text}.", record)))
     return found
 
