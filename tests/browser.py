@@ -100,7 +100,7 @@ class Browser:
         self._ask("Page.navigate", url=file.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._receive()
-        seen = self._ask("Runtime.evaluate", expression=LOOK, awaitPromise=True, returnByValue=True)["result"]["value"]
+        seen = self.value(LOOK)
         problems = [f"console: {text}" for event in self._events if (text := _error(event))]
         problems += [f"missing picture: {name}" for name in seen["missing"]]
         if seen["too_wide"] is not None:
@@ -108,6 +108,11 @@ class Browser:
         self._resize(width, min(seen["height"], 16_000))
         picture = self._ask("Page.captureScreenshot", format="png")["data"]
         return Seen(seen["images"], problems, base64.b64decode(picture))
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression comes to on the page that was looked at last; a promise is waited for."""
+        given = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        return self._ask("Runtime.evaluate", **given)["result"].get("value")
 
     def _resize(self, width: int, height: int) -> None:
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from xmodal.errors import UserError
 from xmodal.report import PREDICTION_COLUMNS, Record, Report, find_report, read_report
-from xmodal.report.render import markdown
+from xmodal.report.markdown import markdown
 
 
 def png(colour: int = 0) -> bytes:
@@ -156,7 +156,9 @@ def test_markdown(tmp_path):
     example().write(tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "| heldout | accuracy_mean | 0.500 | [0.100, 0.900] | 2 | 0.500 |" in text
-    assert "- **candidates**: a, b (accuracy_mean)" in text
+    assert (
+        "- **tts**: yes\n\n|  | accuracy |\n| --- | --- |\n| candidates | a, b |" in text
+    )  # what all share, then by family
     for picture in re.findall(r"\]\((.*?)\)", text):
         assert (tmp_path / picture).is_file()
     assert text.index("> - the speech is &lt;TTS>") < text.index("## Results")

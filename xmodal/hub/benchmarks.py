@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from xmodal.config.yaml_text import write_yaml
 from xmodal.errors import UserError
 from xmodal.hub.metadata import rounded
+from xmodal.report.cells import interval
 from xmodal.report.record import Record
-from xmodal.report.render import interval
 
 FOLDER = ".eval_results"
 

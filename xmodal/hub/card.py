@@ -11,7 +11,8 @@ from xmodal.hub.described import Side, objectives_of
 from xmodal.hub.metadata import header
 from xmodal.hub.names import HUB
 from xmodal.hub.request import CardRequest
-from xmodal.report.render import interval, markdown_table, number
+from xmodal.report.cells import interval, number
+from xmodal.report.markdown import markdown_table
 from xmodal.report.report import Report
 
 _FOLDED = 40  # rows; the numbers of a longer report are folded away

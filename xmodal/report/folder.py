@@ -20,6 +20,7 @@ from pathlib import Path
 from xmodal.errors import UserError
 
 INDEX = "report.json"  # moved last; lists the figures, so that an older report's pictures can be taken away
+FIGURES = "figures/"  # where pictures and recordings lie
 
 
 def replace_files(folder: Path, make: Callable[[Path], None]) -> None:
@@ -89,7 +90,7 @@ def _move(folder: Path) -> None:
     if not ready.is_dir():
         return
     if (ready / INDEX).is_file():
-        for outdated in set(figures_of(folder / INDEX).values()) - set(figures_of(ready / INDEX).values()):
+        for outdated in _media_of(folder / INDEX) - _media_of(ready / INDEX):
             (folder / outdated).unlink(missing_ok=True)
     files = sorted((p for p in ready.rglob("*") if p.is_file()), key=lambda p: (p.name == INDEX, str(p)))
     for file in files:
@@ -105,4 +106,19 @@ def figures_of(index: Path) -> dict[str, str]:
         found = json.loads(index.read_text(encoding="utf-8"))["figures"].items()
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {}
-    return {k: p for k, p in found if isinstance(p, str) and p.startswith("figures/") and ".." not in p}
+    return {title: path for title, path in found if is_media(path)}
+
+
+def is_media(path: object) -> bool:
+    """Is it a path that a report writes pictures and recordings to?"""
+    return isinstance(path, str) and path.startswith(FIGURES) and ".." not in path
+
+
+def _media_of(index: Path) -> set[str]:
+    """All files of an index that lie in `FIGURES`."""
+    try:
+        groups = json.loads(index.read_text(encoding="utf-8")).get("examples", {}).values()
+        found = {each["file"] for group in groups for each in group if is_media(each["file"])}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        found = set()
+    return found | set(figures_of(index).values())

@@ -1,68 +1,45 @@
-"""A report as people read it: a table for the terminal, Markdown, and one HTML file that needs nothing else.
+"""A report as people read it: a table for the terminal, and one HTML file that needs nothing else.
 
-Input: a `Report`. Output: text. Numbers show three decimals; a missing one shows as a dash.
+Input: a `Report`. Output: text. The page begins with the answer in sentences; the table, pictures and items follow; how
+it was measured is folded. Numbers show three decimals; a missing one shows as a dash.
 """
 
 import base64
-import json
-import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
+from xmodal.report.cells import DASH, cell, interval, number, numeric
+from xmodal.report.examples import MOST_BYTES, in_page
+from xmodal.report.reading.families import Row, Sheet, is_difference, sheets
+from xmodal.report.reading.headline import answer
+from xmodal.report.reading.measured import measured
 from xmodal.report.record import Record, json_ready
 
 if TYPE_CHECKING:
     from xmodal.report.report import Report
 
-DASH = "–"
 HEADER = ("dataset", "metric", "value [95% interval]", "n", "chance")
-_LONG_LIST = 8  # entries; a longer list starts with how many it has
-_LONG_TABLE = 24  # rows; a longer table is folded away
+LONG_TEXT = 160  # characters; a longer one is folded
+LONG_TABLE = 24  # rows; a longer table is folded away
+MANY_TABLES = 6  # more are all folded away
+MANY_PICTURES = 4  # more are folded away, by data set
+MANY_COLUMNS = 4  # a table of one row and more columns stands upright
 
-
-def number(value: float | None) -> str:
-    """Three decimals, of a smaller number one digit, of a count none; or a dash."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    if isinstance(value, int):
-        return f"{value:,}"
-    if 0 < abs(value) < 0.0005:  # a chance among thousands is not 0
-        return f"{value:.1g}"
-    return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def cell(value: Any) -> str:
-    """A table cell: numbers by `number`, truth as yes and no, nothing as a dash."""
-    if value is None or value is pd.NaT or value is pd.NA:
-        return DASH
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return number(float(value))
-    if isinstance(value, list | tuple):
-        count = f"{len(value)}: " if len(value) > _LONG_LIST else ""
-        return count + ", ".join(cell(v) for v in value)
-    return str(value)
-
-
-def interval(record: Record) -> str:
-    """`[low, high]`, or nothing where there is none."""
-    return "" if record.low is None or record.high is None else f"[{number(record.low)}, {number(record.high)}]"
+_NUMBERS = re.compile(r"(-?[\d,]*\d(?:\.\d+)? \[-?[\d.,]+, -?[\d.,]+\])")  # 0.500 [0.400, 0.600]
 
 
 def text(report: "Report") -> str:
-    """The records as aligned columns, then the notes."""
+    """What the report says itself, the records as aligned columns, then the notes."""
     rows = [(r.dataset, r.metric, f"{number(r.value)} {interval(r)}".rstrip(), str(r.n), number(r.chance))
             for r in report.records]  # fmt: skip
     table = aligned(HEADER, rows, right={3, 4}) if rows else ["nothing was measured"]
-    lines = [report.title, "", *table]
+    lines = [report.title, "", *([*report.answer, ""] if report.answer else []), *table]
     if report.notes:
         lines += ["", *(f"note: {note}" for note in report.notes)]
     return "\n".join(lines)
@@ -70,7 +47,7 @@ def text(report: "Report") -> str:
 
 def table_text(table: pd.DataFrame) -> str:
     """A frame as aligned columns for the terminal; numbers to the right."""
-    right = {i for i, c in enumerate(table.columns) if _numeric(table, c)}
+    right = {i for i, c in enumerate(table.columns) if numeric(table, c)}
     rows = [tuple(cell(v) for v in row) for row in table.itertuples(index=False, name=None)]
     return "\n".join(aligned([str(c) for c in table.columns], rows, right=right))
 
@@ -87,102 +64,140 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int
     return [line(header), "  ".join("-" * w for w in widths), *(line(row) for row in rows)]
 
 
-def contexts(records: Sequence[Record]) -> dict[str, dict[str, str]]:
-    """For every data set, how it was measured: the context's entries, and where its metrics differ, which has which."""
-    found: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for record in records:
-        entries = found.setdefault(record.dataset, {})
-        for key, value in record.context.items():
-            entries.setdefault(key, {}).setdefault(cell(value), []).append(record.metric)
-    total = {d: [r.metric for r in records if r.dataset == d] for d in found}
-    return {
-        dataset: {
-            key: next(iter(values))
-            if len(values) == 1 and next(iter(values.values())) == total[dataset]
-            else "; ".join(f"{value} ({', '.join(metrics)})" for value, metrics in values.items())
-            for key, values in entries.items()
-        }
-        for dataset, entries in found.items()
-        if entries
-    }
-
-
-def markdown(report: "Report", figures: Mapping[str, str]) -> str:
-    """The report as Markdown; `figures` gives each picture's path beside it."""
-    rows = [(r.dataset, r.metric, number(r.value), interval(r), str(r.n), number(r.chance)) for r in report.records]
-    parts = [f"# {report.title}"]
-    if report.notes:
-        parts.append("\n".join(f"> - {_flat(note)}" for note in report.notes))
-    header = ("dataset", "metric", "value", "95% interval", "n", "chance")
-    parts += ["## Results", markdown_table(header, rows, {2, 3, 4, 5}) if rows else "Nothing was measured."]
-    measured = contexts(report.records)
-    if measured:
-        parts.append("## How it was measured")
-    for dataset, entries in measured.items():
-        parts += [f"### {_flat(dataset)}", "\n".join(f"- **{_flat(k)}**: {_flat(v)}" for k, v in entries.items())]
-    for name, path in figures.items():
-        parts += [f"## {_flat(name)}", f"![{_flat(name)}]({path})"]
-    for name, table in report.tables.items():
-        right = {i for i, c in enumerate(table.columns) if _numeric(table, c)}
-        cells = [tuple(cell(v) for v in row) for row in table.itertuples(index=False, name=None)]
-        parts += [f"## {_flat(name)}", markdown_table([str(c) for c in table.columns], cells, right)]
-    if report.provenance:
-        provenance = json.dumps(json_ready(report.provenance), indent=2, ensure_ascii=False)
-        parts += ["## Provenance", f"```json\n{provenance}\n```"]
-    return "\n\n".join(parts) + "\n"
-
-
 def html(report: "Report") -> str:
-    """The report as one HTML file: styles and pictures inside, no script, nothing fetched."""
+    """The report as one HTML file: styles, pictures and recordings inside, no script, nothing fetched."""
+    found = answer(report.records, report.notes, report.answer)
     return page(
         "report.html.j2",
         title=report.title,
-        notes=report.notes,
-        groups=_groups(report.records),
-        has_bars=any(_bar(r) for r in report.records),
-        contexts=contexts(report.records),
-        figures={name: base64.b64encode(png).decode("ascii") for name, png in report.figures.items()},
+        sentences=[
+            {"parts": _NUMBERS.split(s.text), "bar": s.record and _bar(s.record), "warnings": s.warnings}
+            for s in found.sentences
+        ],
+        notes=found.notes,
+        sheets=[_sheet(sheet) for sheet in sheets(report.records)],
+        pictures=_pictures(report.figures),
+        examples=_examples(report),
         tables=[
             {
                 "name": name,
-                "columns": [(str(c), _numeric(table, c)) for c in table.columns],
+                "columns": [(str(c), numeric(table, c)) for c in table.columns],
                 "rows": [[cell(v) for v in row] for row in table.itertuples(index=False, name=None)],
-                "long": len(table) > _LONG_TABLE,
+                "long": len(table) > LONG_TABLE or len(report.tables) > MANY_TABLES,
             }
             for name, table in report.tables.items()
         ],
+        measured=measured(report.records),
+        records=report.records and {
+            "columns": [(column, column not in ("dataset", "metric")) for column in HEADER],
+            "rows": [(r.dataset, r.metric, f"{number(r.value)} {interval(r)}", f"{r.n:,}", number(r.chance))
+                     for r in report.records],
+        },
+        has_oracle=any("oracle" in sentence.text for sentence in found.sentences),
+        has_sure=any(record.context.get("excludes_0") for record in report.records),
         predictions=len(report.predictions),
         provenance=_dotted(json_ready(report.provenance)),
-        long_text=160,
-    )
+        long_text=LONG_TEXT,
+    )  # fmt: skip
 
 
 def page(template: str, **values: Any) -> str:
     """A page of this package's templates; what is put into it is escaped."""
-    environment = jinja2.Environment(
+    return _templates().get_template(template).render(**values)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    """Compiled once in a process."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(template).render(**values)
 
 
-def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        groups.setdefault(record.dataset, []).append(
-            {
-                "metric": record.metric,
-                "value": number(record.value),
-                "interval": interval(record) or DASH,
-                "n": f"{record.n:,}",
-                "chance": number(record.chance),
-                "bar": _bar(record),
-            }
-        )
-    return [{"dataset": dataset, "rows": rows} for dataset, rows in groups.items()]
+def _sheet(sheet: Sheet) -> dict[str, Any]:
+    """A table of the page: a line for each row, or, of a single wide row, a line for each column."""
+    columns = sheet.columns
+    if len(sheet.rows) == 1 and len(columns) > MANY_COLUMNS:
+        row = sheet.rows[0]
+        upright = [
+            {"name": c, "about": "", "cells": [_cell(r, False)], "n": f"{r.n:,}", "chance": _chance(r)}
+            for c, r in row.cells.items()
+        ]
+        return {"title": sheet.title, "head": " · ".join([row.dataset, *row.about]), "first": "metric",
+                "columns": ["value"], "rows": upright, "n": True, "chance": True}  # fmt: skip
+    own_n = all(row.n is not None for row in sheet.rows)
+    own_chance = not any(_chances(row) and row.chance is None for row in sheet.rows)
+    lines: list[dict[str, Any]] = []
+    alone = len({row.dataset for row in sheet.rows}) == 1 and all(row.about for row in sheet.rows)
+    for row in sheet.rows:
+        cells = [row.cells.get(column) for column in columns]
+        told = {"n": "" if row.n is None else f"{row.n:,}", "chance": number(row.chance)}
+        shown = [record and _cell(record, not own_chance, not own_n) for record in cells]
+        name, about = (", ".join(row.about), "") if alone else (row.dataset, ", ".join(row.about))
+        lines.append({"name": name, "about": about, "cells": shown, **told})
+    settings = any("/" in column for column in columns)
+    first = sheet.rows[0].dataset if alone else "setting" if settings else "data set"
+    return {"title": sheet.title, "head": "", "first": first, "columns": columns, "rows": lines, "n": own_n,
+            "chance": own_chance and any(row.chance is not None for row in sheet.rows)}  # fmt: skip
+
+
+def _chances(row: Row) -> bool:
+    return any(_chance(record) != DASH for record in row.cells.values())
+
+
+def _chance(record: Record) -> str:
+    return DASH if is_difference(record) else number(record.chance)
+
+
+def _cell(record: Record, chance: bool, n: bool = False) -> dict[str, Any]:
+    """One number with its interval; `name` is what programs call it."""
+    told = [f"n {record.n:,}"] if n else []
+    told += [f"chance {_chance(record)}"] if chance and _chance(record) != DASH else []
+    return {
+        "value": number(record.value),
+        "interval": interval(record),
+        "under": ", ".join(told),
+        "name": record.name,
+        "sure": record.context.get("excludes_0") is True,
+    }
+
+
+def _pictures(figures: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Pictures in order; where there are many, those of one data set ("DATASET: ...") are folded into one line."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, png in figures.items():
+        dataset, _, rest = name.partition(": ")
+        key = dataset if rest and len(figures) > MANY_PICTURES else ""
+        groups.setdefault(key, []).append((name, base64.b64encode(png).decode()))
+    return [{"name": name, "figures": found} for name, found in groups.items()]
+
+
+def _examples(report: "Report") -> dict[str, Any]:
+    held = in_page(report.examples)
+    total = sum(len(group) for group in report.examples.values())
+    shown = [example for group in held.values() for example in group]
+    groups = [
+        {
+            "name": title,
+            "items": [
+                {
+                    "example": example,
+                    "audio": example.type.startswith("audio/"),
+                    "score": number(example.score),
+                    "data": f"data:{example.type};base64,{base64.b64encode(example.media).decode()}",
+                }
+                for example in group
+            ],
+        }
+        for title, group in held.items()
+    ]
+    size = sum(len(example.media) for example in shown)
+    return {"groups": groups, "total": total, "left_out": total - len(shown), "kilobytes": f"{size / 1000:,.0f}",
+            "most": f"{MOST_BYTES / 1e6:g}"}  # fmt: skip
 
 
 def _bar(record: Record) -> dict[str, float | None] | None:
@@ -193,9 +208,8 @@ def _bar(record: Record) -> dict[str, float | None] | None:
         or isinstance(record.value, int)
         or not beside
         or any(not 0 <= v <= 1 for v in (record.value, *beside))
+        or is_difference(record)
     ):
-        return None
-    if " - " in record.metric or " minus " in record.metric:
         return None
     low = record.value if record.low is None else record.low
     high = record.value if record.high is None else record.high
@@ -220,22 +234,3 @@ def _dotted(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 def cell_exact(value: Any) -> str:
     """A setting as it was written: every digit of a number counts there."""
     return ", ".join(map(cell_exact, value)) if isinstance(value, list) else DASH if value is None else str(value)
-
-
-def _numeric(table: pd.DataFrame, column: Any) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(table[column]) and not pd.api.types.is_bool_dtype(table[column]))
-
-
-def _flat(value: str) -> str:
-    """On one line, and no HTML: Markdown would hand it on."""
-    return " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
-    """A table in Markdown; columns in `right` are numbers."""
-
-    def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(_flat(c).replace("|", "\\|") for c in row) + " |"
-
-    rule = "|" + "|".join(" ---: " if i in right else " --- " for i in range(len(header))) + "|"
-    return "\n".join([line(header), rule, *(line(row) for row in rows)])

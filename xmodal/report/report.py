@@ -16,7 +16,9 @@ import pandas as pd
 
 from xmodal.errors import UserError
 from xmodal.report import render
-from xmodal.report.folder import INDEX, figures_of, finish, replace_files
+from xmodal.report.examples import Example
+from xmodal.report.folder import FIGURES, INDEX, figures_of, finish, replace_files
+from xmodal.report.markdown import markdown
 from xmodal.report.record import Record, json_ready
 
 __all__ = ["PREDICTION_COLUMNS", "Record", "Report", "find_report", "read_report"]
@@ -49,6 +51,8 @@ class Report:
     tables       title -> frame, such as recall per intent
     figures      title -> PNG bytes (see figures.py)
     notes        what a reader must know first: "the speech is TTS", "classes seen in training"
+    examples     title -> items that are shown: errors as pictures or to be heard
+    answer       sentences that say what was found, where the records alone do not; else they are made of these
 
     Example:
         report = Report([Record("heldout", "accuracy", 0.83, 0.79, 0.86, n=412, chance=0.1)])
@@ -62,6 +66,8 @@ class Report:
     figures: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     title: str = "xmodal report"
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    answer: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.predictions = _typed(self.predictions)
@@ -81,6 +87,8 @@ class Report:
             figures=_united(self.figures, other.figures),
             notes=list(dict.fromkeys([*self.notes, *other.notes])),
             title=self.title,
+            examples=_united(self.examples, other.examples),
+            answer=list(dict.fromkeys([*self.answer, *other.answer])),
         )
 
     def value(self, metric: str, dataset: str | None = None) -> float:
@@ -96,7 +104,7 @@ class Report:
         return math.nan if found[0].value is None else found[0].value
 
     def to_text(self) -> str:
-        """The records as an aligned table for the terminal, the notes under it."""
+        """The answer and the records as an aligned table for the terminal, the notes under it."""
         return render.text(self)
 
     def write(self, folder: Path) -> None:
@@ -107,7 +115,14 @@ class Report:
         replace_files(Path(folder), self._make)
 
     def _make(self, folder: Path) -> None:
-        figures = dict(zip(self.figures, _file_names(self.figures, "figures", ".png"), strict=True))
+        shown = [(title, each) for title, group in self.examples.items() for each in group]
+        names = _file_names(
+            [*((title, ".png") for title in self.figures), *((title, each.suffix) for title, each in shown)]
+        )
+        figures = dict(zip(self.figures, names, strict=False))
+        media: dict[str, list[str]] = {title: [] for title in self.examples}
+        for (title, _), path in zip(shown, names[len(figures) :], strict=True):
+            media[title].append(path)
         content = {
             "title": self.title,
             "records": [r.as_json() for r in self.records],
@@ -115,15 +130,21 @@ class Report:
             "notes": list(self.notes),
             "tables": {name: _table_json(table) for name, table in self.tables.items()},
             "figures": figures,
+            "examples": {
+                title: [each.as_json(path) for each, path in zip(group, media[title], strict=True)]
+                for title, group in self.examples.items()
+            },
+            "answer": list(self.answer),
         }
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / INDEX).write_text(text + "\n", encoding="utf-8")
         _typed(self.predictions).to_parquet(folder / _PREDICTIONS, index=False)
-        (folder / "report.md").write_text(render.markdown(self, figures), encoding="utf-8")
+        (folder / "report.md").write_text(markdown(self, figures, media), encoding="utf-8")
         (folder / "report.html").write_text(render.html(self), encoding="utf-8")
-        for name, path in figures.items():
+        content_of = [*self.figures.values(), *(each.media for _, each in shown)]
+        for path, data in zip(names, content_of, strict=True):
             (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(self.figures[name])
+            (folder / path).write_bytes(data)
 
 
 def find_report(run: Path) -> Path:
@@ -155,6 +176,11 @@ def read_report(folder: Path) -> Report:
             figures={k: (folder / path).read_bytes() for k, path in figures_of(folder / INDEX).items()},
             notes=content["notes"],
             title=content.get("title", "xmodal report"),
+            examples={
+                title: [Example.read(folder, each) for each in group]
+                for title, group in content.get("examples", {}).items()
+            },
+            answer=content.get("answer", []),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -187,13 +213,14 @@ def _same(a: Any, b: Any) -> bool:
     return bool(json_ready(a) == json_ready(b))
 
 
-def _file_names(titles: Iterable[str], folder: str, suffix: str) -> list[str]:
+def _file_names(wanted: Iterable[tuple[str, str]]) -> list[str]:
+    """A path for each title and suffix, no two alike."""
     names: list[str] = []
-    for title in titles:
+    for title, suffix in wanted:
         stem = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:80] or "figure"
-        name, number = f"{folder}/{stem}{suffix}", 1
+        name, number = f"{FIGURES}{stem}{suffix}", 1
         while name in names:
             number += 1
-            name = f"{folder}/{stem}_{number}{suffix}"
+            name = f"{FIGURES}{stem}_{number}{suffix}"
         names.append(name)
     return names

@@ -31,7 +31,8 @@ class CurvePoint:
 def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance: float | None = None) -> bytes:
     """Mean accuracy against k, one line per run: the band is 5 to 95% of the subsets, dots the best and the worst one.
 
-    The axis of k is logarithmic and its last tick says "all". Raises ValueError without a point.
+    A star marks the k with the highest mean, the smallest of equals; the legend names it. The axis of k is logarithmic
+    and its last tick says "all". Raises ValueError without a point.
 
     Example:
         png = template_curve({"cwcl": [CurvePoint(1, 0.6, 0.5, 0.7, 0.4, 0.8)]}, "CIFAR-10")
@@ -45,12 +46,15 @@ def template_curve(runs: Mapping[str, Sequence[CurvePoint]], title: str, chance:
         colour = series_colour(index)
         k = [p.k for p in points]
         axes.fill_between(k, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.15, linewidth=0)
-        axes.plot(k, [p.mean for p in points], "-o", color=colour, markersize=4, label=name)
+        peak = max(points, key=lambda p: p.mean)
+        called = f"{name}: peak {peak.mean:.3f} at k = {peak.k}"
+        axes.plot(k, [p.mean for p in points], "-o", color=colour, markersize=4, label=called)
+        axes.plot(peak.k, peak.mean, "*", color=colour, markersize=15, markeredgecolor="white", zorder=4)
         for values in ([p.best for p in points], [p.worst for p in points]):
             axes.plot(k, values, linestyle=":", marker=".", markersize=5, linewidth=0.9, color=colour)
     lowest = min(point.worst for points in runs.values() for point in points)
     span = max(point.best for points in runs.values() for point in points) - lowest
-    told = "line: mean over subsets; band: 5 to 95% of them; dots: best and worst subset"
+    told = "line: mean over subsets; star: its peak; band: 5 to 95%; dots: best and worst"
     if chance is not None and lowest - chance > _FAR * span:  # the line would flatten the curves
         told += f"; chance {chance:.3f}, below the picture"
     elif chance is not None:

@@ -1,5 +1,6 @@
 """Zero-shot classification: known answers on plain colours, scikit-learn's metrics, subsets, several labels, errors."""
 
+import io
 import json
 import warnings
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 from colours import COLOURS, colour_encoder, save_image
+from PIL import Image
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from xmodal.errors import UserError
@@ -41,7 +43,15 @@ def test_known_answers(folder):
 def test_tables_and_pictures(folder):
     report = evaluate(folder, brief=False)
     assert set(report.tables) == {"colours: per class", "colours: the most confused pairs"}
-    assert set(report.figures) == {"colours: confusion", "colours: the most confident errors"}
+    assert set(report.figures) == {"colours: confusion"}
+    wrong = report.predictions[~report.predictions["correct"]].sort_values("score", ascending=False, kind="stable")
+    shown = report.examples["colours: the most confident errors"]
+    assert [(e.item, e.true, e.predicted) for e in shown] == list(
+        wrong[["item", "true", "predicted"]].itertuples(index=False, name=None)
+    )
+    first = np.asarray(Image.open(io.BytesIO(shown[0].media)).convert("RGB")).mean((0, 1))
+    given = np.asarray(Image.open(folder / shown[0].item).convert("RGB")).mean((0, 1))
+    assert np.abs(first - given).max() < 3  # the item's own picture
     assert all(png.startswith(b"\x89PNG") for png in report.figures.values())
 
 
@@ -122,7 +132,7 @@ def test_precision_at_1_by_hand(tmp_path):
     assert (record.value, record.chance, record.n) == (1 / 3, 4 / 9, 3)  # blue is nearest to white
     found = report.predictions.set_index("item")
     assert (found.loc["r", "true"], found.loc["r", "predicted"], found["correct"].sum()) == ("red; white", "red", 1)
-    assert "t: the most confident errors" in report.figures
+    assert [e.item for e in report.examples["t: the most confident errors"]] == ["w", "b"]
     rows[0]["labels"] = ["red", None]
     write_json_lines(tmp_path / "t.jsonl", rows)
     with pytest.raises(UserError, match="column 'labels' holds lists with null in them"):

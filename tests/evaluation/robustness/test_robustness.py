@@ -271,13 +271,47 @@ def test_report_of_two_runs(manifest, tmp_path):
     assert (changed["no full stop"], changed["article a"], changed["article an"]) == (18, 9, 16)
     assert records["no article - original: blunt"].low <= records["no article - original: blunt"].value
     assert {"Accuracy against the number of templates", "Every template by itself"} == set(report.figures)
+    assert_said(report.answer, report)
     assert any("items could not be read and are not scored" in note for note in report.notes)
     assert any("1 class names belong to several classes (crane)" in note for note in report.notes)
     assert any("prompted classification, not zero-shot" in note for note in report.notes)
 
 
+def assert_said(said, report):
+    """The winner by the interval of all templates; each run's peak and templates; the rewordings that count."""
+    records = {record.metric: record for record in report.records}
+    winner, sharp, blunt, reworded = said
+    gap, ranked = records["accuracy_all: sharp - blunt"], report.tables["Templates, ranked"]
+    assert winner == (
+        f"pets, all templates together: sharp wins, ahead of blunt by {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]."
+    )
+    means = {k: records[f"accuracy_{name}: sharp"].value for k, name in ((1, "k1"), (5, "k5"), (18, "all"))}
+    peak = max(means, key=means.get)
+    assert sharp.startswith(f"pets, sharp: {means[18]:.3f} [")
+    assert (
+        f"of 159 images right with all 18 templates (chance 0.250). The peak, {means[peak]:.3f}, is at k = {peak}"
+        in sharp
+    )
+    best, worst = ranked.iloc[0], ranked.iloc[-1]
+    assert f"“{best['template']}” is the best template ({best['sharp: accuracy']:.3f})" in sharp
+    assert f"the worst ({worst['sharp: accuracy']:.3f})." in sharp
+    assert blunt.startswith("pets, blunt: ")
+    gaps = [record for metric, record in records.items() if " - original" in metric]
+    sure = sum(record.context["excludes_0"] for record in gaps)
+    assert reworded.startswith(f"{sure} of {len(gaps)} rewordings change accuracy")
+
+
+def test_no_winner_among_equals(manifest):
+    runs = {name: Drawn(0.5) for name in ("one", "two", "three")}
+    said = robustness_report(runs, spec_of(manifest), "pets", ks=(1,), perturb=False).answer
+    assert said[0].startswith("pets, all templates together: no winner: one and two differ by 0.000 [-")
+    assert said[0].endswith("which holds 0, corrected for 3 pairs (Bonferroni).")
+    assert len(said) == 4
+
+
 def test_report_of_one_run_has_plain_names(manifest):
     report = robustness_report({"only": Drawn(0.7)}, spec_of(manifest), "pets", ks=(5,), perturb=False)
+    assert len(report.answer) == 1
     assert [r.metric for r in report.records] == ["accuracy_k5", "accuracy_all", "sensitivity", "k_near_peak"]
     assert list(report.tables["Templates, ranked"]["rank"]) == list(range(1, 19))
 

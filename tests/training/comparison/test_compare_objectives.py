@@ -37,7 +37,7 @@ def times(folder: Path) -> dict[Path, int]:
 @pytest.fixture
 def bare_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without what takes most of a tiny one's time: pictures in their reports, collecting garbage at the end."""
-    monkeypatch.setattr("xmodal.evaluation.classification.intent_report.intent_pictures", lambda *_, **__: {})
+    monkeypatch.setattr("xmodal.evaluation.classification.intent_report.show", lambda *_: None)
     monkeypatch.setattr("xmodal.evaluation.runs.run_report.training_curves", lambda *_, **__: {})
     monkeypatch.setattr("xmodal.training.trainer.gc.collect", lambda: 0)
 
@@ -90,8 +90,8 @@ def test_finished_runs_are_tested_once_and_the_table_is_right(tiny_config: Path,
     assert difference.value == pytest.approx(apart.mean())
     expected = drawn_interval(apart, clusters, bounds=(-1, 1))
     assert (difference.low, difference.high) == pytest.approx(expected, abs=0.05)  # the items' order differs
-    assert report.notes[0].startswith(TEST)
-    assert report.notes[0].endswith("intervals of 95%, of one comparison, so not corrected.")
+    assert report.answer[0].startswith(TEST)
+    assert report.answer[0].endswith("intervals of 95%, of one comparison, so not corrected.")
     assert len(report.tables["Every setting on dev"]) == len(plan.candidates)
     assert list(report.figures) == ["Quality against seconds of training"]
     assert (folder / "report.html").is_file()

@@ -14,6 +14,7 @@ from torch import Tensor
 from xmodal.evaluation.cascade.cascade import Heard
 from xmodal.evaluation.classification.score_sheet import ScoreSheet
 from xmodal.evaluation.classification.side_by_side import side_by_side
+from xmodal.evaluation.classification.worst_errors import show_worst_errors
 from xmodal.evaluation.statistics.metrics import per_class_table
 from xmodal.evaluation.test_sets.labelled import LabelledItems
 from xmodal.report.figures import confusion, similarity_matrix
@@ -125,24 +126,25 @@ class IntentScores:
         return frame
 
 
-def intent_pictures(
-    name: str, test: LabelledItems, speech: Tensor, texts: Tensor, predictions: pd.DataFrame
-) -> dict[str, bytes]:
-    """Similarities within and between speech and text [n, D] each, and the confusion of intents."""
+def show(report: Report, name: str, test: LabelledItems, speech: Tensor, texts: Tensor, said: str) -> None:
+    """Add similarities within and between speech and text [n, D] each, the confusion of intents and the worst errors.
+
+    `said` is the column of what is said in each recording.
+    """
     true = test.labels
     order = np.argsort(true.astype(str), kind="stable")
     picked = order[np.linspace(0, len(order) - 1, min(PICTURED, len(order))).astype(int)]
     s, t, labels = speech[picked], texts[picked], list(true[picked])
-    figures = {
+    report.figures |= {
         f"{name}: text-text similarity": similarity_matrix((t @ t.T).numpy(), labels, "text and text"),
         f"{name}: speech-speech similarity": similarity_matrix((s @ s.T).numpy(), labels, "speech and speech"),
         f"{name}: speech-text similarity": similarity_matrix((s @ t.T).numpy(), labels, "speech and text"),
     }
-    protocols = set(predictions["protocol"])
+    protocols = set(report.predictions["protocol"])
     protocol = "accuracy_mean" if "accuracy_mean" in protocols else "accuracy_prompt"
-    rows = predictions[predictions["protocol"] == protocol]
+    rows = report.predictions[report.predictions["protocol"] == protocol]
     classes = sorted(set(rows["true"]) | set(rows["predicted"]))
-    figures[f"{name}: confusion ({protocol})"] = confusion(
+    report.figures[f"{name}: confusion ({protocol})"] = confusion(
         rows["true"].to_numpy(), rows["predicted"].to_numpy(), classes
     )
-    return figures
+    show_worst_errors(report, name, rows, test, said)

@@ -1,7 +1,7 @@
 """What a report on zero-shot classification shows beside its numbers: tables by class, confusion, the worst errors."""
 
 from xmodal.evaluation.classification.one_label import confused_pairs
-from xmodal.evaluation.classification.worst_errors import worst_errors
+from xmodal.evaluation.classification.worst_errors import show_worst_errors
 from xmodal.evaluation.statistics.metrics import per_class_table
 from xmodal.evaluation.test_sets.classes import Classes
 from xmodal.evaluation.test_sets.labelled import LabelledItems
@@ -20,8 +20,5 @@ def show(report: Report, name: str, test: LabelledItems, classes: Classes) -> No
         report.figures[f"{name}: confusion"] = confusion(true, predicted, list(classes.labels))
     table = report.tables[f"{name}: per class"]
     table.insert(1, "name", table["label"].map(names))
-    if test.kind == "image":
-        sheet = worst_errors(rows, test.sources)
-        if sheet is not None:
-            report.figures[f"{name}: the most confident errors"] = sheet
+    show_worst_errors(report, name, rows, test)
     report.notes += notes_on_glyphs([name, *classes.labels])

@@ -120,7 +120,7 @@ class SpeechIntent(PromptedRecordings):
     def evaluate(self, encoder: Encoder, name: str, brief: bool = False) -> Report:
         """Score the test; `name` is the dataset's name in the report; `brief` leaves tables and pictures out."""
         from xmodal.evaluation.classification.heard_items import costs
-        from xmodal.evaluation.classification.intent_report import IntentScores, intent_pictures
+        from xmodal.evaluation.classification.intent_report import IntentScores, show
         from xmodal.report.fonts import notes_on_glyphs
 
         spec, labels, title = self.spec, self.classes.labels, None if brief else name
@@ -158,7 +158,7 @@ class SpeechIntent(PromptedRecordings):
             context["candidates"] = list(labels)
             report = report.merge(self.open_set.report(name, encode, speech, test, kinds, context, brief))
         if not brief:
-            report.figures.update(intent_pictures(name, test, speech, texts, report.predictions))
+            show(report, name, test, speech, texts, spec.text)
             report.notes += notes_on_glyphs([name, *labels, *test.labels])
         return report
 

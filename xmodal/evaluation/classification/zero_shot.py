@@ -134,6 +134,7 @@ class ZeroShot(PromptedClassification):
 
     def _context(self, encoder: Encoder) -> dict[str, Any]:
         return {
+            "items": self.test.kind,
             "candidates": list(self.classes.labels),
             "names": list(self.classes.names),
             "prompts": self.spec.prompts,

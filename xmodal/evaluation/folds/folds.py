@@ -110,6 +110,7 @@ class Folds(PromptedClassification):
         import pandas as pd
 
         from xmodal.evaluation.classification.score_sheet import ScoreSheet
+        from xmodal.evaluation.classification.worst_errors import show_worst_errors
         from xmodal.evaluation.statistics.metrics import bootstrap_interval
         from xmodal.report.report import Report
 
@@ -121,6 +122,7 @@ class Folds(PromptedClassification):
             raise UserError(f"{spec.test}: fold {lost[0]}: none of its items can be read; mend them")
         sheet = ScoreSheet(name, test.names, test.labels, test.clusters)
         context = {
+            "items": test.kind,
             "candidates": list(labels),
             "prompts": spec.prompts,
             "templates": self.templates,
@@ -146,6 +148,7 @@ class Folds(PromptedClassification):
             shown = pd.DataFrame(rows, columns=["metric", "fold", "n", "accuracy", "low", "high"])
             report.tables[f"{name}: by fold"] = shown
             self._show(report, name)
+            show_worst_errors(report, name, report.predictions[report.predictions["protocol"] == "acc1"], test)
         return report
 
     def _over_folds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xmodal.evaluation.classification.worst_errors import show_worst_errors
 from xmodal.evaluation.keywords.keyword_lists import SILENCE, UNKNOWN
 from xmodal.evaluation.keywords.spotting import Clips, Rule, curve_picture, operating_point, thinned, threshold_curve
 from xmodal.evaluation.open_set.open_set import shared_items
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from xmodal.evaluation.test_sets.labelled import LabelledItems
 
 
-def show(report: Report, name: str, clips: Clips, words: tuple[str, ...], classes: tuple[str, ...], rule: Rule) -> None:
-    """Add tables and pictures to a report on the data set `name`."""
+def show(
+    report: Report,
+    name: str,
+    test: LabelledItems,
+    clips: Clips,
+    words: tuple[str, ...],
+    classes: tuple[str, ...],
+    rule: Rule,
+) -> None:
+    """Add tables, pictures and the worst errors to a report on the data set `name`."""
     rows = report.predictions
     true, predicted = rows["true"].to_numpy(), rows["predicted"].to_numpy()
     table = per_class_table(true, predicted, rows["cluster"].to_numpy())
@@ -36,6 +45,7 @@ def show(report: Report, name: str, clips: Clips, words: tuple[str, ...], classe
         hours = float(clips.hours[~clips.wanted].sum())
         title = f"misses against false accepts in {hours:.2f} h without a keyword"
         report.figures[f"{name}: false accepts and misses"] = curve_picture(curve, at, title)
+    show_worst_errors(report, name, rows, test)
     report.notes += notes_on_glyphs([name, *classes])
 
 

@@ -136,6 +136,7 @@ class Keywords(PromptedRecordings):
         clips, test, skipped = self._clips(encoder, title, self.test, vectors)
         context = {
             "list": spec.words if isinstance(spec.words, str) else "one's own",
+            "items": test.kind,
             "candidates": list(self.listed),
             "templates": len(self.templates),
             "zero_shot": not (spec.trained or self.trained(encoder)),
@@ -153,7 +154,7 @@ class Keywords(PromptedRecordings):
         report = Report(title=f"Keyword spotting: {name}", records=sheet.records, predictions=sheet.predictions())
         report.notes += [*self.notes(name, skipped, encoder), *keyword_notes(self, name, test, rule)]
         if not brief:
-            show(report, name, clips, self.words, self.listed, rule)
+            show(report, name, test, clips, self.words, self.listed, rule)
         return report
 
     def _clips(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from xmodal.evaluation.classification.worst_errors import show_worst_errors
 from xmodal.evaluation.label_sets.set_scores import SetScores
 from xmodal.prompts import bare_words
 from xmodal.report.figures import confusion
@@ -14,7 +15,7 @@ from xmodal.report.report import Report
 
 
 def show(report: Report, scores: SetScores, kind: str) -> None:
-    """Add a table of all sets and inputs, and each set's confusion by one kind of class vector."""
+    """Add a table of all sets and inputs, and by one kind of class vector each set's confusion and worst errors."""
     name = scores.dataset
     columns = ["set", "input", "class vectors", "share", "low", "high", "n", "chance"]
     table = pd.DataFrame(scores.rows, columns=columns)
@@ -24,6 +25,7 @@ def show(report: Report, scores: SetScores, kind: str) -> None:
         rows = report.predictions[report.predictions["protocol"] == f"accuracy_{each}_{kind}"]
         true, predicted = rows["true"].to_numpy(), rows["predicted"].to_numpy()
         report.figures[f"{name}: {each} ({kind})"] = confusion(true, predicted, list(values), f"{each} ({kind})")
+        show_worst_errors(report, f"{name}: {each}", rows, scores.test)
         report.notes += [note for note in notes_on_glyphs([name, *values]) if note not in report.notes]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xmodal.evaluation.classification.zero_shot import ZeroShot
 from xmodal.evaluation.robustness.perturbations import perturbed_sets
 from xmodal.evaluation.robustness.robustness import NEAR_PEAK, Robustness
+from xmodal.evaluation.robustness.robustness_answer import robustness_answer
 from xmodal.evaluation.statistics.metrics import bootstrap_interval, bootstrap_intervals, paired_interval
 from xmodal.evaluation.test_sets.classes import Classes
 from xmodal.evaluation.test_sets.labelled import LabelledItems
@@ -114,6 +115,7 @@ class _WriteUp:
             tables=tables,
             figures=figures,
             notes=self._notes(),
+            answer=robustness_answer(self.name, self.found, self.templates, self.records, self.question.test),
         )
 
     def _of(self, run: str) -> str:

@@ -153,6 +153,6 @@ def training_curves(run: Path) -> dict[str, bytes]:
         figures["training loss"] = curves({"loss": loss}, "training loss", "loss")
     names = sorted({key for row in rows for key in row if key.startswith("eval/") and DRAWN.search(key)})
     accuracy = {name.removeprefix("eval/"): [(r["step"], r[name]) for r in rows if name in r] for name in names}
-    if accuracy:
+    if any(len(points) > 1 for points in accuracy.values()):
         figures["accuracy during training"] = curves(accuracy, "accuracy during training", "accuracy")
     return figures

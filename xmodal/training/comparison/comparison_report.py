@@ -58,7 +58,8 @@ def comparison_report(plan: Plan, outcomes: Sequence[Outcome], trained: Mapping[
                 {"objective": name, "seed": seed, "test": f"{test}/{metric}", "value": float(value)}
                 for seed, value in zip(plan.seeds, hits[name].mean(1), strict=True)
             ]
-    report.notes = _notes(plan, outcomes, verdicts)
+    report.answer = [found.sentence(metric) for metric, found in verdicts]
+    report.notes = _notes(plan, outcomes)
     _pictures(report, plan, outcomes, spans)
     report.tables["Objectives"] = pd.DataFrame(list(rows.values())).rename(columns={"dev": _dev_name(plan)})
     report.tables["The leader against the others"] = _gap_table(verdicts)
@@ -110,8 +111,8 @@ def _dev_name(plan: Plan) -> str:
     return "dev: " + ", ".join(f"{name}/{plan.metric[name]}" for name in plan.dev) if plan.dev else "dev"
 
 
-def _notes(plan: Plan, outcomes: Sequence[Outcome], verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
-    notes = [found.sentence(metric) for metric, found in verdicts]
+def _notes(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    notes = []
     if len(plan.seeds) == 1:
         notes.append("one seed: the intervals are about the items alone; another seed may say otherwise.")
     if not plan.dev:
