@@ -17,7 +17,7 @@ K, QUERIES = 10, 200
 WANTED = 0.97  # recall@10 of the worse set; queries of users are none of those measured
 EXPANSIONS = (256, 512, 1024, 2048)  # items a search keeps in view: tried in order until the recall is there
 AT_ONCE = 20  # queries, between two looks at the bar
-EQUAL = 1e-5  # scores that differ by less are equal: which of equal items is found does not matter
+EQUAL = 1e-6  # scores that differ by less are equal: which of equal items is found does not matter
 
 
 class QuerySet(NamedTuple):

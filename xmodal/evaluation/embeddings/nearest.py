@@ -35,7 +35,7 @@ def nearest_rows(
         stop = min(start + step, total)
         part = np.arange(start, stop) if rows is None else rows[start:stop]
         block = z[start:stop] if rows is None else z[part]
-        scores = queries @ block.T  # [B, b]
+        scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T  # [B, b]
         best = [_merged(one, part, mine, k) for one, mine in zip(best, scores, strict=True)]
     return best
 
