@@ -1,5 +1,6 @@
 """An index beside the embeddings: what it finds against sorting all cosines, and when it is not used."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,19 @@ def test_without_usearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         told == "no index: usearch is not installed; every search goes through all items; pip install 'xmodal[search]'"
     )
+
+
+def test_threads_get_the_same_answers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FEW", 20)
+    index, asked = open_search(made), [*queries()] * 5
+
+    def rows(query: np.ndarray) -> list[int]:
+        (found, _), _, exact = index.nearest(query, 10)
+        assert not exact
+        return found.tolist()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(rows, asked)) == [rows(query) for query in asked]
 
 
 def test_usearch_opens_the_file_too(made: Path) -> None:

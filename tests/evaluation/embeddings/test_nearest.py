@@ -8,15 +8,15 @@ from xmodal.evaluation.embeddings.nearest import nearest_rows
 
 
 @pytest.mark.parametrize("block", [1, 64, 10_000])
-@pytest.mark.parametrize("chosen", [False, True])
-def test_the_same_as_sorting_all(block: int, chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chosen", [None, 0.1, 0.6])
+def test_the_same_as_sorting_all(block: int, chosen: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "SCORES", 3 * block)
-    monkeypatch.setattr(nearest, "GATHERED", 5 * block)
+    monkeypatch.setattr(nearest, "COPIED", 5 * block)
     rng = np.random.default_rng(0)
     z, queries = (rng.standard_normal((n, 5)).astype(np.float32) for n in (700, 3))
     z[300] = z[20]  # equals: the earlier one comes first
     queries[0] = z[20]
-    rows = np.flatnonzero(rng.random(700) < 0.4) if chosen else np.arange(700)
+    rows = np.flatnonzero(rng.random(700) < (chosen or 1))
     for query, (found, scores) in zip(queries, nearest_rows(z, queries, 9, rows if chosen else None), strict=True):
         cosines = z[rows].astype(np.float64) @ query
         assert found.tolist() == rows[np.argsort(-cosines, kind="stable")[:9]].tolist()

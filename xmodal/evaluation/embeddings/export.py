@@ -27,7 +27,7 @@ from xmodal.progress import progress_bar
 FORMATS = (".parquet", ".npy")
 METADATA = b"xmodal"
 INFO = {"model", "fingerprint", "modality", "kind", "root", "dim"}  # what searching needs
-ROWS = 2**16  # of a row group, and read at a time
+ROWS = 2**16  # of a row group, which is read at a time
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with xmodal embed")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, memory_map=True)
         info = json.loads(file.schema_arrow.metadata[METADATA])
         if not info.keys() >= INFO:
             raise KeyError(sorted(INFO - info.keys())[0])
@@ -150,15 +150,18 @@ def read_embeddings(path: Path) -> EmbeddedItems:
 
 
 def _vectors(file: pq.ParquetFile, path: Path, D: int) -> NDArray[np.float32]:
-    """The embeddings [m, D], read a part at a time: the matrix is held once, and a part of it twice."""
+    """The embeddings [m, D], a row group at a time: the matrix is held once, and one group of it twice."""
     z = np.empty((file.metadata.num_rows, D), np.float32)
     start = 0
     with progress_bar(total=len(z), desc=f"reading {path.name}", unit="items", delay=2) as bar:
-        for batch in file.iter_batches(ROWS, columns=["embedding"]):
-            part = z[start : start + len(batch)]
-            part[:] = batch.column(0).flatten().to_numpy().reshape(len(batch), D)
-            if not np.isfinite(part.sum()):
-                raise UserError(f"{path}: embeddings that are not finite; make it again with xmodal embed --overwrite")
-            start += len(batch)
-            bar.update(len(batch))
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group, columns=["embedding"]).to_batches():
+                part = z[start : start + len(batch)]
+                part[:] = batch.column(0).flatten().to_numpy().reshape(len(batch), D)
+                if not np.isfinite(part.sum()):
+                    raise UserError(
+                        f"{path}: embeddings that are not finite; make it again with xmodal embed --overwrite"
+                    )
+                start += len(batch)
+                bar.update(len(batch))
     return z

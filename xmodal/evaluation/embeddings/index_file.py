@@ -12,9 +12,10 @@ import struct
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from xmodal.progress import progress_bar
 
 MAGIC = b"xmodalIX"  # the last bytes of the file; before them the length of the JSON, before it the JSON
 MOST_FACTS = 2**16  # bytes of the JSON
-CONNECTIVITY, EXPANSION_ADD = 16, 128  # links of an item, and how far building looks for them
+CONNECTIVITY, EXPANSION_ADD = 32, 128  # links of an item, and how far building looks for them
 ADDED = 4096  # items added between two looks at the bar
 ENOUGH = 0.95  # recall@10
 PAYS = 50_000  # items from which `xmodal embed` builds one unasked
@@ -66,10 +67,12 @@ class VectorIndex:
 
     graph: Any  # usearch.index.Index
     facts: IndexFacts
+    one_at_a_time: Lock = field(default_factory=Lock)  # a search has working memory that two threads cannot share
 
     def candidates(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Rows near to a query [D], nearest first; `count` of them, or fewer where the graph finds no more."""
-        return np.asarray(self.graph.search(query, count, threads=1).keys).astype(np.int64)
+        with self.one_at_a_time:
+            return np.asarray(self.graph.search(query, count, threads=1).keys).astype(np.int64)
 
 
 def index_path(embeddings: Path) -> Path:

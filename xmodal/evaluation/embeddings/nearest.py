@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCORES = 2**22  # held at a time, 16 MB
-GATHERED = 2**24  # numbers of chosen rows that are copied at a time, 64 MB
+COPIED = 2**22  # numbers of chosen rows that are copied at a time, 16 MB
+FEW = 0.25  # share of a block up to which its rows are copied; of more, all are compared and the others passed over
 
 Nearest = tuple[NDArray[np.int64], NDArray[np.float32]]  # rows and scores, best first
 
@@ -26,16 +27,20 @@ def nearest_rows(
     Example:
         [(rows, cosines)] = nearest_rows(embedded.z, query[None], 10)
     """
-    total = len(z) if rows is None else len(rows)
     step = max(1, SCORES // max(len(queries), 1))
     if rows is not None:
-        step = min(step, max(1, GATHERED // z.shape[1]))
+        step = min(step, max(1, COPIED // z.shape[1]))
     best: list[Nearest] = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
-    for start in range(0, total, step):
-        stop = min(start + step, total)
-        part = np.arange(start, stop) if rows is None else rows[start:stop]
-        block = z[start:stop] if rows is None else z[part]
-        scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T  # [B, b]
+    for start in range(0, len(z), step):
+        block = z[start : start + step]
+        part = np.arange(start, start + len(block))
+        if rows is not None:
+            part = rows[slice(*np.searchsorted(rows, (start, start + step)))]
+        few = len(part) < len(block) * FEW
+        chosen = z[part] if few else block
+        scores = (chosen @ queries[0])[None] if len(queries) == 1 else queries @ chosen.T  # [B, b]
+        if not few and len(part) < len(block):
+            scores = scores[:, part - start]
         best = [_merged(one, part, mine, k) for one, mine in zip(best, scores, strict=True)]
     return best
 

@@ -25,7 +25,7 @@ from xmodal.evaluation.embeddings.nearest import Nearest, nearest_rows
 from xmodal.report.record import json_ready
 
 FEW = 20_000  # rows that are searched one by one rather than by the index
-MOST = 4096  # items that an index is asked for; a query that needs more goes through the rows
+MOST = 8192  # items that an index is asked for; a query that needs more goes through the rows
 
 
 @dataclass(frozen=True)
