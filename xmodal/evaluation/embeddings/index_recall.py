@@ -1,8 +1,8 @@
 """How much an index misses: recall@10 against the exact search, measured over two sets of queries.
 
-`items`: rows of the matrix, each without itself. `between`: means of four rows drawn at random, which lie far from every
-row, as queries of another modality do, and of whose neighbours an index misses more. Of the makeshifts that were tried
-over a million rows (means of 2, 4 and 8 rows, rows with noise) their recall was nearest to that of real queries
+`items`: rows of the matrix, each without itself. `between`: means of four rows drawn at random, which lie far from
+every row, as queries of another modality do, and of whose neighbours an index misses more. Of the makeshifts that were
+tried over a million rows (means of 2, 4 and 8 rows, rows with noise) their recall was nearest to that of real queries
 (`benchmarks/bench_search.py`). Axes: N items, D embedding, n queries of a set, k neighbours, c candidates.
 """
 
