@@ -132,7 +132,7 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with xmodal embed")
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path)
         info = json.loads(file.schema_arrow.metadata[METADATA])
         if not info.keys() >= INFO:
             raise KeyError(sorted(INFO - info.keys())[0])
