@@ -13,8 +13,10 @@ from PIL import Image
 
 from xmodal import load
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.embeddings.export import embed_items, find_items
-from xmodal.evaluation.embeddings.search import page, search
+from xmodal.evaluation.embeddings.export import embed_items
+from xmodal.evaluation.embeddings.found_items import find_items
+from xmodal.evaluation.embeddings.page import page
+from xmodal.evaluation.embeddings.search import SearchIndex
 from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
 from xmodal.evaluation.robustness.robustness_report import robustness_report
 from xmodal.evaluation.runs.compare import compare_runs
@@ -33,8 +35,8 @@ def test_reports(browser: Browser, tiny_bert: Path, tmp_path: Path) -> None:
     runs = {"contrastive": encoder, "cross-modal, weighted": encoder}
     robustness_report(runs, ZeroShot(spec), "colours", (1, 2)).write(tmp_path / "robustness")
     embedded = embed_items(encoder, "image", find_items(pictures / "photos", "image", "image"))
-    hits = search(embedded, encoder, "the red", k=7)
-    (tmp_path / "search.html").write_text(page(embedded, hits, "the red"))
+    answer = SearchIndex(embedded).query(encoder, "the red", k=7)
+    (tmp_path / "search.html").write_text(page(embedded, [answer]))
     plan = ProbePlan(pictures / "test.jsonl", pictures / "train.jsonl", shots=(1,), k=1)
     probed = probe_report(encoder, plan)
     probed.write(tmp_path / "probe")

@@ -21,7 +21,8 @@ from xmodal.errors import UserError
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
 from xmodal.evaluation.classification.typed_intents import rank_intents
 from xmodal.evaluation.classification.zero_shot import ZeroShot
-from xmodal.evaluation.embeddings.export import embed_items, find_items, write_embeddings
+from xmodal.evaluation.embeddings.export import embed_items, write_embeddings
+from xmodal.evaluation.embeddings.found_items import find_items
 from xmodal.prompts import load_templates
 from xmodal.report import Report
 

@@ -18,7 +18,8 @@ from xmodal.app.serving import served
 from xmodal.app.shelf import open_shelf
 from xmodal.app.tasks import tasks_of
 from xmodal.config.load import load_config
-from xmodal.evaluation.embeddings.export import embed_items, find_items, write_embeddings
+from xmodal.evaluation.embeddings.export import embed_items, write_embeddings
+from xmodal.evaluation.embeddings.found_items import find_items
 from xmodal.training.trainer import Trainer
 
 SPOKEN = "stop_lights_5"  # a recording that the run was not trained on

@@ -54,6 +54,7 @@ WRONG = {
     "probe": ["nowhere", "--test", "nowhere.jsonl"],
     "compare": ["nowhere", "elsewhere"],
     "embed": ["nowhere", "nowhere", "--out", "x.npy"],
+    "index": ["nowhere.parquet"],
     "search": ["nowhere.parquet", "nowhere", "red"],
     "push": ["nowhere", "jo/spoken"],
     "app": ["nowhere"],

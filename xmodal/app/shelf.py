@@ -7,17 +7,15 @@ a player, or a text. Nothing outside the folder that was embedded is ever shown.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from xmodal.app.models import Model
 from xmodal.app.recordings import without_folder
-from xmodal.data.sources.tar_address import file_of, is_address
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
-from xmodal.evaluation.embeddings.export import EmbeddedItems, read_embeddings
-from xmodal.evaluation.embeddings.search import Hit, require_same_model, search, thumbnail
-from xmodal.evaluation.test_sets.item_sources import item_source
+from xmodal.evaluation.embeddings.export import EmbeddedItems
+from xmodal.evaluation.embeddings.hit_media import inside, thumbnail
+from xmodal.evaluation.embeddings.search import Hit, SearchIndex, open_search, require_same_model
 
 ADDRESS = "/gradio_api/file="  # where the server hands out files of the folders it was allowed
 
@@ -34,18 +32,28 @@ class Card:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Embedded items and the folder they lie in."""
+    """Embedded items, loaded once, and the folder they lie in."""
 
-    embedded: EmbeddedItems
+    index: SearchIndex
     root: Path
+
+    @property
+    def embedded(self) -> EmbeddedItems:
+        """The items."""
+        return self.index.embedded
 
     @property
     def kind(self) -> str:
         """Of the items: text, audio or image."""
-        return str(self.embedded.info["kind"])
+        return self.embedded.kind
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why an index that lies beside the embeddings is not used."""
+        return self.index.notes
 
     def __len__(self) -> int:
-        return len(self.embedded.ids)
+        return len(self.index)
 
     @property
     def folders(self) -> list[str]:
@@ -59,7 +67,7 @@ class Shelf:
             UserError: an empty query, or a file that cannot be read.
         """
         try:
-            hits = search(self.embedded, encoder, str(query), side, k)
+            hits = self.index.query(encoder, str(query), side, k).hits
         except UserError as error:
             told = without_folder(str(error), query) if isinstance(query, Path) else str(error)
             raise UserError(told.removeprefix(f"{side}: ").removeprefix("search: ")) from None
@@ -68,7 +76,7 @@ class Shelf:
     def _card(self, hit: Hit) -> Card:
         if self.kind == "text":
             return Card(hit.value or hit.id, hit.score)
-        source = self._inside(hit.value)
+        source = inside(hit.value, self.root)
         if source is None:
             return Card(hit.id, hit.score)
         if self.kind == "image":
@@ -76,17 +84,9 @@ class Shelf:
         played = isinstance(source, Path) and source.is_file()
         return Card(hit.id, hit.score, sound=ADDRESS + quote(str(source)) if played else None)
 
-    def _inside(self, value: str | None) -> str | Path | None:
-        """The item where it is; None of one outside the folder, by its path or by a link."""
-        if value is None:
-            return None
-        source: Any = item_source(value, self.root)
-        file = Path(file_of(source)) if is_address(str(source)) else source
-        return source if file.resolve().is_relative_to(self.root) else None
-
 
 def open_shelf(path: Path) -> Shelf:
-    """Read an embeddings file.
+    """Read an embeddings file, and the index beside it.
 
     Raises:
         UserError: not one of `xmodal embed`; one made over the whole disk.
@@ -94,11 +94,11 @@ def open_shelf(path: Path) -> Shelf:
     Example:
         open_shelf(Path("photos.parquet")).root  # PosixPath("/home/me/photos")
     """
-    embedded = read_embeddings(path)
-    root = Path(embedded.info["root"]).resolve()
+    index = open_search(path)
+    root = Path(index.embedded.info["root"]).resolve()
     if root == Path(root.anchor):
         raise UserError(f"{path}: made over {root}, and the page would hand out all of it; embed a smaller folder")
-    return Shelf(embedded, root)
+    return Shelf(index, root)
 
 
 def searchers(shelf: Shelf, models: Sequence[Model]) -> list[Model]:

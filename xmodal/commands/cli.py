@@ -40,6 +40,7 @@ COMMANDS = {  # name -> its module in this package, what it does
     "probe": ("evaluate.probe", "linear probe, kNN, few-shot; what the embedding space looks like"),
     "compare": ("evaluate.compare", "two runs side by side, item by item"),
     "embed": ("evaluate.embed", "embeddings of a folder or a manifest as one file"),
+    "index": ("evaluate.index", "an index beside such a file, for searches over millions of items"),
     "search": ("evaluate.search", "the items of such a file nearest to a text, an image or a sound"),
     "push": ("sharing.push", "a run on the Hugging Face hub, with a model card"),
     "app": ("sharing.app", "a page on this machine to speak to a run, show it pictures, search"),

@@ -19,11 +19,12 @@ from xmodal.evaluation.embeddings.export import (
     EmbeddedItems,
     check_target,
     embed_items,
-    find_items,
     read_embeddings,
     write_embeddings,
 )
-from xmodal.evaluation.embeddings.search import check_page, page, search
+from xmodal.evaluation.embeddings.found_items import find_items
+from xmodal.evaluation.embeddings.page import check_page, page
+from xmodal.evaluation.embeddings.search import SearchIndex, search
 
 NAMES = ["a/deep/blue one.PNG", "green.jpg", "red.png", "yellow.webp", "Ünïcode.bmp"]
 COLOURS = ["blue", "green", "red", "yellow", "white"]
@@ -230,7 +231,7 @@ def test_page_shows_the_pictures(photos: Path) -> None:
     items, encoder = embedded(photos), colour_encoder()
     (photos / "yellow.webp").unlink()
     query = '<b>red</b> & "green" red green'
-    text = page(items, search(items, encoder, query, k=3), query)
+    text = page(items, [SearchIndex(items).query(encoder, query, k=3)])
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
     assert len(pictures) == 2  # the first hit's file is gone
     assert text.count("no picture") == 1
@@ -240,9 +241,7 @@ def test_page_shows_the_pictures(photos: Path) -> None:
     assert "<b>" not in text
     assert "<script" not in text
     assert not re.findall(r"https?://", text)
-    by_image = page(
-        items, search(items, encoder, str(photos / "red.png"), "image", 1), str(photos / "red.png"), "image"
-    )
+    by_image = page(items, [SearchIndex(items).query(encoder, str(photos / "red.png"), "image", 1)])
     assert 'class="query"' in by_image
     assert "The 1 nearest of 5 items" in by_image
 
@@ -251,7 +250,7 @@ def test_a_page_takes_the_place_of_a_page_alone(photos: Path, tmp_path: Path) ->
     encoder, target = colour_encoder(), tmp_path / "hits.html"
     items = embed_items(encoder, "image", find_items(photos, "image", "image"))
     check_page(target)
-    target.write_text(page(items, search(items, encoder, "red", k=1), "red"))
+    target.write_text(page(items, [SearchIndex(items).query(encoder, "red", k=1)]))
     check_page(target)
     target.write_text("<html>my homepage</html>")
     with pytest.raises(UserError, match=r"hits\.html: in the way, and no page of hits"):

@@ -5,9 +5,11 @@
     xmodal embed runs/demo sentences.txt --modality text --out sentences.parquet
 
 Folders are searched to their depths. Items that cannot be read are left out, counted and listed, also in the file.
-Parquet: columns id, path (or text), embedding. NPY: the matrix, and a .json beside it. Search it: `xmodal search`.
+Parquet: columns id, path (or text), a manifest's other columns, embedding. NPY: the matrix, and a .json beside it.
+Search it: `xmodal search`. From 50,000 items on, where usearch is installed, an index is built beside the parquet file.
 """
 
+import argparse
 from pathlib import Path
 
 from xmodal.commands.parsing import add_loading, add_model, command_parser
@@ -25,15 +27,21 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--column", help="of the manifest (default: the modality's name)")
     parser.add_argument("--out", type=Path, required=True, help="FILE.parquet or FILE.npy")
     add_loading(parser)
+    parser.add_argument(
+        "--index", action=argparse.BooleanOptionalAction, help="an index beside the parquet file, however many items"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     options = parser.parse_args(argv)
     require_model(options.model)
     require_data(options.source)
 
     from xmodal import load
-    from xmodal.evaluation.embeddings.export import check_target, embed_items, find_items, write_embeddings
+    from xmodal.evaluation.embeddings.export import check_target, embed_items, write_embeddings
+    from xmodal.evaluation.embeddings.found_items import find_items
+    from xmodal.evaluation.embeddings.index_file import check_index_wanted, index_beside
 
     check_target(options.out, options.overwrite)
+    check_index_wanted(options.out, options.index)
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     found = find_items(options.source, options.modality, encoder.kind(options.modality), options.column)
     embedded = embed_items(encoder, options.modality, found)
@@ -43,4 +51,10 @@ def main(argv: list[str]) -> None:
         print(f"not read: {name}: {reason}")
     if len(skipped) > SHOWN:
         print(f"not read: {len(skipped) - SHOWN} more, all listed with the embeddings")
+    for note in found.notes:
+        print(f"note: {note}")
     print(f"{options.out}: {len(embedded.ids)} of {len(found.ids)} items, {embedded.info['dim']} dimensions")
+    if options.out.suffix == ".parquet":
+        told = index_beside(options.out, embedded.z, options.index)
+        if told is not None:
+            print(told)

@@ -2,16 +2,26 @@
 
     xmodal search photos.parquet runs/cifar "a dog on a beach" --html hits.html
     xmodal search photos.parquet runs/cifar like_this.jpg --modality image --k 5
+    xmodal search calls.parquet runs/demo "turn it off" --where speaker=anna --where "year>=2024" --json
+    xmodal search photos.parquet runs/cifar --queries -     # one a line from standard input, answered as they come
 
 The model must be the one that made the embeddings (`xmodal embed`). Prints score and name of each hit, best first;
---html writes a page with the pictures in it.
+--html writes a page with the pictures or players in it, --json a line of JSON for each query. An index beside the file
+(`xmodal index`) is used where it is the file's own; without one every item is compared.
 """
 
+import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xmodal.commands.parsing import add_loading, add_model, at_least, command_parser
 from xmodal.commands.paths import require_model
-from xmodal.errors import no_such_file
+from xmodal.errors import UserError, no_such_file
+
+if TYPE_CHECKING:
+    from xmodal.evaluation.embeddings.search import Answer
 
 
 def main(argv: list[str]) -> None:
@@ -19,29 +29,97 @@ def main(argv: list[str]) -> None:
     parser = command_parser("search", __doc__)
     parser.add_argument("embeddings", type=Path, help="made by `xmodal embed`")
     add_model(parser)
-    parser.add_argument("query", help="a text, or the path of an image or a sound")
+    parser.add_argument("query", nargs="*", help="texts, or paths of images or sounds")
+    parser.add_argument("--queries", help="a file with one query a line; -: standard input")
     parser.add_argument("--modality", default="text", help="what the query is, as the model calls it (text)")
-    parser.add_argument("--k", type=at_least(1, "--k"), default=10, help="hits (10)")
+    parser.add_argument("--k", type=at_least(1, "--k"), default=10, help="hits of each query (10)")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only such items; may be repeated, all hold",
+    )
+    parser.add_argument("--exact", action="store_true", help="compare every item, whatever index there is")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each query")
     parser.add_argument("--html", type=Path, help="write the hits as a page")
     add_loading(parser)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if not options.embeddings.is_file():
         raise no_such_file(options.embeddings, "make it with xmodal embed")
     require_model(options.model)
+    if bool(options.query) == (options.queries is not None):
+        raise UserError("search: expected queries, or --queries FILE, one of the two")
+    if options.queries not in (None, "-") and not Path(options.queries).is_file():
+        raise no_such_file(Path(options.queries))
 
     from xmodal import load
-    from xmodal.evaluation.embeddings.export import read_embeddings
-    from xmodal.evaluation.embeddings.search import check_page, page, search
+    from xmodal.evaluation.embeddings.columns import condition_of, rows_where
+    from xmodal.evaluation.embeddings.hit_media import Budget
+    from xmodal.evaluation.embeddings.page import check_page, page
+    from xmodal.evaluation.embeddings.search import as_json, open_search, require_same_model
     from xmodal.files import write_text
 
+    where = [condition_of(text) for text in options.where]
     if options.html is not None:
         check_page(options.html)
-
-    embedded = read_embeddings(options.embeddings)
+    index = open_search(options.embeddings, options.exact)
+    embedded = index.embedded
+    for note in index.notes:
+        print(f"note: {note}", file=sys.stderr)
+    there = len(rows_where(embedded.table(), where)) if where else len(index)
+    if not there:
+        raise UserError(f"search: no item of {len(index):,} meets {', '.join(map(str, where))}; ask for less")
+    if there < options.k:
+        print(f"note: {there:,} items to search, fewer than --k {options.k:,}", file=sys.stderr)
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
-    hits = search(embedded, encoder, options.query, options.modality, options.k)
-    for hit in hits:
-        print(f"{hit.score:+.3f}  {hit.value if embedded.info['kind'] == 'text' else hit.id}")
-    if options.html is not None:
-        write_text(options.html, page(embedded, hits, options.query, encoder.kind(options.modality)))
-        print(f"page: {options.html}")
+    require_same_model(embedded, encoder)
+    encoder.kind(options.modality)
+
+    several = options.queries is not None or len(options.query) > 1
+    answers = []
+    failed = 0
+    for query in _queries(options.query, options.queries):
+        try:
+            answer = index.query(encoder, query, options.modality, options.k, where)
+        except UserError as error:
+            if not several:
+                raise
+            failed += 1
+            print(f"not answered: {query}: {error}", file=sys.stderr)
+            continue
+        if options.json:
+            print(json.dumps(as_json(index, answer, where), ensure_ascii=False), flush=True)
+        else:
+            _print(answer, embedded.kind == "text", several)
+        if options.html is not None:
+            answers.append(answer)
+    if options.html is not None and answers:
+        budget = Budget()
+        write_text(options.html, page(embedded, answers, where, budget))
+        print(f"page: {options.html}", file=sys.stderr if options.json else sys.stdout)
+        if budget.left_out:
+            print(f"note: {budget.left_out:,} pictures or recordings are not on the page", file=sys.stderr)
+    if failed:
+        raise UserError(f"search: {failed:,} queries were not answered; each is named above")
+
+
+def _queries(typed: list[str], source: str | None) -> Iterator[str]:
+    """The queries as they come; blank lines are passed over."""
+    from xmodal.files import split_lines
+    from xmodal.prompts import read_text
+
+    lines: Iterable[str] = typed
+    if source is not None:
+        lines = sys.stdin if source == "-" else split_lines(read_text(Path(source)))
+    return (line.strip() for line in lines if line.strip() or source is None)
+
+
+def _print(answer: "Answer", texts: bool, several: bool) -> None:
+    """The hits as lines; of several queries each under its own."""
+    if several:
+        print(f"{answer.query}:")
+    for hit in answer.hits:
+        print(f"{hit.score:+.3f}  {hit.value if texts else hit.id}")
+    if several:
+        print(flush=True)

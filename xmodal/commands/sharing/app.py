@@ -52,6 +52,8 @@ def main(argv: list[str]) -> None:
     from xmodal.app.tasks import require_some
 
     shelf = open_shelf(options.search) if options.search is not None else None
+    for note in shelf.notes if shelf is not None else ():
+        print(f"note: {note}", flush=True)
     models = load_models(names, options.prompts, options.trust_remote_code)
     require_some([task for model in models for task in model.tasks], models[0].encoder, shelf is not None)
     able = searchers(shelf, models) if shelf is not None else []

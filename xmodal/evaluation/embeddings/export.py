@@ -1,13 +1,13 @@
 """Embeddings of many items as one file, for other programs and for `search.py`.
 
-Input: an encoder, and a folder of files or a manifest. Output: a parquet file (columns `id`, `path` or `text`, and
-`embedding`, a list of D float32; what made them is in the schema's metadata under `xmodal`), or a matrix as .npy with
-the same beside it as .json. Axes: n items found, m of them readable, D embedding.
+Input: an encoder, and the items that `find_items` found. Output: a parquet file (columns `id`, `path` or `text`, those
+of the manifest, and `embedding`, a list of D float32; what made them is in the schema's metadata under `xmodal`), or a
+matrix as .npy with the same beside it as .json, without the manifest's columns. Axes: m items that could be read, D
+embedding.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from xmodal.config.data import MODALITY_OF_KIND
-from xmodal.data.manifest import read_pairs, root_of, strings
-from xmodal.data.sources.folders import AUDIO, IMAGES
 from xmodal.data.unusable import listed
-from xmodal.encoding.encoder import Encoder, Item
+from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
-from xmodal.evaluation.test_sets.item_sources import item_source
-from xmodal.files import files_under, split_lines, write_json, written_whole
-from xmodal.prompts import read_text
+from xmodal.evaluation.embeddings.columns import no_columns, value_column
+from xmodal.evaluation.embeddings.found_items import FoundItems
+from xmodal.files import write_json, written_whole
+from xmodal.progress import progress_bar
 
-SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": {".txt"}}
 FORMATS = (".parquet", ".npy")
 METADATA = b"xmodal"
 INFO = {"model", "fingerprint", "modality", "kind", "root", "dim"}  # what searching needs
-
-
-@dataclass(frozen=True)
-class FoundItems:
-    """What there is to embed: a name and a value for each; a value is a text, a path under `root`, or bytes."""
-
-    root: Path
-    ids: list[str]  # [n]
-    values: list[str | bytes]  # [n]
-
-    def items(self, kind: str) -> list[Item]:
-        """The items as `Encoder.encode` takes them."""
-        if kind == "text":
-            return list(self.values)
-        return [item_source(value, self.root) for value in self.values]
+ROWS = 2**16  # of a row group, which is read at a time
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,20 @@ class EmbeddedItems:
     values: list[str | None]  # [m] a text, or a path under info["root"]; None where the item was bytes
     z: NDArray[np.float32]  # [m, D] unit norm
     info: dict[str, Any]  # model, fingerprint, modality, kind, root, dim, skipped [(id, reason)]
+    columns: pa.Table = field(default_factory=no_columns)  # [m] the manifest's other columns; none of a folder
+
+    @property
+    def kind(self) -> str:
+        """Of the items: text, audio or image."""
+        return str(self.info["kind"])
+
+    def table(self) -> pa.Table:
+        """All that is known of the items besides their embeddings [m]: id, text or path, the manifest's columns."""
+        own = {
+            "id": pa.array(self.ids, pa.large_string()),
+            value_column(self.kind): pa.array(self.values, pa.large_string()),
+        }
+        return pa.table(own | dict(zip(self.columns.column_names, self.columns.columns, strict=True)))
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
@@ -64,47 +61,6 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     there = [p for p in (path, path.with_suffix(".json")) if p.exists() and (p == path or path.suffix == ".npy")]
     if there and not overwrite:
         raise UserError(f"{there[0]}: exists; choose another name, or give --overwrite")
-
-
-def find_items(source: Path, modality: str, kind: str, column: str | None = None) -> FoundItems:
-    """The items of a folder, a text file (one item a line, blank ones passed over) or a manifest, each once.
-
-    Args:
-        source: a folder is searched to its depths for files of the kind, in order of their paths; one that holds
-            none of them is read as a manifest (tars, parquet files).
-        modality: as the encoder calls it; the manifest's column, unless `column` names another.
-        kind: image, audio or text.
-        column: of the manifest.
-
-    Raises:
-        UserError: nothing there, nothing of that kind, or what `read_manifest` raises.
-
-    Example:
-        find_items(Path("photos"), "image", "image").ids  # ["2024/a.jpg", "b.png"]
-    """
-    suffixes = SUFFIXES[kind]
-    if source.is_dir():
-        there = files_under(source)
-        files = [file for file in there if file.suffix.lower() in suffixes]
-        if files:
-            return _lines(source, files) if kind == "text" else _files(source, files)
-        if not any(file.suffix.lower() in (".tar", ".parquet") for file in there):
-            raise UserError(f"{source}: no {kind} in it; expected files ending in {', '.join(sorted(suffixes))}")
-    elif kind == "text" and source.suffix.lower() == ".txt" and source.is_file():
-        return _lines(source.parent, [source])
-    spec = MODALITY_OF_KIND[kind](column=column)
-    manifest, pairs = read_pairs(source, {modality: spec})
-    items, names = pairs[modality], strings(manifest, "id").to_pylist()
-    seen: set[int] = set()
-    ids, values = [], []
-    for row, name in enumerate(names):
-        places = range(len(items.values))[items.of(row)]
-        for number, place in enumerate(places):
-            if int(items.ids[place]) not in seen:
-                seen.add(int(items.ids[place]))
-                ids.append(name if len(places) == 1 else f"{name}:{number}")
-                values.append(items.value(place))
-    return FoundItems(root_of(source), ids, values)
 
 
 def embed_items(encoder: Encoder, modality: str, found: FoundItems) -> EmbeddedItems:
@@ -123,6 +79,7 @@ def embed_items(encoder: Encoder, modality: str, found: FoundItems) -> EmbeddedI
     if not kept:
         raise UserError(f"{found.root}: none of {len(found.ids)} items can be read; first: {listed(bad)}")
     texts = [None if isinstance(value, bytes) else value for value in (found.values[at] for at in kept)]
+    columns = found.columns.take(pa.array(kept, pa.int64())) if found.columns.num_columns else found.columns
     info = {
         "model": encoder.name,
         "fingerprint": encoder.fingerprint(modality),
@@ -132,7 +89,7 @@ def embed_items(encoder: Encoder, modality: str, found: FoundItems) -> EmbeddedI
         "dim": z.shape[1],
         "skipped": bad,
     }
-    return EmbeddedItems([found.ids[at] for at in kept], texts, z.numpy(), info)
+    return EmbeddedItems([found.ids[at] for at in kept], texts, z.numpy(), info, columns)
 
 
 def write_embeddings(path: Path, embedded: EmbeddedItems, overwrite: bool = False) -> None:
@@ -142,23 +99,26 @@ def write_embeddings(path: Path, embedded: EmbeddedItems, overwrite: bool = Fals
         UserError: as `check_target`.
     """
     check_target(path, overwrite)
-    what = "text" if embedded.info["kind"] == "text" else "path"
     if path.suffix == ".npy":
         listing = path.with_suffix(".json")
         listing.unlink(missing_ok=True)  # an older list must never stand beside the new matrix
         with written_whole(path) as beside, beside.open("wb") as file:
             np.save(file, embedded.z)
-        write_json(listing, embedded.info | {"ids": embedded.ids, f"{what}s": embedded.values})
+        write_json(listing, embedded.info | {"ids": embedded.ids, f"{value_column(embedded.kind)}s": embedded.values})
         return
     m, D = embedded.z.shape
-    columns = {
-        "id": pa.array(embedded.ids, pa.string()),
-        what: pa.array(embedded.values, pa.string()),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embedded.z.reshape(m * D)), D),
-    }
-    table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(embedded.info)})
-    with written_whole(path) as beside:
-        pq.write_table(table, beside)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(embedded.z.reshape(m * D)), D)
+    table = embedded.table().append_column("embedding", vectors)
+    table = table.replace_schema_metadata({METADATA: json.dumps(embedded.info)})
+    others = [name for name in table.column_names if name != "embedding"]
+    with written_whole(path) as beside:  # dictionaries and compression make nothing of embeddings but longer reading
+        pq.write_table(
+            table,
+            beside,
+            row_group_size=ROWS,
+            use_dictionary=others,
+            compression={**dict.fromkeys(others, "snappy"), "embedding.list.element": "none"},
+        )
 
 
 def read_embeddings(path: Path) -> EmbeddedItems:
@@ -172,39 +132,36 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with xmodal embed")
     try:
-        table = pq.read_table(path)
-        info = json.loads(table.schema.metadata[METADATA])
+        file = pq.ParquetFile(path)
+        info = json.loads(file.schema_arrow.metadata[METADATA])
         if not info.keys() >= INFO:
             raise KeyError(sorted(INFO - info.keys())[0])
-        vectors = table["embedding"].combine_chunks()
-        z = vectors.flatten().to_numpy().reshape(len(table), info["dim"])
-        values = table["text" if info["kind"] == "text" else "path"].to_pylist()
-        return EmbeddedItems(table["id"].to_pylist(), values, z, info)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        names = file.schema_arrow.names
+        what = value_column(info["kind"])
+        table = file.read(columns=[name for name in names if name != "embedding"])
+        others = [name for name in table.column_names if name not in ("id", what)]
+        columns = table.select(others) if others else no_columns()
+        z = _vectors(file, path, int(info["dim"]))
+        return EmbeddedItems(table["id"].to_pylist(), table[what].to_pylist(), z, info, columns)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with xmodal embed"
         ) from error
 
 
-def _files(root: Path, files: Sequence[Path]) -> FoundItems:
-    names = [file.relative_to(root).as_posix() for file in files]
-    for name in names:
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # what Python makes of bytes that are not UTF-8
-            raise UserError(f"{root}: {name!r}: the file's name is not UTF-8; rename it")
-    return FoundItems(root, names, list(names))
-
-
-def _lines(root: Path, files: Sequence[Path]) -> FoundItems:
-    ids, values = [], []
-    for file in files:
-        try:
-            lines = split_lines(read_text(file))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: not UTF-8 ({error.reason}); convert it") from error
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                ids.append(f"{file.relative_to(root).as_posix()}:{number}")
-                values.append(line.strip())
-    if not ids:
-        raise UserError(f"{files[0]}: no line with text in it; expected one text per line")
-    return FoundItems(root, ids, list(values))
+def _vectors(file: pq.ParquetFile, path: Path, D: int) -> NDArray[np.float32]:
+    """The embeddings [m, D], a row group at a time: the matrix is held once, and one group of it twice."""
+    z = np.empty((file.metadata.num_rows, D), np.float32)
+    start = 0
+    with progress_bar(total=len(z), desc=f"reading {path.name}", unit="items", delay=2) as bar:
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group, columns=["embedding"]).to_batches():
+                part = z[start : start + len(batch)]
+                part[:] = batch.column(0).flatten().to_numpy().reshape(len(batch), D)
+                if not np.isfinite(part.sum()):
+                    raise UserError(
+                        f"{path}: embeddings that are not finite; make it again with xmodal embed --overwrite"
+                    )
+                start += len(batch)
+                bar.update(len(batch))
+    return z

@@ -1,0 +1,203 @@
+"""`xmodal embed`, `xmodal index` and `xmodal search` as they are typed, with a run of pictures and sentences."""
+
+import base64
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from colour_encoder import paint
+from picture_runs import make_pictures
+
+from xmodal.commands import cli
+from xmodal.config.load import load_config
+from xmodal.errors import run_script
+from xmodal.evaluation.embeddings import hit_media
+from xmodal.evaluation.embeddings.export import EmbeddedItems
+from xmodal.evaluation.embeddings.hit_media import Budget, inside, sound_bytes
+from xmodal.evaluation.embeddings.page import page
+from xmodal.evaluation.embeddings.search import Answer, Hit
+from xmodal.training.trainer import Trainer
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, tiny_bert: Path) -> Path:
+    """One step of training: any weights will do."""
+    path = tmp_path_factory.mktemp("runs") / "run.yaml"
+    path.write_text(
+        f"""
+output: {path.with_suffix("")}
+data: {{train: {pictures / "train.jsonl"}}}
+towers:
+  image: {{kind: image_encoder, image_size: 16, widths: [8], norm: group}}
+  text: {{kind: transformers, name: {tiny_bert}}}
+objective: {{kind: infonce}}
+train: {{steps: 1, batch_size: 16, threads: 1}}
+"""
+    )
+    Trainer(load_config(path)).fit()
+    return path.with_suffix("")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run a command in an empty folder; its exit code, and what it printed on either stream."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: str | Path) -> tuple[int, str, str]:
+        code = run_script(cli.main, list(map(str, arguments)))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return typed
+
+
+@pytest.fixture
+def embedded(call: Call, run: Path, pictures: Path, tmp_path: Path) -> Path:
+    code, out, _ = call("embed", run, pictures / "test.jsonl", "--out", "photos.parquet")
+    assert code == 0
+    assert "note: column 'text' is left out: list<" in out
+    return tmp_path / "photos.parquet"
+
+
+def test_many_queries_as_json_with_a_filter(embedded: Path, run: Path, call: Call) -> None:
+    options = ["--k", "3", "--where", "label=blue", "--json"]
+    code, out, err = call("search", embedded, run, *options, "the red", "the blue")
+    assert (code, err) == (0, "")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["query"] for answer in answers] == ["the red", "the blue"]
+    for answer in answers:
+        assert (answer["items"], answer["searched"], answer["exact"], answer["where"]) == (24, 6, True, ["label=blue"])
+        assert [hit["columns"] for hit in answer["hits"]] == [{"label": "blue"}] * 3
+        assert all(hit["path"].startswith("photos/blue/") for hit in answer["hits"])
+        scores = [hit["score"] for hit in answer["hits"]]
+        assert scores == sorted(scores, reverse=True)
+    code, out, err = call("search", embedded, run, "the red", "--where", "label=blue", "--k", "99")
+    assert (code, len(out.splitlines())) == (0, 6)
+    assert err == "note: 6 items to search, fewer than --k 99\n"
+
+
+def test_queries_from_standard_input(
+    embedded: Path, run: Path, call: Call, monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    picture = next((pictures / "photos" / "red").iterdir())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{picture}\n\nnowhere.png\n{picture}\n"))
+    code, out, err = call(
+        "search", embedded, run, "--queries", "-", "--modality", "image", "--k", "1", "--html", "h.html"
+    )
+    assert code == 2
+    blocks = out.split("\n\n")
+    assert len(blocks) == 3
+    assert re.fullmatch(rf"{picture}:\n\+1\.000  p\d+", blocks[0])
+    assert blocks[2] == "page: h.html\n"
+    assert err.startswith("not answered: nowhere.png: image: ")
+    assert err.endswith("error: search: 1 queries were not answered; each is named above\n")
+    text = Path("h.html").read_text()
+    assert "<title>2 queries</title>" in text
+    assert text.count("data:image/jpeg;base64,") == 4  # two queries and their hits
+
+
+def test_an_index_from_embed_to_search(run: Path, pictures: Path, call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("usearch", reason="needs the extra search")
+    code, out, _ = call("embed", run, pictures / "photos", "--out", "photos.parquet", "--index")
+    assert code == 0
+    assert "photos.usearch: index of 24 items in 0 s; recall@10 against the exact search 1.000 of items" in out
+    plain = call("search", "photos.parquet", run, "the red", "--k", "5")
+    assert plain == call("search", "photos.parquet", run, "the red", "--k", "5", "--exact")
+    assert len(plain[1].splitlines()) == 5
+    call("embed", run, pictures / "train.jsonl", "--out", "other.parquet", "--no-index")
+    (tmp_path / "photos.usearch").rename(tmp_path / "other.usearch")
+    code, out, err = call("search", "other.parquet", run, "the red", "--k", "1")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert err.startswith("note: other.usearch: the index of other embeddings than those in other.parquet; searched")
+    code, out, _ = call("index", "other.parquet")
+    assert (code, out.split(":")[0]) == (0, "other.usearch")
+    assert call("search", "other.parquet", run, "the red", "--k", "1")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["the red", "--where", "colour=red"], "where: no column 'colour'; the embeddings have id, path, label"),
+        (["the red", "--where", "label"], "where: found 'label', expected COLUMN=VALUE"),
+        (
+            ["the red", "--where", "label=red", "--where", "label=blue"],
+            "search: no item of 24 meets label=red, label=blue",
+        ),
+        ([], "search: expected queries, or --queries FILE, one of the two"),
+        (["the red", "--queries", "-"], "search: expected queries, or --queries FILE, one of the two"),
+        (["--queries", "gone.txt"], "gone.txt: no such file"),
+        (["the red", "--k", "0"], "--k: found 0, expected a whole number, 1 or more"),
+        (["the red", "--modality", "speech"], "modality 'speech': "),
+        (["the red", "--html", "hits.txt"], "--html: hits.txt: expected a name that ends in .html"),
+    ],
+)
+def test_mistakes(arguments: list[str], told: str, embedded: Path, run: Path, call: Call, tmp_path: Path) -> None:
+    code, out, err = call("search", embedded, run, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {told}")
+    assert err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["photos.parquet"]
+
+
+def test_an_index_where_none_can_be(run: Path, pictures: Path, call: Call, tmp_path: Path) -> None:
+    code, _, err = call("embed", run, pictures / "photos", "--out", "x.npy", "--index")
+    assert (code, err) == (
+        2,
+        "error: x.npy: an index goes beside a parquet file; give --out a name that ends in .parquet\n",
+    )
+    code, _, err = call("index", "gone.parquet")
+    assert (code, err) == (2, "error: gone.parquet: no such file; make it with xmodal embed\n")
+    assert [*tmp_path.iterdir()] == []
+
+
+# -------------------------------------------------------------------------------------------------------------- sounds
+
+
+def sounds(folder: Path) -> EmbeddedItems:
+    """Four recordings, of which the page can hold the first alone; and one outside the folder."""
+    (folder / "calls").mkdir()
+    soundfile.write(folder / "calls" / "short.flac", np.zeros(800), 8000)
+    soundfile.write(folder / "calls" / "long.wav", np.zeros(2**20), 8000)
+    (folder / "calls" / "page.wav").write_text("<script>")
+    soundfile.write(folder / "secret.wav", np.zeros(800), 8000)
+    values: list[str | None] = ["short.flac", "long.wav", "page.wav", "gone.wav", "../secret.wav", None]
+    info = {"model": "m", "modality": "speech", "kind": "audio", "root": str(folder / "calls"), "dim": 2}
+    return EmbeddedItems([f"call {n}" for n in range(6)], values, np.ones((6, 2), np.float32), info)
+
+
+def test_players_of_short_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items, budget = sounds(tmp_path), Budget()
+    hits = [Hit(name, 0.5, value) for name, value in zip(items.ids, items.values, strict=True)]
+    answer = Answer("hello", "text", hits, searched=6, exact=True)
+    text = page(items, [answer], budget=budget)
+    [(kind, data)] = re.findall(r'<audio controls [^>]*src="data:([^;]+);base64,([^"]+)"', text)
+    assert (kind, base64.b64decode(data)) == ("audio/flac", (tmp_path / "calls" / "short.flac").read_bytes())
+    assert text.count("no player") == budget.left_out == 5
+    small = Budget(left=10)
+    assert "<audio controls" not in page(items, [answer], budget=small)
+    assert small.left_out == 6
+    assert inside("../secret.wav", tmp_path / "calls") is None
+    assert sound_bytes(tmp_path / "secret.wav") is not None
+    monkeypatch.setattr(hit_media, "MOST_OF_SOUND", 100)
+    assert sound_bytes(tmp_path / "secret.wav") is None
+
+
+def test_a_picture_outside_the_folder_is_not_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    paint(tmp_path / "secret.png", "red")
+    info = {"model": "m", "modality": "image", "kind": "image", "root": str(tmp_path / "photos"), "dim": 3}
+    items = EmbeddedItems(["a"], ["../secret.png"], np.ones((1, 3), np.float32), info)
+    assert "data:image" not in page(items, [Answer("red", "text", [Hit("a", 1.0, "../secret.png")], 1, True)])

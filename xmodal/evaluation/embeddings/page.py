@@ -1,0 +1,78 @@
+"""Answers as one HTML page that needs nothing else: thumbnails of pictures, players of recordings, texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xmodal.errors import UserError
+from xmodal.evaluation.embeddings.columns import Condition
+from xmodal.evaluation.embeddings.export import EmbeddedItems
+from xmodal.evaluation.embeddings.hit_media import Budget, inside, small_jpeg, sound_bytes
+from xmodal.evaluation.embeddings.search import Answer, Hit
+from xmodal.report import render
+
+MARK = b'content="xmodal search"'  # in a page of hits
+
+
+def check_page(path: Path) -> None:
+    """Raise `UserError` where a page of hits would take the place of another's file."""
+    if path.suffix != ".html":
+        raise UserError(f"--html: {path}: expected a name that ends in .html")
+    if path.exists() and (path.is_dir() or MARK not in path.read_bytes()[:2000]):
+        raise UserError(f"--html: {path}: in the way, and no page of hits; choose another name, or move it")
+
+
+def page(
+    embedded: EmbeddedItems, answers: Sequence[Answer], where: Sequence[Condition] = (), budget: Budget | None = None
+) -> str:
+    """The answers as HTML; pictures and recordings are in it while `budget` lasts, which counts those that are not.
+
+    Example:
+        budget = Budget()
+        write_text(Path("hits.html"), page(embedded, [answer], budget=budget))
+        budget.left_out  # pictures or recordings that are gone, broken, too large, or without room
+    """
+    budget = budget or Budget()
+    return render.page(
+        "search.html.j2",
+        title=answers[0].query if len(answers) == 1 else f"{len(answers)} queries",
+        answers=[
+            {
+                "query": answer.query,
+                "medium": _query_medium(answer, budget),
+                "kind": answer.kind,
+                "hits": [_card(embedded, number, hit, budget) for number, hit in enumerate(answer.hits, start=1)],
+                "searched": answer.searched,
+                "exact": answer.exact,
+            }
+            for answer in answers
+        ],
+        kind=embedded.kind,
+        where=[str(condition) for condition in where],
+        model=embedded.info["model"],
+        total=len(embedded.ids),
+    )
+
+
+def _query_medium(answer: Answer, budget: Budget) -> dict[str, str] | None:
+    return None if answer.kind == "text" else _medium(answer.kind, Path(answer.query), budget)
+
+
+def _card(embedded: EmbeddedItems, number: int, hit: Hit, budget: Budget) -> dict[str, Any]:
+    medium = None
+    if embedded.kind != "text":
+        medium = _medium(embedded.kind, inside(hit.value, Path(embedded.info["root"])), budget)
+    name = hit.value if embedded.kind == "text" else hit.id
+    return {"number": number, "name": name, "score": f"{hit.score:.3f}", "medium": medium}
+
+
+def _medium(kind: str, source: str | Path | None, budget: Budget) -> dict[str, str] | None:
+    """A picture or a recording as the page holds it: its type and its bytes in base64."""
+    found: tuple[bytes, str] | None = None
+    if source is not None and kind == "image":
+        picture = small_jpeg(source)
+        found = None if picture is None else (picture, "image/jpeg")
+    elif source is not None:
+        found = sound_bytes(source)
+    data = budget.take(None if found is None else found[0])
+    return None if data is None or found is None else {"type": found[1], "data": data}
