@@ -35,10 +35,21 @@ def written_whole(path: Path) -> Iterator[Path]:
     _sweep(path.parent)
     beside = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with told_if_full(path):
+            yield beside
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            beside.replace(path)
+    finally:
+        for left in (beside, *path.parent.glob(f"{glob.escape(beside.name)}*")):  # a library may write beside `beside`
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """Make a library's own error, where `path` cannot be written, a `UserError`."""
+    try:
+        yield
     except Exception as error:
         if not _cannot_write(error, path.parent):
             raise
@@ -46,9 +57,6 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise UserError(
             f"{path}: cannot be written ({reason}); free space on the disk, or choose another path"
         ) from error
-    finally:
-        for left in (beside, *path.parent.glob(f"{glob.escape(beside.name)}*")):  # a library may write beside `beside`
-            left.unlink(missing_ok=True)
 
 
 def _cannot_write(error: Exception, folder: Path) -> bool:
@@ -136,6 +144,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote. Raises `UserError` where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({reason}); restore it, or remove what it belongs to") from None
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:

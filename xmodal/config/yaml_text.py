@@ -5,7 +5,9 @@ Four changes to PyYAML's safe loader and dumper: a key given twice is an error (
 text, and so are `on`, `off`, `yes` and `no` (YAML 1.1 takes them for true and false; `on` is a key of ours).
 """
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,18 @@ def yaml_problem(error: yaml.YAMLError) -> str:
 def name_of(value: Any) -> str:
     """What a value read from YAML is called in errors: list, mapping, single value."""
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else f"single value, {value!r}"
+
+
+def as_override(key: str, value: Any) -> str:
+    """`key=value` as a command line takes it; JSON is YAML."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def overridden(overrides: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
+    """Overrides, then others that win over them: one of a key that `by` sets as a whole, or inside it, is left out.
+
+    On a command line what sets a whole mapping comes first, wherever it stands; here it has the last word.
+    """
+    taken = [each.partition("=")[0] for each in by]
+    kept = [each for each in overrides if not any(f"{each.partition('=')[0]}.".startswith(f"{key}.") for key in taken)]
+    return (*kept, *by)

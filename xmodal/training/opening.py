@@ -11,7 +11,7 @@ import torch
 from accelerate import DistributedType
 
 from xmodal.config.schema import RunConfig
-from xmodal.config.terms.needs import queue_of
+from xmodal.config.terms.needs import needs_of, queue_of
 from xmodal.config.terms.terms import key_of
 from xmodal.config.tower import TowerSpec
 from xmodal.config.train_spec import HardBatches, guide_of_batches
@@ -28,6 +28,7 @@ from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.processor import Processor
 from xmodal.runs.folder import newest_checkpoint, open_run
+from xmodal.runs.lock import hold
 from xmodal.runs.weights import FILE
 from xmodal.store import EmbeddingStore
 from xmodal.towers import build_tower
@@ -71,7 +72,11 @@ def _open_folder(config: RunConfig) -> Opened:
     if not str(config.data.train).startswith("hub:") and not config.data.train.exists():
         hint = f"; make it with `{config.data.made_by}`" if config.data.made_by else ""
         raise UserError(f"data.train: {config.data.train} does not exist{hint}")
+    if rank() == 0 and config.output.is_dir():
+        hold(config.output)
     checkpoint, changed, anew = open_run(config) if rank() == 0 else (newest_checkpoint(config.output), [], False)
+    if rank() == 0:
+        hold(config.output)
     return Opened(checkpoint, tuple(changed), anew)
 
 
@@ -182,7 +187,7 @@ def needs_labels(config: RunConfig) -> list[str]:
     return [
         name
         for name, spec in config.term_specs().items()
-        if any(need.what == "labels" for group in config.groups(spec) for need in spec.needs(*group))
+        if any(need.what == "labels" for group in config.groups(spec) for need in needs_of(spec, group))
     ]
 
 
@@ -191,7 +196,7 @@ def require_alike_teachers(config: RunConfig) -> None:
     widths: dict[str, int] = {}
     for spec in config.term_specs().values():
         for group in config.groups(spec):
-            sides = [need.side for need in spec.needs(*group) if need.what == "teacher"]
+            sides = [need.side for need in needs_of(spec, group) if need.what == "teacher"]
             for side in sides:
                 widths[side] = widths.get(side) or _width(config.teachers[side])
             odd = next((side for side in sides if widths[side] != widths[sides[0]]), None)

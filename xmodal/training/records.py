@@ -16,7 +16,7 @@ from xmodal.data.dataset import PairDataset
 from xmodal.data.stream import LEFT_OUT, StreamedPairs
 from xmodal.data.unusable import Bad
 from xmodal.encoding.loading import LABELS
-from xmodal.files import write_json
+from xmodal.files import told_if_full, write_json
 from xmodal.processor import Processor
 from xmodal.runs.checkpoint import State
 from xmodal.runs.metrics_file import read_lines
@@ -32,7 +32,8 @@ def write_towers(config: RunConfig, aligner: Aligner, processors: Mapping[str, P
             continue
         partial = folder / "towers.tmp" / side  # the folder's name stands for the side
         partial.mkdir(parents=True, exist_ok=True)
-        save_tower(spec, aligner.tower(side), processors[side], partial)
+        with told_if_full(partial):
+            save_tower(spec, aligner.tower(side), processors[side], partial)
         target.parent.mkdir(exist_ok=True)
         partial.replace(target)
     shutil.rmtree(folder / "towers.tmp", ignore_errors=True)

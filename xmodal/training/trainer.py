@@ -26,6 +26,7 @@ from xmodal.progress import progress_bar, say
 from xmodal.report.report import Report, read_report
 from xmodal.runs.checkpoint import State, load_checkpoint
 from xmodal.runs.folder import write_config
+from xmodal.runs.lock import release
 from xmodal.runs.metrics_file import truncate_metrics
 from xmodal.threads import choose_threads
 from xmodal.training.accelerator import accelerator_for
@@ -178,6 +179,7 @@ class Trainer:
         self.model = self.stepper.model = self.aligner
         self.accelerator.free_memory()
         gc.collect()
+        release(self.config.output)
         self.accelerator.end_training()
 
     def _pairs(self, first: int, last: int) -> int:

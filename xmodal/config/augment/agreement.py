@@ -6,6 +6,7 @@ Input: a `RunConfig` whose parts are right by themselves. Output: a line for eac
 from typing import TYPE_CHECKING
 
 from xmodal.config.data import STANDARD_MODALITIES, AudioModality, ModalitySpec, TextModality
+from xmodal.config.terms.needs import needs_of
 from xmodal.config.tower import TowerSpec
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def cluster_problems(config: "RunConfig") -> list[str]:
     if config.data.streaming:
         problems.append("data.clusters: the items of a stream are not known beforehand; set data.streaming=false")
     wanted = [
-        need.what for term in config.term_specs().values() for on in config.groups(term) for need in term.needs(*on)
+        need.what for term in config.term_specs().values() for on in config.groups(term) for need in needs_of(term, on)
     ]
     if "labels" not in wanted:
         problems.append("data.clusters: no term of the objective asks for labels; take it out, or choose supcon")

@@ -4,10 +4,12 @@ Input: a `RunConfig` whose parts are right by themselves. Output: a line for eac
 out, and for each thing that no term asks for.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xmodal.config.data import STANDARD_MODALITIES
 from xmodal.config.terms.terms import key_of
+from xmodal.errors import UserError
 
 if TYPE_CHECKING:
     from xmodal.config.schema import RunConfig
@@ -24,6 +26,20 @@ NEEDS = (
 )  # what a term may ask of a run
 
 
+def needs_of(spec: Any, group: Sequence[str]) -> list[Any]:
+    """What an objective needs on these sides. Raises `UserError` where its own code fails, or gives no needs."""
+    try:
+        needs = list(spec.needs(*group))
+    except UserError:
+        raise
+    except Exception as error:  # foreign code may fail in any way
+        raise UserError(f"objective: {spec.kind}: its Spec.needs fails ({type(error).__name__}: {error})") from error
+    wrong = [need for need in needs if not {"what", "side", "amount", "setting"} <= set(dir(need))]
+    if wrong:
+        raise UserError(f"objective: {spec.kind}: its Spec.needs gives {wrong[0]!r}, expected a list of Need(...)")
+    return needs
+
+
 def need_problems(config: "RunConfig") -> list[str]:
     """What the terms need and the config does not give; what it gives and no term needs."""
     problems = []
@@ -31,7 +47,7 @@ def need_problems(config: "RunConfig") -> list[str]:
     for name, spec in config.term_specs().items():
         key = key_of(config, name)
         for group in config.groups(spec):
-            needs = spec.needs(*group)
+            needs = needs_of(spec, group)
             for need in needs:
                 if need.what not in NEEDS:
                     problems.append(f"{key}: {spec.kind} needs {need.what!r}, which is none of {', '.join(NEEDS)}")

@@ -6,7 +6,6 @@ be; what they say is written down and holds for all seeds, also after a kill. A 
 """
 
 import itertools
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from xmodal.config.load import load_config
+from xmodal.config.yaml_text import overridden
 from xmodal.errors import UserError
-from xmodal.files import write_json
+from xmodal.files import read_json, write_json
 from xmodal.runs.metrics_file import read_metrics
 from xmodal.training.comparison.plan import FIXED, Candidate, Plan
 from xmodal.training.sweeps.plan import Planned
@@ -38,7 +38,7 @@ def steps_of(plan: Plan, jobs: int, threads: int) -> dict[str, int]:
     if seconds is None:
         return {each.stem: plan.budget.steps or plan.config.train.steps for each in plan.candidates}
     path = plan.output / STEPS
-    known: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known: dict[str, int] = read_json(path) if path.is_file() else {}
     new = [each for each in plan.candidates if each.stem not in known]  # left out before, say: labels were added since
     if not new:
         return known
@@ -67,10 +67,9 @@ def _time(plan: Plan, steps: Mapping[Candidate, int], jobs: int, threads: int) -
 
 
 def _timed_run(plan: Plan, candidate: Candidate, steps: int) -> Planned:
-    config = load_config(plan.request.config, [*candidate.overrides, *FIXED])
+    config = load_config(plan.request.config, overridden(candidate.overrides, FIXED))
     resting = [name for name, tower in config.towers.items() if getattr(tower, "unfreeze_after", 0)]
-    overrides = (
-        *candidate.overrides,
+    own = [
         *FIXED,
         *(f"towers.{name}.unfreeze_after=0" for name in resting),
         f"train.steps={steps}",
@@ -78,8 +77,9 @@ def _timed_run(plan: Plan, candidate: Candidate, steps: int) -> Planned:
         "train.eval_every=0",
         "train.save_every=0",
         "evaluators={}",
-    )
-    return Planned(candidate.objective, ("timing",), plan.output / "timing" / f"{candidate.stem}-{steps}", overrides)
+    ]
+    folder = plan.output / "timing" / f"{candidate.stem}-{steps}"
+    return Planned(candidate.objective, ("timing",), folder, overridden(candidate.overrides, own))
 
 
 def seconds_of_a_step(run: Path) -> float:

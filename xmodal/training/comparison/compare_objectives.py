@@ -12,8 +12,9 @@ from pathlib import Path
 
 from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
+from xmodal.config.yaml_text import overridden
 from xmodal.errors import UserError
-from xmodal.files import write_json
+from xmodal.files import read_json, write_json
 from xmodal.progress import say
 from xmodal.report.report import Report
 from xmodal.threads import usable_cores
@@ -42,7 +43,7 @@ def compare_objectives(request: Request, jobs: int = 1) -> tuple[Report, Path]:
     for line in describe(plan):
         say(line)
     threads = max(1, usable_cores() // jobs)
-    build_stores(load_config(request.config, [*each.overrides, *FIXED]) for each in plan.candidates)
+    build_stores(load_config(request.config, overridden(each.overrides, FIXED)) for each in plan.candidates)
     steps = steps_of(plan, jobs, threads)
     runs = {each: [plan.run_of(each, seed, steps[each.stem]) for seed in plan.seeds] for each in plan.candidates}
     # a seed of every objective first: what stops early has compared something
@@ -85,15 +86,21 @@ def claim(plan: Plan) -> None:
     """Write down what was asked for; raise `UserError` where the folder holds a comparison of something else."""
     asked = plan.request.model_dump(mode="json", exclude={"config", "output", "overrides"})
     config = plan.config.model_dump(mode="json", exclude={"output": True, "train": {"resume", "threads"}})
-    wanted = json.loads(json.dumps({"comparison": asked, "config": config}))
+    wanted = json.loads(json.dumps({"comparison": asked, "config": config, "contents": dict(plan.contents)}))
     path = plan.output / ASKED
     if not path.is_file():
-        if plan.output.exists() and (not plan.output.is_dir() or any(plan.output.iterdir())):
+        there = plan.output.is_dir() and any(each.suffix != ".tmp" for each in plan.output.iterdir())
+        if there or (plan.output.exists() and not plan.output.is_dir()):
             raise UserError(f"{plan.output}: exists and is no comparison; choose another folder with --output")
         plan.output.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)
         return
-    old, new = flatten(json.loads(path.read_text(encoding="utf-8"))), flatten(wanted)
+    before = read_json(path)
+    if not isinstance(before, dict) or not {"comparison", "config"} <= before.keys():
+        raise UserError(f"{path}: is no comparison's; choose another folder with --output")
+    began = before.pop("contents", wanted["contents"])  # one of earlier versions has none
+    moved = [key for key, digest in wanted.pop("contents").items() if began.get(key) != digest]
+    old, new = flatten(before), flatten(wanted)
     changed = [key for key in [*old, *new] if old.get(key) != new.get(key)]
     if changed:
         key = changed[0]
@@ -101,6 +108,11 @@ def claim(plan: Plan) -> None:
         raise UserError(
             f"{plan.output}: holds a comparison with {told}: {old.get(key, 'not set')}, now {new.get(key, 'not set')}; "
             "go on as it began, or start another with --output"
+        )
+    if moved:
+        raise UserError(
+            f"{moved[0]}: its data have changed since {plan.output} began with them, and runs of both would be "
+            "compared; put them back, or start another with --output"
         )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from xmodal.evaluation.statistics.drawn_interval import drawn_interval
 from xmodal.provenance import made_here
 from xmodal.report.progress_figure import quality_against_seconds
-from xmodal.report.report import Record, Report
+from xmodal.report.report import Record, Report, read_report
 from xmodal.training.comparison.outcomes import Outcome, dev_value, matrix
 from xmodal.training.comparison.plan import Candidate, Plan, untuned
 from xmodal.training.comparison.verdict import NO_INTERVAL, Outcomes, Verdict, gap, told, verdict
@@ -144,7 +144,8 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         notes.append(f"left out: {len(plan.left_out)} ({', '.join(plan.left_out)}); why is in a table below.")
     for each in outcomes:
         for folder, report in zip(each.folders, each.reports, strict=True):
-            notes += [note.replace(str(folder), "the run") for note in report.notes]
+            own = [note for note in read_report(folder / "report").notes if note.partition(":")[0] in plan.dev]
+            notes += [note.replace(str(folder), "the run") for note in [*report.notes, *own]]
     return list(dict.fromkeys(notes))
 
 

@@ -16,10 +16,12 @@ from xmodal.config.kinds import OBJECTIVES
 from xmodal.config.registry import OneOrNamed
 from xmodal.config.schema import RunConfig
 from xmodal.config.spec import KindSpec, Spec
+from xmodal.config.terms.needs import needs_of
+from xmodal.config.yaml_text import as_override
 from xmodal.data.manifest import read_manifest
 from xmodal.errors import UserError
 from xmodal.objectives.objective import Objective
-from xmodal.training.comparison.settings import Tree, as_override
+from xmodal.training.comparison.settings import Tree
 
 MOMENTUM = 0.996
 # where a modality has no augmentation: views must differ
@@ -81,7 +83,7 @@ def provide(config: RunConfig, name: str, objective: Tree) -> Provided:
                     f"on: [{group[0]}]}}}}"
                 )
                 continue
-            for need in term.needs(*group):
+            for need in needs_of(term, group):
                 wanted[need.what, need.side] = max(wanted.get((need.what, need.side), 1), need.amount)
     found.needs = bool(wanted)
     labels = any(what == "labels" for what, _ in wanted)

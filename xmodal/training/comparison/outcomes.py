@@ -3,7 +3,6 @@
 Input: run folders. Output: `Outcome`s, one per objective, of the setting that dev chose.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xmodal.config.load import load_config
+from xmodal.config.yaml_text import overridden
 from xmodal.encoding.kept_features import feature_caches
 from xmodal.encoding.loading import load, names_outside_code
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators
 from xmodal.evaluation.runs.run_report import run_report
+from xmodal.files import read_json
 from xmodal.progress import progress_bar
 from xmodal.report.report import Report, read_report
 from xmodal.runs.metrics_file import read_metrics
@@ -40,7 +41,7 @@ class Outcome:
 
     def cost(self, name: str) -> float:
         """The mean over seeds of what training.json says."""
-        return float(np.mean([json.loads((run / "training.json").read_text())[name] for run in self.folders]))
+        return float(np.mean([read_json(run / "training.json")[name] for run in self.folders]))
 
     @property
     def steps(self) -> int:
@@ -107,9 +108,9 @@ def test_once(plan: Plan, folders: Mapping[Candidate, Sequence[Path]]) -> dict[P
     for each, run in progress_bar(runs, desc="tests", unit="run"):
         if not (run / TEST / "report.json").is_file():
             if evaluators is None:
-                overrides = [*plan.request.overrides, plan.evaluators(plan.tests), "train.best=null"]
+                overrides = overridden(plan.request.overrides, [plan.evaluators(plan.tests), "train.best=null"])
                 evaluators = build_evaluators(load_config(plan.request.config, overrides))
-            asked = load_config(plan.request.config, [*each.overrides, *FIXED])
+            asked = load_config(plan.request.config, overridden(each.overrides, FIXED))
             encoder = load(run, trust_remote_code=names_outside_code(asked))
             encoder.feature_caches = feature_caches(encoder.provenance["towers"])  # a test once, not once a run
             run_report(run, encoder, evaluators, {}, brief=True).write(run / TEST)
@@ -133,7 +134,10 @@ def matrix(
             raise UserError(f"{report.title}: no outcome of each item for {test}/{metric}; choose another --metric")
         items = frame[["cluster", "true"]] if items is None else items
         if len(frame) != len(items) or not items.index.isin(frame.index).all():
-            raise UserError(f"{report.title}: not tested on the same items as the others ({test}); see its notes")
+            raise UserError(
+                f"{report.title}: not tested on the same items as the others ({test}); its items that cannot be read "
+                "stand in its notes; mend them, remove RUN/test of the runs that lack some, and call again"
+            )
         rows.append(frame.loc[items.index, "correct"].to_numpy(dtype=np.float64))
     assert items is not None
     return np.stack(rows), items

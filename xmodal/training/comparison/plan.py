@@ -3,6 +3,8 @@
 Input: a `Request`. Output: a `Plan`. Nothing is trained here; every config is checked.
 """
 
+import filecmp
+import hashlib
 import itertools
 import json
 import os
@@ -14,13 +16,15 @@ from typing import Any
 
 from xmodal.config.load import load_config
 from xmodal.config.schema import RunConfig
+from xmodal.config.yaml_text import as_override, overridden
 from xmodal.errors import UserError
-from xmodal.evaluation.evaluator import build_evaluators
+from xmodal.evaluation.evaluator import Evaluator, build_evaluators
 from xmodal.training.comparison.needs import provide
 from xmodal.training.comparison.request import Asked, Budget, Request, settings_of
-from xmodal.training.comparison.settings import Tree, as_override, has_key, is_of_run
+from xmodal.training.comparison.settings import Tree, has_key, is_of_run
 from xmodal.training.sweeps.plan import Planned
 
+LONGEST = 80  # letters of a folder's name
 POINTS = 8  # times that dev is judged in a run, the end among them
 USUAL = ("acc1", "accuracy_mean", "accuracy_prompt", "accuracy_all_mean", "accuracy_all_prompt", "accuracy",
          "precision@1")  # fmt: skip
@@ -49,6 +53,7 @@ class Plan:
     dev: tuple[str, ...]
     tests: tuple[str, ...]
     metric: Mapping[str, str]  # evaluator -> the metric
+    contents: Mapping[str, str]  # a digest of the training data, and of every evaluator's test
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)  # objective -> what was given it by default
     left_out: Mapping[str, str] = field(default_factory=dict)  # objective -> why
 
@@ -72,8 +77,7 @@ class Plan:
         every = max(1, steps // POINTS)
         judged = every if self.dev else 0
         spec = self.config.train
-        overrides = (
-            *candidate.overrides,
+        own = [
             f"seed={seed}",
             f"train.steps={steps}",
             f"train.eval_every={judged}",
@@ -81,7 +85,8 @@ class Plan:
             f"train.log_every={min(spec.log_every, every)}",
             self.evaluators(self.dev),
             *FIXED,
-        )
+        ]
+        overrides = overridden(candidate.overrides, own)
         folder = self.output / "runs" / f"{candidate.stem}-{seed}"
         return Planned(" ".join([candidate.objective, candidate.setting]).strip(), (str(seed),), folder, overrides)
 
@@ -101,11 +106,22 @@ def make_plan(request: Request) -> Plan:
         UserError: a config or a setting that is wrong, dev evaluators or a metric that are not there, several settings
             and no dev to choose by, fewer than two objectives that can be run.
     """
+    own = [each for each in request.overrides if each.startswith("objective.")]
+    if own:
+        raise UserError(
+            f"--set: {own[0]}: each objective is its own; write it into one, as '{{kind: infonce, temperature: 0.1}}', "
+            "or give it to all that have it, as --grid temperature=0.1"
+        )
     config = load_config(request.config, request.overrides)
     default = config.output.with_name(config.output.name + "_objectives")
     output = request.output or default
     dev, tests = _split(request, config)
-    metric = _metrics(request, config)
+    evaluators = build_evaluators(config.model_copy(update={"train": _without_best(config)}))
+    metric = _metrics(request, evaluators)
+    contents = {f"evaluators.{name}": each.content() for name, each in evaluators.items()}
+    if Path(config.data.train).is_file():
+        with Path(config.data.train).open("rb") as file:
+            contents["data.train"] = hashlib.file_digest(file, "sha256").hexdigest()
     candidates, said, left_out = list[Candidate](), dict[str, Sequence[str]](), dict[str, str]()
     for name, asked in request.objectives.items():
         found, given, missing = _candidates(request, config, name, asked)
@@ -131,7 +147,7 @@ def make_plan(request: Request) -> Plan:
                 f"--objectives: {other.objective} {other.setting} and {each.objective} {each.setting} would share the "
                 f"folder {each.stem}; give one another name, under objectives in a file"
             )
-    return Plan(request, config, output, tuple(candidates), dev, tests, metric, said, left_out)
+    return Plan(request, config, output, tuple(candidates), dev, tests, metric, contents, said, left_out)
 
 
 def untuned(request: Request) -> dict[str, list[str]]:
@@ -158,9 +174,10 @@ def _candidates(request: Request, config: RunConfig, name: str, asked: Asked) ->
         if provided.missing:
             return [], [], provided.missing[0]
         of_run = [as_override(key, value) for key, value in setting.items() if is_of_run(key)]
-        overrides = (*request.overrides, as_override("objective", objective), *provided.overrides, *of_run)
+        own = [as_override("objective", objective), *provided.overrides, *of_run]
+        overrides = overridden(request.overrides, own)
         try:
-            load_config(request.config, [*overrides, *FIXED])
+            load_config(request.config, overridden(overrides, FIXED))
         except UserError as error:
             lines = str(error).split("\n")
             if not provided.needs:
@@ -168,10 +185,17 @@ def _candidates(request: Request, config: RunConfig, name: str, asked: Asked) ->
             tried = f" (given: {'; '.join(provided.said)})" if provided.said else ""
             return [], [], lines[0].removeprefix("command line: ") + tried
         label = " ".join(f"{key}={value}" for key, value in setting.items()) if several else ""
-        stem = re.sub(r"[^\w.-]+", "_", f"{name} {label}".strip().lower())
+        stem = _short(re.sub(r"[^\w.-]+", "_", f"{name} {label}".strip().lower()))
         found.append(Candidate(name, label, stem, overrides))
         said += [line for line in provided.said if line not in said]
     return found, said, ""
+
+
+def _short(stem: str) -> str:
+    """A folder's name that every file system takes, and that stays another one for another objective."""
+    if len(stem) <= LONGEST:
+        return stem
+    return f"{stem[: LONGEST - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
 
 
 def _put(tree: Tree, keys: Sequence[str], value: Any) -> None:
@@ -191,15 +215,24 @@ def _split(request: Request, config: RunConfig) -> tuple[tuple[str, ...], tuple[
     if not tests:
         raise UserError(f"{request.config}: evaluators: none is left as a test; add one that is not named with --dev")
     for name, test in itertools.product(request.dev, tests):
-        if os.path.realpath(config.evaluators[name].test) == os.path.realpath(config.evaluators[test].test):
-            raise UserError(f"--dev: {name} and the test {test} are the same file; settings must not see the test")
+        if _alike(Path(config.evaluators[name].test), Path(config.evaluators[test].test)):
+            raise UserError(
+                f"--dev: {name} and the test {test} are the same file, or copies; settings must not see the test"
+            )
     return request.dev, tests
 
 
-def _metrics(request: Request, config: RunConfig) -> dict[str, str]:
+def _alike(dev: Path, test: Path) -> bool:
+    """Are two tests one file, or two of the same bytes?"""
+    if os.path.realpath(dev) == os.path.realpath(test):
+        return True
+    return dev.is_file() and test.is_file() and filecmp.cmp(dev, test, shallow=False)
+
+
+def _metrics(request: Request, evaluators: Mapping[str, Evaluator]) -> dict[str, str]:
     """The metric of every evaluator: that asked for, else the first of the usual ones it has."""
     found = {}
-    for name, evaluator in build_evaluators(config.model_copy(update={"train": _without_best(config)})).items():
+    for name, evaluator in evaluators.items():
         own = evaluator.spec.kind.partition(":")[2] == ""
         known = sorted(m for m in evaluator.metrics() if not own or _OVER_ITEMS.fullmatch(m))
         usual = [metric for metric in USUAL if metric in known] or [m for m in known if m.endswith("recall@1")] or known

@@ -194,7 +194,7 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
     Raises:
         UserError: another form, or a key that no objective has.
     """
-    updated = dict(request.objectives)
+    updated, seen = dict(request.objectives), dict[str, str]()
     for text in grid:
         key, equals, values = text.partition("=")
         try:
@@ -205,6 +205,9 @@ def with_grid(request: Request, grid: Sequence[str]) -> Request:
             raise UserError(f"--grid: found {text!r}, expected key=value,value as temperature=0.05,0.1")
         if key in SET_BY_COMPARISON:
             raise UserError(f"--grid: {key}: {SET_ITSELF}")
+        if key in seen:
+            raise UserError(f"--grid: {key} is given twice; put all its values into one, as {key}={seen[key]},{values}")
+        seen[key] = values
         takers = [name for name, asked in updated.items() if has_key(asked.objective, key)]
         if not takers:
             raise UserError(f"--grid: no objective has a key {key}; a key of the run is written whole, as optim.lr")

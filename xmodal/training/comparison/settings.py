@@ -1,6 +1,5 @@
 """Which settings of an objective, or of a run, a comparison may choose on dev, and how they are written."""
 
-import json
 from typing import Any
 
 from xmodal.config.kinds import KERNELS, OBJECTIVES
@@ -42,8 +41,3 @@ def has_key(objective: Tree, key: str) -> bool:
     default = fields["kernel"].get_default()  # none: it may have a kernel, and has none unless it is named
     given = (objective.get("kernel") or {}).get("kind") or (default and default.kind)
     return given is not None and rest in KERNELS.spec(given).model_fields
-
-
-def as_override(key: str, value: Any) -> str:
-    """`key=value` as a command line takes it; JSON is YAML."""
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"

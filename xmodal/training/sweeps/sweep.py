@@ -5,6 +5,7 @@ records are means over the items of all repeats, with intervals, the worst repea
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,12 +15,14 @@ from threading import Lock
 
 from xmodal.config.load import config_differences, load_config
 from xmodal.config.schema import RunConfig
+from xmodal.config.yaml_text import as_override
 from xmodal.encoding.stores.build import build_store
 from xmodal.errors import UserError
 from xmodal.evaluation.evaluator import build_evaluators, metric_problem
 from xmodal.progress import progress_bar
 from xmodal.report.report import Report
 from xmodal.runs.folder import FREE, has_weights
+from xmodal.runs.lock import require_idle
 from xmodal.runs.same_weights import link_same_weights
 from xmodal.threads import usable_cores
 from xmodal.towers.kinds.store import StoreTower
@@ -28,6 +31,7 @@ from xmodal.training.sweeps.plan import Planned, Sweep, plan
 from xmodal.training.sweeps.sweep_report import gather
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
+FULL = 2**24  # bytes; a disk with less is why a run failed
 MISTAKE = 2  # the exit code of a `UserError`: what can be foreseen, a loss that diverged among it
 
 
@@ -83,6 +87,7 @@ def train_all(
 
     def train(run: Planned) -> None:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
+        require_idle(run.folder)
         log = run.folder.with_name(run.folder.name + ".log")
         command = [sys.executable, str(TRAIN), str(config), *overrides_of(run, threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -92,6 +97,10 @@ def train_all(
             ).returncode
         if code:
             last = log.read_text(errors="replace").strip().split("\n")[-1] or "no output"
+            free = shutil.disk_usage(run.folder.parent).free
+            if code == MISTAKE and free < FULL:
+                left = f"its disk has {free // 2**20} MB left, free some"
+                raise UserError(f"{run.folder}: training failed: {last}; {left}")
             if not go_on or code != MISTAKE:
                 raise UserError(f"{run.folder}: training failed with exit code {code}: {last} (all of it: {log})")
             failed[run.folder] = f"{last.removeprefix('error: ')} (all of it: {log})"
@@ -107,7 +116,7 @@ def train_all(
 
 def overrides_of(run: Planned, threads: int) -> list[str]:
     """All that is set for a run on the command line that trains it."""
-    return [f"train.threads={threads}", *run.overrides, f"output={run.folder}", "train.resume=true"]
+    return [f"train.threads={threads}", *run.overrides, as_override("output", str(run.folder)), "train.resume=true"]
 
 
 def _configs(sweep: Sweep, planned: list[Planned], threads: int) -> list[RunConfig]:
