@@ -96,6 +96,8 @@ class StreamedPairs(IterableDataset[PairBatch]):
         self.named = {name for name in self.modalities if f"{name}_id" in there}
         self._needed = list(dict.fromkeys([*self.columns, *(f"{name}_id" for name in sorted(self.named))]))
         self.tally = Tally(str(data.train))
+        if self.has_labels and all(row.get("label") in (None, "") for row in first):
+            self.tally.notes.append(f"streamed: none of the first {len(first)} rows has a label")
         self._look_at([row for row in first if not self._unusable({name: row.get(name) for name in self._needed})])
 
     def _look_at(self, rows: list[dict[str, Any]]) -> None:

@@ -176,9 +176,10 @@ def with_hard_negatives(
 def require_no_labels(config: RunConfig) -> None:
     """Raise `UserError` where a term needs labels; for data without any."""
     for name in needs_labels(config):
+        clusters = "" if config.data.streaming else ", set data.clusters,"
         raise UserError(
             f"{key_of(config, name)}: {config.term_specs()[name].kind} needs labels, and {config.data.train} has no "
-            "column `label`; add one, set data.clusters, or choose another objective"
+            f"column `label` with any; add one{clusters} or choose another objective"
         )
 
 

@@ -158,6 +158,11 @@ def test_labels_have_the_same_numbers_in_every_process(tmp_path):
     assert len({found[n] for n in (0, 2, 4, 6)}) == len({found[n] for n in (1, 3, 7)}) == 1
     assert found[0] != found[1]
     assert min(found[0], found[1]) >= 0
+    (tmp_path / "none").mkdir()
+    data = datasets.Dataset.from_dict({**rows, "label": [None] * 8}, datasets.Features(words))
+    data.to_parquet(tmp_path / "none" / "0.parquet")
+    assert "streamed: none of the first 8 rows has a label" in stream(tmp_path / "none", 4).tally.notes
+    assert not any("has a label" in note for note in stream(tmp_path / "words", 4).tally.notes)
 
 
 def test_a_stream_without_labels_says_so_in_every_row(tars):
