@@ -44,14 +44,28 @@ def family_of(entry):
     return entry.file.partition("/")[0]
 
 
+TOWERS = {"image": {"kind": "image_encoder"}, "text": {"kind": "transformers", "name": "b", "mode": "unlocked"}}
+
+
 @pytest.mark.parametrize("kind", OBJECTIVES.own)
-def test_what_it_prints_of_one_can_be_pasted_into_a_config(kind, capsys):
+def test_what_it_prints_of_one_is_all_that_a_config_needs(kind, capsys, tmp_path):
     main(["objectives", kind])
     printed = capsys.readouterr().out
     assert "when:    " in printed
     assert "arXiv http" not in printed
-    pasted = yaml.safe_load(printed.partition("default:\n\n")[2].partition("\n\n")[0])["objective"]
-    assert OBJECTIVES.spec(kind).model_validate(pasted) == OBJECTIVES.spec(kind)(kind=kind)
+    blocks = [block.partition(":\n\n")[2].partition("\n\n")[0] for block in printed.split("\n\nin a config")[1:]]
+    least, most = OBJECTIVES.find(kind).Spec.takes
+    for sides, block in zip([["image"], ["image", "text"]][least - 1 : most], blocks, strict=True):
+        pasted = yaml.safe_load(block)
+        towers = {side: TOWERS[side] | pasted.get("towers", {}).get(side, {}) for side in sides}
+        data = pasted.get("data", {}) | {"train": "t.jsonl"}
+        file = tmp_path / f"{len(sides)}.yaml"
+        file.write_text(yaml.safe_dump({"output": "runs/a"} | pasted | {"towers": towers, "data": data}))
+        config = load_config(file)
+        term = config.term_specs()["objective"]
+        assert config.groups(term) == (tuple(sides),)
+        on = {"on": sides} if len(sides) == 1 else {}
+        assert term == OBJECTIVES.spec(kind).model_validate({"kind": kind, **on})
 
 
 def test_a_kind_that_is_not_there(capsys):
@@ -72,22 +86,3 @@ def test_a_class_of_somebody_elses(tmp_path, monkeypatch, capsys):
     assert run_script(main, ["objectives", "their_losses:Other"]) == 2
     assert run_script(main, ["objectives", "no_losses:Mine"]) == 2
     assert "start in the folder where it lies" in capsys.readouterr().err
-
-
-TOWERS = {"image": {"kind": "image_encoder"}, "text": {"kind": "transformers", "name": "b", "mode": "unlocked"}}
-
-
-@pytest.mark.parametrize("kind", OBJECTIVES.own)
-def test_what_it_prints_beside_it_is_all_that_it_needs(kind, capsys, tmp_path):
-    main(["objectives", kind])
-    blocks = capsys.readouterr().out.partition("default:\n\n")[2].split("\n\nand what it needs beside it, for ")
-    pasted, beside = yaml.safe_load(blocks[0]), dict(block.split(":\n\n", 1) for block in blocks[1:])
-    least, most = OBJECTIVES.find(kind).Spec.takes
-    for sides in [["image"], ["image", "text"]][least - 1 : most]:
-        more = yaml.safe_load(beside.get(" and ".join(sides), "{}"))
-        towers = {side: TOWERS[side] | more.get("towers", {}).get(side, {}) for side in sides}
-        data = more.get("data", {}) | {"train": "t.jsonl"}
-        term = {"objective": pasted["objective"] | {"on": sides}}
-        file = tmp_path / f"{len(sides)}.yaml"
-        file.write_text(yaml.safe_dump({"output": "runs/a"} | more | {"towers": towers, "data": data} | term))
-        assert load_config(file).groups(load_config(file).term_specs()["objective"]) == (tuple(sides),)

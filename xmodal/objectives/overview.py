@@ -66,11 +66,16 @@ def details(kind: str) -> str:
     rows["source"] = ", ".join(one if "://" in one else f"arXiv {one}" for one in about.source.split(", ") if one)
     rows["page"] = f"docs/objectives/{_file(made)}.md" if OBJECTIVES.is_own(kind) else ""
     lines += [f"{name + ':':9}{told}" for name, told in rows.items() if told]
-    settings = spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})
-    lines += ["", "in a config, every setting with its default:", *_shown({"objective": {"kind": kind, **settings}})]
+    settings = {"kind": kind, **spec(kind=kind).model_dump(mode="json", exclude={"kind", "on"})}
     for count in _counts(spec):
-        if beside := _beside(made, _SIDES[:count]):
-            lines += ["", f"and what it needs beside it, for {' and '.join(_SIDES[:count])}:", *_shown(beside)]
+        sides = _SIDES[:count]
+        on = {"on": list(sides)} if count == 1 else {}
+        beside = _beside(made, sides)
+        whose = f" for {' and '.join(sides)}" if beside or made.Spec.takes[0] == 1 else ""
+        what = "every setting with its default" + (", and what it needs beside it" if beside else "")
+        lines += ["", f"in a config{whose}, {what}:", *_shown({"objective": settings | on, **beside})]
+        if "targets" in beside:
+            lines += ["", "Targets are of sides that train: a locked one is its own, so leave it out of them."]
     return "\n".join(lines)
 
 
