@@ -36,6 +36,17 @@ def test_the_citation_names_this_version() -> None:
     assert f"## [{citation['version']}] - {citation['date-released']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_a_file_of_other_peoples_comes_with_its_licence() -> None:
+    files = [path for path in (ROOT / "xmodal").rglob("*") if path.suffix in {".yaml", ".txt", ".css", ".j2"}]
+    named = {who for path in files for who in re.findall(r"Copyright \(c\) \d+,? [\w ]*\w", path.read_text("utf-8"))}
+    assert named == {"Copyright (c) 2021 OpenAI", "Copyright (c) 2022, Mehdi Cherti"}
+    licence = (ROOT / "NOTICE").read_text()
+    page = " ".join((ROOT / "docs/licences.md").read_text().split())
+    assert all(who in licence and who in page for who in named)
+    assert "Permission is hereby granted, free of charge" in licence
+    assert '"NOTICE"' in (ROOT / "pyproject.toml").read_text().partition("license-files = ")[2].partition("\n")[0]
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/tutorials/own_modalities.md"])
 def test_the_wheel_that_a_page_installs_is_this_versions(page: str) -> None:
     named = set(re.findall(r"xmodal-([\d.]+)-py3-none-any\.whl", (ROOT / page).read_text()))

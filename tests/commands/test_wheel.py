@@ -30,6 +30,7 @@ PACKED = (
     "MANIFEST.in",
     "README.md",
     "LICENSE",
+    "NOTICE",
     "CHANGELOG.md",
     "CITATION.cff",
 )
@@ -105,12 +106,13 @@ def test_the_metadata_say_what_an_index_and_a_bill_of_materials_ask_for(installe
         told = Parser().parsestr(packed.read(file).decode())
     assert (told["Name"], told["Version"], told["License-Expression"]) == ("xmodal", xmodal.__version__, "Apache-2.0")
     assert "Typing :: Typed" in (told.get_all("Classifier") or [])
-    assert {"xmodal/py.typed", f"xmodal-{xmodal.__version__}.dist-info/licenses/LICENSE"} <= set(names)
+    licences = file.removesuffix("METADATA") + "licenses/"
+    assert {"xmodal/py.typed", f"{licences}LICENSE", f"{licences}NOTICE"} <= set(names)
     wanted = [Requirement(line) for line in told.get_all("Requires-Dist") or []]
     assert all(one.specifier and not one.url for one in wanted)  # a name and a lower limit each, from the index
     with tarfile.open(next(installed.parents[1].glob("*.tar.gz"))) as source:
         inside = {name.partition("/")[2] for name in source.getnames()}
-    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "configs/demo_cwcl.yaml"} <= inside
+    assert {"LICENSE", "NOTICE", "CHANGELOG.md", "CITATION.cff", "configs/demo_cwcl.yaml"} <= inside
     assert not any(name.startswith("tests/") for name in inside)  # whole or not at all
 
 

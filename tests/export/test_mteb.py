@@ -1,6 +1,7 @@
 """Runs under mteb: its own evaluator over real data gives the numbers that xmodal's evaluators and embeddings give."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def test_recordings_of_several_rates_keep_their_order(encoder: Encoder) -> None:
     np.testing.assert_allclose(found, np.stack(alone), atol=1e-5)
 
 
+def test_a_task_of_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mteb_task_here.py").write_text("from mteb_tasks_at_hand import HomeSTS\n\nHere = HomeSTS\n")
+    (tmp_path / "mteb_task_broken.py").write_text("import no_such_package_at_all\n")
+    assert type(find_tasks(["mteb_task_here:Here"])[0]).__name__ == "HomeSTS"
+    with pytest.raises(UserError, match=r"mteb_task_broken:X cannot be imported \(No module named 'no_such_package_"):
+        find_tasks(["mteb_task_broken:X"])
+
+
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     said: list[str] = []
@@ -134,7 +145,7 @@ def test_what_a_run_lacks_is_one_line(encoder: Encoder, lines: list[str], tmp_pa
         encoder.as_mteb().encode(iter([batch]), task_metadata=task)
     with pytest.raises(UserError, match=r"STSBenchmrk.*Did you mean.*STSBenchmark"):
         find_tasks(["STSBenchmrk"])
-    with pytest.raises(UserError, match="no such class"):
+    with pytest.raises(UserError, match="no such class; there: "):
         find_tasks(["mteb_tasks_at_hand:Nothing"])
     assert not (tmp_path / "out").exists()
 

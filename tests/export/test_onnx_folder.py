@@ -12,6 +12,8 @@ import pytest
 import soundfile
 import torch
 from encoders import encoder_of
+from PIL import Image
+from PIL.ExifTags import Base
 from test_sentence_transformers import clip_folder, vit_folder
 from tiny_models import TEXTS, bert_folder, images, open_clip_files, sentence_folder, whisper_folder
 from tiny_speech import ast_folder, wave_folder
@@ -30,6 +32,7 @@ from xmodal.towers.own.text_encoder import TextEncoderTower
 from xmodal.towers.sequence_heads import Attention, Transformer
 
 Spec = TransformersTower.Spec
+ORIENTATION = Base.Orientation
 ALONE = """
 import sys
 from embed import Embedder
@@ -76,7 +79,7 @@ def dual(folder: Path) -> dict[str, TowerSpec]:
 
 
 def items_of(encoder: Encoder, modality: str, folder: Path) -> list[str]:
-    """Items of three sizes, as files where they are no texts."""
+    """Items of three sizes, as files where they are no texts; images also turned by EXIF, and of more bits."""
     kind, folder = encoder.kind(modality), folder / modality
     if kind == "text":
         return [text for text in TEXTS if text]
@@ -84,6 +87,12 @@ def items_of(encoder: Encoder, modality: str, folder: Path) -> list[str]:
     if kind == "image":
         for number, image in enumerate(images()):
             image.save(folder / f"{number}.png")
+        turned = Image.Exif()
+        turned[ORIENTATION] = 6
+        image.save(folder / "turned.jpg", exif=turned)
+        gray = np.asarray(image.convert("L"))
+        Image.fromarray(gray.astype(np.uint16) * 257 // 3).save(folder / "sixteen_bits.png")
+        Image.fromarray(gray.astype(np.int32)).save(folder / "wide.tiff")
     else:
         rate = int(encoder.processors[modality].sample_rate or 1)
         for number, seconds in enumerate((0.02, 0.31, 0.95)):

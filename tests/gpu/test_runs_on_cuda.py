@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import xmodal
+from xmodal.export.formats import export
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICE = "cuda"
@@ -122,3 +123,11 @@ def test_encoding_in_half_precision(run: str) -> None:
         assert z.device.type == "cpu"
         torch.testing.assert_close(z.norm(dim=1), torch.ones(len(z)), rtol=0, atol=1e-5)
         assert float((z * tensors[key]).sum(1).min()) > least, dtype
+
+
+def test_an_export_leaves_the_model_on_the_card(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    encoder = xmodal.load(FORMAT_1 / "speech", device=DEVICE)
+    export(encoder, tmp_path / "out", "onnx")
+    devices = {p.device.type for name in encoder.modalities for p in encoder.towers[name].parameters()}
+    assert devices == {DEVICE}

@@ -2,9 +2,10 @@
 
 import pytest
 
+from xmodal.commands.evaluate.report import suite_mean
 from xmodal.report import Record
 from xmodal.report.reading.families import AMONG, REWORDINGS, placed, sheets
-from xmodal.report.reading.headline import MOST, ahead, answer
+from xmodal.report.reading.headline import MOST, SUITE, ahead, answer
 from xmodal.report.reading.measured import measured
 
 
@@ -161,18 +162,43 @@ def test_a_sweep() -> None:
         Record("CWCL", "slurp/acc minus CL", 0.1, -0.1, 0.3, 40, 0.0),
     ]
     assert texts(*records) == [
-        "slurp/acc: CWCL is the highest of 2 settings with 0.600 [0.500, 0.700] of 40 items (chance 0.100); minus CL "
+        "slurp/acc: CWCL is the highest of 2 settings with 0.600 [0.500, 0.700] on 40 items (chance 0.100); minus CL "
         "0.100 [-0.100, 0.300], which holds 0: no winner."
     ]
 
 
 def test_a_suite_leads_with_its_mean_and_keeps_to_a_few_sentences() -> None:
     records = [Record(f"set{n}", "acc1", 0.5, n=10) for n in range(9)]
-    found = texts(*records, Record("mean over the suite", "acc1", 0.5, n=90))
-    assert found[0].startswith("mean over the suite: ")
+    found = texts(*records, Record(SUITE, "acc1", 0.5, n=90))
+    assert found[0] == "mean over the suite: 0.500 of a test's items right, mean of the tests."
     assert found[MOST:] == ["4 more are in the table."]
     said = answer(records, ["set8: is synthetic."])
     assert said.notes == ["set8: is synthetic."]  # what is not told in a sentence is told below
+
+
+def test_the_mean_of_unequal_tests_is_no_share_of_all_items() -> None:
+    tests = [
+        Record("few", "acc1", 0.9, 0.8, 1.0, 10, 0.1),
+        Record("many", "acc1", 0.1, 0.08, 0.12, 1000, 0.1),
+        Record("few", "text_to_image_recall@1", 0.9, 0.8, 1.0, 10),
+        Record("many", "text_to_image_recall@1", 0.1, 0.08, 0.12, 1000),
+    ]
+    assert [text for text in texts(*suite_mean(tests, ["few", "many"])) if text.startswith(SUITE)] == [
+        "mean over the suite: 0.500 [0.449, 0.551] of a test's items right, mean of 2 tests (chance 0.100).",
+        "mean over the suite, text to image: a right one comes first for 0.500 [0.449, 0.551] of a test's queries, "
+        "mean of 2 tests.",
+    ]
+
+
+def test_a_mean_of_folds_is_no_share_of_all_items() -> None:
+    heard = CLASSES | {"items": "audio", "interval_over": "5 folds"}
+    assert texts(
+        Record("esc", "acc1", 0.7, 0.6, 0.8, 400, 0.25, heard),
+        Record("esc", "acc1_over_folds", 0.8, 0.7, 0.9, 400, 0.25, heard),
+    ) == [
+        "esc: 0.700 [0.600, 0.800] of 400 recordings right among 4 classes (chance 0.250).",
+        "esc: 0.800 [0.700, 0.900] of a fold's recordings right among 4 classes, mean of 5 folds (chance 0.250).",
+    ]
 
 
 def test_sentences_of_who_measured_come_in_place_of_those_of_the_records() -> None:

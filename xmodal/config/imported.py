@@ -19,8 +19,10 @@ def imported(place: str) -> Any:
         sys.path.append(here)
         try:
             found = importlib.import_module(module)
-        except ModuleNotFoundError:
-            sys.path.remove(here)  # nothing of it is meant: other names must not be found there
+        except ModuleNotFoundError as here_too:
+            sys.path.remove(here)  # other names must not be found there
+            if here_too.name != error.name:  # it lies here, and what it imports is missing
+                raise
             raise error from None
     for part in attribute.split("."):
         found = getattr(found, part)

@@ -1,12 +1,12 @@
 """Tasks of mteb, found by name and run by mteb itself. mteb is imported late: it takes seconds, and is an extra."""
 
-import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xmodal.config.imported import imported, why_not
 from xmodal.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Score:
 
 
 def find_tasks(names: Sequence[str]) -> list[Any]:
-    """mteb's tasks of these names; `module:Class` is a class of one's own.
+    """mteb's tasks of these names; `module:Class` is a class of one's own, also of the folder one is in.
 
     Raises:
         UserError: mteb is not installed, no such task, no such class.
@@ -48,11 +48,11 @@ def _task(name: str) -> Any:
 def _own_task(name: str) -> Any:
     from mteb.abstasks.abstask import AbsTask
 
-    module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--tasks: {name}: no such class ({error}); expected module:Class that Python finds") from error
+        found = imported(name)
+    except (Exception, SystemExit) as error:  # a foreign module may fail in any way
+        reason = why_not(error, name.partition(":")[0])
+        raise UserError(f"--tasks: {name} cannot be imported ({reason}); expected module:Class") from error
     if not (isinstance(found, type) and issubclass(found, AbsTask)):
         raise UserError(f"--tasks: {name}: not derived from mteb's AbsTask; derive it from one of mteb.abstasks")
     return found()

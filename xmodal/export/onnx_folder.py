@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from xmodal import __version__
 from xmodal.encoding.encoder import Encoder
@@ -51,10 +52,13 @@ def write(encoder: Encoder, modalities: list[str], folder: Path) -> list[str]:
         cuts = [items[:1], items[1:], items[:1]] if alone else [items[:2], items, items[2:]]
         cuts = [[one] for one in items] if alone else cuts
         examples = [processor.collate([processor.features(item) for item in cut]) for cut in cuts]
+        device = next((p.device for p in tower.parameters()), torch.device("cpu"))
         try:
             inputs = write_graph(tower.cpu().eval(), examples, folder / f"{modality}.onnx")
         except UserError as error:
             raise cannot_hold(FORM, encoder.name, modality, str(error)) from error
+        finally:
+            tower.to(device)  # the caller goes on with it where it was
         described[modality] = {
             "kind": processor.kind, "graph": f"{modality}.onnx", "inputs": inputs, "dim": tower.dim, "alone": alone,
             "preparation": settings,

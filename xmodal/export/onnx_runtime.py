@@ -80,13 +80,12 @@ def text_bytes(folder: Path, settings: dict[str, Any], texts: Sequence[str]) -> 
 
 
 def pixels(folder: Path, settings: dict[str, Any], images: Sequence[Any]) -> Inputs:
-    """(x / 255 - mean) / std of images resized and cropped [B, 3, H, W]."""
+    """(x / 255 - mean) / std of images turned upright, resized and cropped [B, 3, H, W]."""
     from PIL import Image
 
     found = []
     for image in images:
-        opened = image if isinstance(image, Image.Image) else Image.open(image)
-        opened = opened.convert("RGB")
+        opened = upright(image if isinstance(image, Image.Image) else Image.open(image))
         height, width = resized(opened.height, opened.width, settings)
         filter_ = Image.Resampling[settings["interpolation"].upper()]
         array = np.asarray(opened if (width, height) == opened.size else opened.resize((width, height), filter_))
@@ -94,6 +93,23 @@ def pixels(folder: Path, settings: dict[str, Any], images: Sequence[Any]) -> Inp
     scaled = np.stack(found).astype(np.float32) / 255
     mean, std = (np.asarray(settings[name], np.float32)[:, None, None] for name in ("mean", "std"))
     return {"pixels": (scaled.transpose(0, 3, 1, 2) - mean) / std}
+
+
+def upright(image: Any) -> Any:
+    """A Pillow image turned as its EXIF says, RGB; 16 bits a channel scaled to 8."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise SystemExit("an image of floating-point numbers; expected 8 or 16 bits a channel: convert it first")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        most = values.max(initial=0)
+        if most > 65535 or values.min(initial=0) < 0:
+            raise SystemExit(f"an image of {image.mode} pixels outside 0 to 65535; convert it to 8 or 16 bits first")
+        eight = image.mode == "I" and most <= 255  # 8 bits in 32
+        image = Image.fromarray((values if eight else (values / 257).round()).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def resized(height: int, width: int, settings: dict[str, Any]) -> tuple[int, int]:

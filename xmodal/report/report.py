@@ -104,7 +104,10 @@ class Report:
         return math.nan if found[0].value is None else found[0].value
 
     def to_text(self) -> str:
-        """The answer and the records as an aligned table for the terminal, the notes under it."""
+        """Its own `answer` where it has one, the records as an aligned table for the terminal, the notes under it.
+
+        Sentences made of the records are in the pages alone: the table under them would say the same again.
+        """
         return render.text(self)
 
     def write(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from colour_encoder import colour_encoder, paint
 
 from xmodal.errors import UserError
-from xmodal.evaluation.embeddings.columns import condition_of, rows_where
+from xmodal.evaluation.embeddings.columns import condition_of, kept_columns, rows_where
 from xmodal.evaluation.embeddings.export import embed_items, read_embeddings, write_embeddings
 from xmodal.evaluation.embeddings.found_items import find_items
 from xmodal.evaluation.embeddings.search import SearchIndex
@@ -23,6 +23,11 @@ TABLE = pa.table(
         "year": [2020, 2021, 2022, None],
         "snr": pa.array([0.1, 0.5, 2.0, 3.0], pa.float32()),
         "clean": [True, False, True, None],
+        "large": [2**53 + 1, 3, 2, 4],
+        "larger": pa.array([3, 2**63 + 5, 0, 1], pa.uint64()),
+        "small": pa.array([1, 2, -3, None], pa.int8()),
+        "half": pa.array(np.array([1.5, 2, np.nan, 1.5], np.float16)),
+        "tags": [["a"], [], ["b"], None],
     }
 )
 
@@ -40,6 +45,15 @@ TABLE = pa.table(
         (["snr>=0.5", "snr<3"], [1, 2]),
         (["clean=True"], [0, 2]),
         (["speaker=a=b"], []),
+        (["speaker==anna"], [0, 3]),
+        (["large>2.5"], [0, 1, 3]),  # 2^53 + 1 is no float64
+        (["large=9007199254740993"], [0]),
+        (["larger>2"], [0, 1]),  # 2^63 + 5 is no int64
+        (["larger>-1"], [0, 1, 2, 3]),
+        (["larger=9223372036854775813"], [1]),
+        (["small<300"], [0, 1, 2]),  # more than the column could hold
+        (["half>1.5"], [1]),
+        (["half!=1.5"], [1]),  # neither NaN nor nothing is a value
     ],
 )
 def test_conditions(conditions: list[str], rows: list[int]) -> None:
@@ -51,8 +65,9 @@ def test_conditions(conditions: list[str], rows: list[int]) -> None:
     [
         ("anna", r"where: found 'anna', expected COLUMN=VALUE"),
         ("=anna", r"where: found '=anna', expected COLUMN=VALUE"),
-        ("voice=anna", r"where: no column 'voice'; the embeddings have speaker, year, snr, clean"),
+        ("voice=anna", r"where: no column 'voice'; the embeddings have speaker, year, snr, clean, large"),
         ("year=old", r"where: year=old: the column holds numbers, found 'old'"),
+        ("tags=a", r"where: tags=a: the column holds list<item: string>, neither text nor number"),
         ("clean=1", r"where: clean=1: the column is true or false, found '1'"),
     ],
 )
@@ -107,13 +122,36 @@ def test_types_of_parquet_manifests(tmp_path: Path) -> None:
             "kind": pa.array(["x", "y"]).dictionary_encode(),
             "day": [datetime.date(2024, 1, 31), datetime.date(2024, 2, 1)],
             "raw": [b"1", b"2"],
+            "half": pa.array(np.array([0.5, np.nan], np.float16)),
         }
     )
     pq.write_table(table, tmp_path / "texts.parquet")
     found = find_items(tmp_path / "texts.parquet", "text", "text")
-    assert found.columns.to_pydict() == {"kind": ["x", "y"], "day": ["2024-01-31", "2024-02-01"]}
+    assert found.columns.to_pydict() == {
+        "kind": ["x", "y"],
+        "day": ["2024-01-31", "2024-02-01"],
+        "half": [0.5, None],
+    }
     assert rows_where(found.columns, [condition_of("day>=2024-02")]).tolist() == [1]
     assert found.notes == ["column 'raw' is left out: binary, neither text nor number"]
+
+
+def test_columns_that_arrow_makes_no_text_of() -> None:
+    odd = {"gap": pa.array([pa.MonthDayNano([1, 2, 3])]), "day": pa.array([0], pa.timestamp("s", "No/Where"))}
+    kept, notes = kept_columns(pa.table(odd), "text", "text")
+    assert kept.num_columns == 0
+    assert notes == [
+        "column 'gap' is left out: month_day_nano_interval, neither text nor number",
+        "column 'day' is left out: timestamp[s, tz=No/Where], neither text nor number",
+    ]
+
+
+def test_nan_twice_is_the_same_value(tmp_path: Path) -> None:
+    rows = {"id": ["1", "2", "3"], "text": ["red", "red", "red"], "snr": [np.nan, np.nan, 0.5]}
+    pq.write_table(pa.table(rows), tmp_path / "texts.parquet")
+    assert find_items(tmp_path / "texts.parquet", "text", "text").notes == [
+        "1 rows name an item again with other values in their columns: the first row's are kept"
+    ]
 
 
 def test_embeddings_that_earlier_versions_wrote(tmp_path: Path) -> None:

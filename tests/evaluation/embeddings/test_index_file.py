@@ -1,6 +1,7 @@
 """An index beside the embeddings: what it finds against sorting all cosines, and when it is not used."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,13 @@ from xmodal.errors import UserError
 from xmodal.evaluation.embeddings import index_file, search
 from xmodal.evaluation.embeddings.columns import condition_of
 from xmodal.evaluation.embeddings.export import EmbeddedItems, read_embeddings, write_embeddings
-from xmodal.evaluation.embeddings.index_file import check_index_wanted, index_beside, open_index, write_index
+from xmodal.evaluation.embeddings.index_file import (
+    check_index_target,
+    check_index_wanted,
+    index_beside,
+    open_index,
+    write_index,
+)
 from xmodal.evaluation.embeddings.index_recall import exact_limits, query_sets, recall_of
 from xmodal.evaluation.embeddings.search import SearchIndex, open_search
 
@@ -98,11 +105,13 @@ def test_filters_miss_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert searched == len(allowed)
             ways.append(exact)
     assert not all(ways)
-    monkeypatch.setattr(search, "MOST", 256)
     far = np.flatnonzero(cluster >= 20)
+    assert index.index is not None
+    index.index = replace(index.index, facts=replace(index.index.facts, expansion=25))  # row 0's own cluster, no more
     (rows, _), _, exact = index.nearest(z[0], 10, [condition_of("cluster>=20")])
-    if exact:  # too few of what the index found passed: all that pass were compared
-        assert rows.tolist() == far[np.argsort(-(z[far] @ z[0]), kind="stable")[:10]].tolist()
+    assert exact  # too few of what the index found passed: all that pass were compared
+    assert rows.tolist() == far[np.argsort(-(z[far] @ z[0]), kind="stable")[:10]].tolist()
+    monkeypatch.setattr(search, "MOST", 256)
     (rows, _), searched, exact = index.nearest(z[0], 2_000)  # more hits than the index is asked for
     assert (len(rows), searched, exact) == (2_000, COUNT, True)
     assert rows[:5].tolist() == np.argsort(-(z @ z[0]))[:5].tolist()
@@ -136,6 +145,12 @@ def test_a_damaged_index_is_not_used(path: Path, change: str) -> None:
     [note] = index.notes
     assert ("damaged" if change == "flipped" else "no index of xmodal's, or cut short") in note
     assert index.nearest(items().z[3], 1)[0][0].tolist() == [3]
+    assert ("move it, then make it again with" in note) == (change != "flipped")
+    if "move it" in note:
+        with pytest.raises(UserError, match="in the way"):
+            check_index_target(file)
+        file.rename(path.with_name("moved"))
+    check_index_target(file)  # what the note says can be done: the command has nothing against it
 
 
 def test_what_an_index_may_replace(path: Path, tmp_path: Path) -> None:

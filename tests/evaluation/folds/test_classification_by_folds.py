@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from xmodal.errors import UserError
 from xmodal.evaluation.folds.folds import Folds
 from xmodal.evaluation.statistics.metrics import bootstrap_interval
+from xmodal.report.reading.headline import answer
 from xmodal.report.report import Report
 
 SOUNDS = ("dog", "rain", "siren")
@@ -60,6 +61,9 @@ def test_prompts_and_folds_against_a_loop(tmp_path: Path) -> None:
     assert (over.low, over.high) == pytest.approx(bootstrap_interval(of_folds))
     assert (over.context["worst_fold"], over.context["best_fold"]) == (min(of_folds), max(of_folds))
     assert (found["acc1"].chance, over.n, found["majority"].value) == (1 / 3, 72, pytest.approx(1 / 3))
+    first, second = (sentence.text for sentence in answer(report.records).sentences)
+    assert "of 72 recordings right among 3 classes (" in first
+    assert "of a fold's recordings right among 3 classes, mean of 4 folds (" in second
     # what is learnt on three folds of which one is swapped is right on the others, and wrong on the swapped one
     for each in "1234":
         strength = dict(line.removeprefix("fold ").split(": ") for line in found["linear"].context["chosen"])[each]

@@ -1,7 +1,8 @@
 """What is known of items besides their embeddings: a manifest's other columns, and the rows a condition leaves.
 
 Texts, numbers, dates and truth values are kept; lists, tables in a cell and bytes are not. A condition is written
-`COLUMN=VALUE`, or with `!=`, `<`, `<=`, `>`, `>=`. A row without a value meets no condition. Axes: m rows.
+`COLUMN=VALUE` (`==` is the same), or with `!=`, `<`, `<=`, `>`, `>=`. A row without a value, or with NaN, meets no
+condition. Axes: m rows.
 """
 
 import re
@@ -19,7 +20,7 @@ COMPARISONS: dict[str, Callable[..., Any]] = {
     "=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
 }  # fmt: skip
 
-_CONDITION = re.compile(r"(.+?)(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"(.+?)(!=|<=|>=|==|=|<|>)(.*)", re.DOTALL)
 
 
 class Condition(NamedTuple):
@@ -50,7 +51,7 @@ def condition_of(text: str) -> Condition:
     match = _CONDITION.fullmatch(text)
     if match is None or not match[1].strip():
         raise UserError(f"where: found {text!r}, expected COLUMN=VALUE (or !=, <, <=, >, >= in place of =)")
-    return Condition(match[1].strip(), match[2], match[3].strip())
+    return Condition(match[1].strip(), "=" if match[2] == "==" else match[2], match[3].strip())
 
 
 def value_column(kind: str) -> str:
@@ -109,19 +110,37 @@ def rows_where(columns: pa.Table, conditions: Sequence[Condition]) -> NDArray[np
             raise UserError(
                 f"where: no column {condition.column!r}; the embeddings have {', '.join(columns.column_names)}"
             )
-        found = columns[condition.column]
-        met = COMPARISONS[condition.comparison](found, _value(condition, found.type)).fill_null(False)
+        kind = columns[condition.column].type
+        found = _plain(columns[condition.column])
+        if found is None:
+            raise UserError(
+                f"where: {condition}: the column holds {kind}, neither text nor number; name another column"
+            )
+        value = _value(condition, found.type)
+        if pa.types.is_integer(found.type) and pa.types.is_floating(value.type):
+            found = found.cast(pa.float64(), safe=False)  # arrow itself compares none beyond 2^53
+        met = COMPARISONS[condition.comparison](found, value).fill_null(False)
         passed = met if passed is None else pc.and_(passed, met)
     return np.flatnonzero(passed.to_numpy()) if passed is not None else np.arange(len(columns))
 
 
 def _plain(column: Any) -> Any:
-    """The column as texts, numbers or truth values; None where it is none of these."""
+    """The column as texts, numbers or truth values, NaN as missing; None where it is none of these."""
+    try:
+        return _cast(column)
+    except pa.ArrowException:  # an interval, a time zone that this machine does not know
+        return None
+
+
+def _cast(column: Any) -> Any:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column
+    if pa.types.is_floating(kind):
+        column = column.cast(pa.float32()) if pa.types.is_float16(kind) else column  # arrow compares no float16
+        return pc.if_else(pc.is_nan(column), None, column)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.large_string())
     if pa.types.is_temporal(kind):
@@ -141,12 +160,10 @@ def _value(condition: Condition, kind: Any) -> Any:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return pa.scalar(condition.value, kind)
     try:
-        return pa.scalar(int(condition.value), pa.int64()) if pa.types.is_integer(kind) else pa.scalar(
-            float(condition.value), kind
-        )  # fmt: skip
+        return pa.scalar((int if pa.types.is_integer(kind) else float)(condition.value), kind)
     except (ValueError, OverflowError):
         pass
     try:
-        return pa.scalar(float(condition.value))  # 2.5, compared with whole numbers
+        return pa.scalar(float(condition.value))  # 2.5, or more than the column could hold
     except ValueError:
         raise UserError(f"where: {condition}: the column holds numbers, found {condition.value!r}") from None

@@ -185,10 +185,11 @@ def open_index(embeddings: Path, z: NDArray[np.float32]) -> VectorIndex | str | 
     path = index_path(embeddings)
     if not path.is_file():
         return None
-    again = f"searched without it; make it again with: xmodal index {embeddings}"
+    anew = f"make it again with: xmodal index {embeddings}"
+    again = f"searched without it; {anew}"
     facts = _facts(path)
     if facts is None:
-        return f"{path}: no index of xmodal's, or cut short; {again}"
+        return f"{path}: no index of xmodal's, or cut short; searched without it; move it, then {anew}"
     if (facts.rows, facts.dim) != z.shape or facts.embeddings != digest_of(z):
         return f"{path}: the index of other embeddings than those in {embeddings.name}; {again}"
     if find_spec("usearch") is None:

@@ -14,6 +14,7 @@ from xmodal.report.record import Record
 
 KINDS = {"prompt": "by prompts", "mean": "by example sentences"}  # how the classes are known
 AMONG = "among the test's classes"
+FOLDS = "mean of the folds"
 REWORDINGS = "Rewordings: accuracy minus that of the original templates"
 
 _SCORES = (
@@ -68,7 +69,7 @@ def _placed(part: Mapping[str, str | None]) -> Place:
     told = {name: text for name, text in part.items() if text is not None}
     if "reworded" in told:
         return Place(REWORDINGS, "difference", (told["reworded"],))
-    named = {"all": "all templates", "among": AMONG, "folds": "mean of the folds"}
+    named = {"all": "all templates", "among": AMONG, "folds": FOLDS}
     named |= {
         "what": _plain(told.get("what", "")),
         "kind": KINDS.get(told.get("kind", ""), ""),

@@ -7,9 +7,10 @@ side by side, who is ahead, and only where the interval of the difference says s
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from xmodal.report.cells import number, spanned
-from xmodal.report.reading.families import AMONG, KINDS, Row, is_difference, sheets
+from xmodal.report.reading.families import AMONG, FOLDS, KINDS, Row, is_difference, sheets
 from xmodal.report.record import Record
 
 SUITE = "mean over the suite"  # a data set of that name speaks for all others
@@ -17,13 +18,13 @@ NO_WINNER = "no winner: "
 MOST = 6  # sentences; what is beyond is in the table
 MOST_OF_ONE = 3  # of one data set
 
-RIGHT = "{value} of {n} {items} right{classes}"
+RIGHT = "{value} of {items} right{classes}"
 LEADS = {  # column -> what it says, the first that a row has
     "accuracy": RIGHT,
     "acc1": RIGHT,
     "strict": RIGHT + ", those without a prediction counted as wrong",
-    "mean average precision": "mean average precision {value} over {n} {items}",
-    "recall@1": "a right one comes first for {value} of {n} queries",
+    "mean average precision": "mean average precision {value} over {items}",
+    "recall@1": "a right one comes first for {value} of {queries}",
     "linear": RIGHT + " by a linear probe",
     "knn": RIGHT + " by a vote of nearest neighbours",
     "accuracy open": RIGHT + ", “none of these” being an answer too",
@@ -126,11 +127,32 @@ def _of_row(row: Row) -> Sentence:
     candidates = context.get("candidates")
     classes = f" among {len(candidates)} classes" if isinstance(candidates, list) else ""
     by = "".join(f", known {part}" for part in row.about if part in KINDS.values())
-    about = [row.dataset, *(part for part in row.about if part not in KINDS.values())]
+    about = [row.dataset, *(part for part in row.about if part not in (*KINDS.values(), FOLDS))]
     about += ["zero-shot"] if context.get("zero_shot") is True else []
-    said = LEADS[column].format(value=_told(record), n=f"{record.n:,}", items=_items(record), classes=classes)
+    parts = _parts(row, record)
+    of = f"a {parts.kind}'s" if parts else f"{record.n:,}"  # a mean of shares is no share of all items
+    items, queries = f"{of} {_items(record)}", f"{of} queries"
+    said = LEADS[column].format(value=_told(record), items=items, queries=queries, classes=classes)
+    mean = f", mean of {parts.told}" if parts else ""
     beside = {what: row.cells.get(what) or row.cells.get(f"{what} {column}") for what in ("oracle", "cascade")}
-    return Sentence(f"{', '.join(about)}: {said}{by}{_brackets(record, beside)}.", record)
+    return Sentence(f"{', '.join(about)}: {said}{by}{mean}{_brackets(record, beside)}.", record)
+
+
+class _Parts(NamedTuple):
+    """What a mean is over."""
+
+    told: str  # 5 folds
+    kind: str  # fold
+
+
+def _parts(row: Row, record: Record) -> _Parts | None:
+    """What the row's numbers are means over; None where they are of all items together."""
+    if row.dataset == SUITE:
+        tests = record.context.get("tests")
+        return _Parts(f"{len(tests)} tests" if isinstance(tests, list) else "the tests", "test")
+    if FOLDS in row.about:
+        return _Parts(str(record.context.get("interval_over", "the folds")), "fold")
+    return None
 
 
 def _items(record: Record) -> str:
@@ -190,7 +212,7 @@ def _of_settings(rows: Sequence[Row]) -> list[_Found]:
         best = max(tried, key=lambda row: row.cells[metric].value or 0.0)
         record = best.cells[metric]
         among = f" is the highest of {len(tried)} settings with" if len(tried) > 1 else " has"
-        text = f"{metric}: {best.dataset}{among} {_told(record)} of {record.n:,} items{_brackets(record, {})}"
+        text = f"{metric}: {best.dataset}{among} {_told(record)} on {record.n:,} items{_brackets(record, {})}"
         gap = next((c for c in best.cells if c.startswith(f"{metric} minus ")), None)
         if gap is not None:
             text += f"; minus {gap.removeprefix(f'{metric} minus ')} {_gap_told(best.cells[gap])}"
