@@ -150,7 +150,7 @@ def read_json(path: Path) -> Any:
     """What `write_json` wrote. Raises `UserError` where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({reason}); restore it, or remove what it belongs to") from None
 

@@ -112,6 +112,49 @@ def test_a_run_that_cannot_be_sent(hub: HubServer, finished: Path, tmp_path: Pat
     assert not hub.asked
 
 
+def test_what_links_point_at_is_not_sent(hub: HubServer, finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    link = run / "towers" / "link.json"
+    link.symlink_to(secret)
+    assert f"{link}: a link that leads out of the run folder ({secret}), which is not sent; put the" in refusal(run)
+    link.unlink()
+    link.symlink_to("gone.json")
+    assert f"{link}: a link to nothing ({run / 'towers' / 'gone.json'})" in refusal(run)
+    link.unlink()
+    (run / "labels.json").unlink()
+    (run / "labels.json").symlink_to(secret)
+    assert "labels.json: a link that leads out of the run folder" in refusal(run)
+    assert not hub.asked
+    (run / "labels.json").unlink()
+    link.symlink_to("../versions.json")  # a file of the run itself
+    (run / "towers" / "same.json").hardlink_to(secret)  # as weights that two runs share
+    sent = {file.path for file in xmodal.push(run, "jo/spoken", license="mit").sent}
+    assert {"towers/link.json", "towers/same.json"} <= sent
+    assert xmodal.load("hf-hub:jo/spoken").push_to_hub("jo/again", license="mit", dry_run=True).sent  # cached as links
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("training.json", "{", "cannot be read (Expecting property name"),
+        ("training.json", "[]", "holds a list, expected a dict; restore it, or train again"),
+        ("labels.json", "[[[", "cannot be read (Expecting value"),
+        ("labels.json", "[" * 5000 + "]" * 5000, "cannot be read (maximum recursion depth exceeded"),
+        ("versions.json", "5", "holds a int, expected a dict"),
+        ("sets.jsonl", "{", "line 1 is not JSON"),
+    ],
+)
+def test_a_broken_file_is_not_sent(
+    hub: HubServer, finished: Path, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / name).write_text(content)
+    assert refusal(run).startswith(f"{run / name}: {told}")
+    assert not hub.asked
+
+
 def test_an_encoder_without_a_run_is_not_pushed() -> None:
     from xmodal.encoding.encoder import Encoder
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodal.config.yaml_text import read_yaml, write_yaml
 from xmodal.errors import UserError
-from xmodal.files import files_under
+from xmodal.files import files_under, read_json, read_json_lines
 from xmodal.hub.fetch import FILES, TOWERS
 from xmodal.hub.safety import require_safe_files
 from xmodal.runs.weights import FILE
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 CONFIG, TRAINING = "config.yaml", "training.json"
+_HOLDS = {TRAINING: dict, "versions.json": dict, "labels.json": list, "threshold.json": dict}
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,21 @@ def run_files(run: Path) -> tuple[list[SentFile], int]:
     Checkpoints, logs, stores and the report's pages stay here: a report shows items of the tests.
 
     Raises:
-        UserError: training has not ended; a pickle in the folder of a tower.
+        UserError: training has not ended; a pickle in the folder of a tower; a link that leads out of the run folder; a
+            file that holds another thing than xmodal writes into it.
     """
     if not (run / FILE).is_file() or not (run / TRAINING).is_file():
         raise UserError(f"{run}: training has not ended; finish it with train.resume=true, then push it")
     towers = [file for file in files_under(run / TOWERS) if file.suffix != ".tmp"] if (run / TOWERS).is_dir() else []
     names = {file.relative_to(run).as_posix(): file for file in towers}
+    _require_own([*(run / name for name in FILES), *towers], run)
     require_safe_files(names, str(run), trust_remote_code=True)
     files, count = [], 0
     for name in FILES:
         path = run / name
         if not path.is_file():
             continue
+        _require_form(path)
         if name in (CONFIG, TRAINING):
             text, cut = _public(path)
             files.append(SentFile(name, text.encode()))
@@ -78,13 +82,36 @@ def run_files(run: Path) -> tuple[list[SentFile], int]:
     return [*files, *(SentFile(name, file) for name, file in names.items())], count
 
 
+def _require_own(files: Sequence[Path], run: Path) -> None:
+    """Raise `UserError` where one of the files is a link to what lies outside the run folder, or to nothing."""
+    root = run.resolve()
+    if root.parent.name == "snapshots":  # the hub's cache: its files are links into a folder beside all snapshots
+        root = root.parents[1]
+    for file in files:
+        target = file.resolve()
+        if target.is_relative_to(root) and (target.exists() or not file.is_symlink()):
+            continue
+        found = "a link to nothing" if not target.exists() else "a link that leads out of the run folder"
+        raise UserError(f"{file}: {found} ({target}), which is not sent; put the file itself there, or remove the link")
+
+
+def _require_form(path: Path) -> None:
+    """Raise `UserError` where a JSON file of a run holds another thing than xmodal writes into it."""
+    if path.suffix == ".jsonl":
+        read_json_lines(path, "restore it, or remove it")
+    expected = _HOLDS.get(path.name)
+    if expected is not None and not isinstance(found := read_json(path), expected):
+        raise UserError(
+            f"{path}: holds a {type(found).__name__}, expected a {expected.__name__}; restore it, or train again"
+        )
+
+
 def _public(path: Path) -> tuple[str, int]:
     """A config, or JSON, with every absolute path cut to its last part, and how many these are."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
-        value, count = without_paths(json.loads(text))
+        value, count = without_paths(read_json(path))
         return json.dumps(value, indent=2) + "\n", count
-    value, count = without_paths(read_yaml(text))
+    value, count = without_paths(read_yaml(path.read_text(encoding="utf-8")))
     return write_yaml(value), count
 
 
