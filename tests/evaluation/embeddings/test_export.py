@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -244,6 +246,10 @@ def test_page_shows_the_pictures(photos: Path) -> None:
     by_image = page(items, [SearchIndex(items).query(encoder, str(photos / "red.png"), "image", 1)])
     assert 'class="query"' in by_image
     assert "The 1 nearest of 5 items" in by_image
+    latin = str(photos / os.fsdecode(b"caf\xe9.png"))  # a file's name that is not UTF-8
+    shutil.copy(photos / "red.png", latin)
+    by_latin = page(items, [SearchIndex(items).query(encoder, latin, "image", 1)])
+    assert "caf?.png" in by_latin.encode().decode()
 
 
 def test_a_page_takes_the_place_of_a_page_alone(photos: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -107,6 +108,50 @@ def test_queries_from_standard_input(
     text = Path("h.html").read_text()
     assert "<title>2 queries</title>" in text
     assert text.count("data:image/jpeg;base64,") == 4  # two queries and their hits
+
+
+def test_a_query_that_is_not_utf_8_costs_no_other(
+    embedded: Path, run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = io.TextIOWrapper(io.BytesIO(b"the red\n\xff\xfe\nthe blue\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", typed)
+    code, out, err = call("search", embedded, run, "--queries", "-", "--k", "1")
+    assert (code, out.count("p"), [line for line in out.splitlines() if ":" in line]) == (
+        2,
+        2,
+        ["the red:", "the blue:"],
+    )
+    assert err.count("search: a query that is not UTF-8; convert it\n") == 1
+    assert err.endswith("error: search: 1 queries were not answered; each is named above\n")
+    as_given = os.fsdecode(b"caf\xe9")  # as Python hands over what is typed
+    code, _, err = call("search", embedded, run, as_given)
+    assert (code, err) == (2, "error: search: a query that is not UTF-8; convert it\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("latin.txt", b"caf\xe9\n", "latin.txt: not UTF-8 (invalid continuation byte); convert it"),
+        ("wide.txt", "the red".encode("utf-16"), "wide.txt: not UTF-8 (invalid start byte); convert it"),
+        ("blank.txt", b"\n \n", "blank.txt: no query in it; expected one a line"),
+        ("/dev/null", None, "/dev/null: no query in it; expected one a line"),
+        (".", None, ".: is a folder, expected a file with one query a line"),
+    ],
+)
+def test_files_without_queries(
+    embedded: Path, run: Path, call: Call, name: str, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        Path(name).write_bytes(content)
+    assert call("search", embedded, run, "--queries", name) == (2, "", f"error: --queries: {told}\n")
+
+
+def test_a_page_does_not_take_the_place_of_a_link_to_nothing(embedded: Path, run: Path, call: Call) -> None:
+    Path("hits.html").symlink_to("gone.html")
+    code, _, err = call("search", embedded, run, "the red", "--html", "hits.html")
+    told = "error: --html: hits.html: in the way, a link to nothing; choose another name, or remove it\n"
+    assert (code, err) == (2, told)
+    assert Path("hits.html").is_symlink()
 
 
 def test_an_index_from_embed_to_search(run: Path, pictures: Path, call: Call, tmp_path: Path) -> None:

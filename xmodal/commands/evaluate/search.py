@@ -10,6 +10,7 @@ The model must be the one that made the embeddings (`xmodal embed`). Prints scor
 (`xmodal index`) is used where it is the file's own; without one every item is compared.
 """
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -50,8 +51,7 @@ def main(argv: list[str]) -> None:
     require_model(options.model)
     if bool(options.query) == (options.queries is not None):
         raise UserError("search: expected queries, or --queries FILE, one of the two")
-    if options.queries not in (None, "-") and not Path(options.queries).is_file():
-        raise no_such_file(Path(options.queries))
+    queries = _queries(options.query, options.queries)
 
     from xmodal import load
     from xmodal.evaluation.embeddings.columns import condition_of, rows_where
@@ -78,8 +78,9 @@ def main(argv: list[str]) -> None:
 
     several = options.queries is not None or len(options.query) > 1
     answers = []
-    failed = 0
-    for query in _queries(options.query, options.queries):
+    failed = asked = 0
+    for query in queries:
+        asked += 1
         try:
             answer = index.query(encoder, query, options.modality, options.k, where)
         except UserError as error:
@@ -94,6 +95,8 @@ def main(argv: list[str]) -> None:
             _print(answer, embedded.kind == "text", several)
         if options.html is not None:
             answers.append(answer)
+    if not asked:
+        raise UserError(f"--queries: {options.queries}: no query in it; expected one a line")
     if options.html is not None and answers:
         budget = Budget()
         write_text(options.html, page(embedded, answers, where, budget))
@@ -105,14 +108,33 @@ def main(argv: list[str]) -> None:
 
 
 def _queries(typed: list[str], source: str | None) -> Iterator[str]:
-    """The queries as they come; blank lines are passed over."""
+    """The queries as they come; blank lines are passed over. A file is read at once.
+
+    Raises:
+        UserError: no such file, or one that is not UTF-8.
+    """
+    lines: Iterable[str] = typed
+    if source == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 costs no other line
+        lines = sys.stdin
+    elif source is not None:
+        lines = _lines(Path(source))
+    return (line.strip() for line in lines if line.strip() or source is None)
+
+
+def _lines(path: Path) -> list[str]:
     from xmodal.files import split_lines
     from xmodal.prompts import read_text
 
-    lines: Iterable[str] = typed
-    if source is not None:
-        lines = sys.stdin if source == "-" else split_lines(read_text(Path(source)))
-    return (line.strip() for line in lines if line.strip() or source is None)
+    if path.is_dir():
+        raise UserError(f"--queries: {path}: is a folder, expected a file with one query a line")
+    if not path.exists():
+        raise no_such_file(path)
+    try:
+        return split_lines(read_text(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"--queries: {path}: not UTF-8 ({error.reason}); convert it") from error
 
 
 def _print(answer: "Answer", texts: bool, several: bool) -> None:

@@ -7,12 +7,14 @@ embedding.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -26,7 +28,8 @@ from xmodal.progress import progress_bar
 
 FORMATS = (".parquet", ".npy")
 METADATA = b"xmodal"
-INFO = {"model", "fingerprint", "modality", "kind", "root", "dim"}  # what searching needs
+INFO = {"model": str, "fingerprint": str, "modality": str, "kind": str, "root": str, "dim": int}  # what searching needs
+UNIT = 0.05  # by how much the length of an embedding may differ from 1: a model in 16 bits is not exact
 ROWS = 2**16  # of a row group, which is read at a time
 
 
@@ -125,7 +128,8 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     """What `write_embeddings` wrote as parquet.
 
     Raises:
-        UserError: no such file, or not one of embeddings.
+        UserError: no such file, not one of embeddings, without items, or with embeddings that are not finite, or not of
+            length 1.
     """
     if path.suffix == ".npy":
         raise UserError(f"{path}: a bare matrix; make the embeddings with --out {path.with_suffix('.parquet').name}")
@@ -134,9 +138,8 @@ def read_embeddings(path: Path) -> EmbeddedItems:
     try:
         file = pq.ParquetFile(path)
         info = json.loads(file.schema_arrow.metadata[METADATA])
-        if not info.keys() >= INFO:
-            raise KeyError(sorted(INFO - info.keys())[0])
         names = file.schema_arrow.names
+        _require_form(path, info, names)
         what = value_column(info["kind"])
         table = file.read(columns=[name for name in names if name != "embedding"])
         others = [name for name in table.column_names if name not in ("id", what)]
@@ -144,23 +147,45 @@ def read_embeddings(path: Path) -> EmbeddedItems:
         z = _vectors(file, path, int(info["dim"]))
         return EmbeddedItems(table["id"].to_pylist(), table[what].to_pylist(), z, info, columns)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: holds no embeddings of xmodal ({type(error).__name__}); make it with xmodal embed"
-        ) from error
+        raise _not_embeddings(path, type(error).__name__) from error
+
+
+def _not_embeddings(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: holds no embeddings of xmodal ({reason}); make it with xmodal embed")
+
+
+def _require_form(path: Path, info: dict[str, Any], names: Sequence[str]) -> None:
+    """Raise `UserError` where what made the embeddings is not said as `embed_items` says it, or a column is missing."""
+    for key, kind in INFO.items():
+        if not isinstance(info.get(key), kind):
+            raise _not_embeddings(path, f"its {key} is {str(info.get(key))[:40]!r}")
+    lacking = sorted({"id", value_column(info["kind"]), "embedding"} - {*names})
+    if lacking:
+        raise _not_embeddings(path, f"no column {lacking[0]!r}")
 
 
 def _vectors(file: pq.ParquetFile, path: Path, D: int) -> NDArray[np.float32]:
     """The embeddings [m, D], a row group at a time: the matrix is held once, and one group of it twice."""
+    if not file.metadata.num_rows:
+        raise UserError(f"{path}: holds no item; make it again with xmodal embed --overwrite")
     z = np.empty((file.metadata.num_rows, D), np.float32)
     start = 0
     with progress_bar(total=len(z), desc=f"reading {path.name}", unit="items", delay=2) as bar:
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group, columns=["embedding"]).to_batches():
                 part = z[start : start + len(batch)]
+                if not pc.all(pc.equal(pc.list_value_length(batch.column(0)), D)).as_py():
+                    raise _not_embeddings(path, f"not all of its embeddings have {D} numbers")
                 part[:] = batch.column(0).flatten().to_numpy().reshape(len(batch), D)
                 if not np.isfinite(part.sum()):
                     raise UserError(
                         f"{path}: embeddings that are not finite; make it again with xmodal embed --overwrite"
+                    )
+                lengths = np.sqrt(np.einsum("mD,mD->m", part, part))
+                if not (np.abs(lengths - 1) < UNIT)[lengths > 0].all():
+                    raise UserError(
+                        f"{path}: embeddings that are not of length 1, so scores would be no cosines; make it again "
+                        "with xmodal embed --overwrite"
                     )
                 start += len(batch)
                 bar.update(len(batch))

@@ -18,6 +18,8 @@ def check_page(path: Path) -> None:
     """Raise `UserError` where a page of hits would take the place of another's file."""
     if path.suffix != ".html":
         raise UserError(f"--html: {path}: expected a name that ends in .html")
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"--html: {path}: in the way, a link to nothing; choose another name, or remove it")
     if path.exists() and (path.is_dir() or MARK not in path.read_bytes()[:2000]):
         raise UserError(f"--html: {path}: in the way, and no page of hits; choose another name, or move it")
 
@@ -35,10 +37,10 @@ def page(
     budget = budget or Budget()
     return render.page(
         "search.html.j2",
-        title=answers[0].query if len(answers) == 1 else f"{len(answers)} queries",
+        title=_shown(answers[0].query) if len(answers) == 1 else f"{len(answers)} queries",
         answers=[
             {
-                "query": answer.query,
+                "query": _shown(answer.query),
                 "medium": _query_medium(answer, budget),
                 "kind": answer.kind,
                 "hits": [_card(embedded, number, hit, budget) for number, hit in enumerate(answer.hits, start=1)],
@@ -52,6 +54,11 @@ def page(
         model=embedded.info["model"],
         total=len(embedded.ids),
     )
+
+
+def _shown(query: str) -> str:
+    """A query as a page can hold it: ? where the name of a file is not UTF-8."""
+    return query.encode(errors="replace").decode()
 
 
 def _query_medium(answer: Answer, budget: Budget) -> dict[str, str] | None:

@@ -22,6 +22,7 @@ from xmodal.evaluation.embeddings.export import EmbeddedItems, read_embeddings
 from xmodal.evaluation.embeddings.index_file import VectorIndex, open_index
 from xmodal.evaluation.embeddings.index_recall import rescored
 from xmodal.evaluation.embeddings.nearest import Nearest, nearest_rows
+from xmodal.prompts import is_unicode
 from xmodal.report.record import json_ready
 
 FEW = 20_000  # rows that are searched one by one rather than by the index
@@ -87,11 +88,14 @@ class SearchIndex:
             where: conditions on columns, see `condition_of`.
 
         Raises:
-            UserError: embeddings of another model, no such modality or column, a query that is empty or cannot be read.
+            UserError: embeddings of another model, no such modality or column, a query that is empty, is not
+                UTF-8, or cannot be read.
         """
         kind = encoder.kind(modality)
         if not query.strip():
             raise UserError("search: an empty query; say what to look for")
+        if kind == "text" and not is_unicode(query):
+            raise UserError("search: a query that is not UTF-8; convert it")
         if encoder not in self._same:
             require_same_model(self.embedded, encoder)
             self._same.add(encoder)
