@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
         (["nowhere"], "nowhere: not a run folder (no config.yaml); give the folder named by `output`"),
         (["{run}", "{run}"], "{run}: given twice; name two runs, or one"),
         (["{run}", "--search", "{run}/e.parquet"], "{run}/e.parquet: no such file; make it with xmodal embed"),
-        (["{run}", "--port", "none"], "--port: found none, expected a whole number, 1 or more"),
+        (["{run}", "--port", "none"], "--port: found none, expected a whole number, 1 to 65535"),
         (["{run}", "--max-mb", "0"], "--max-mb: found 0, expected a whole number, 1 or more"),
     ],
 )
@@ -47,7 +47,7 @@ def test_a_port_in_use(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert told.startswith(f"error: --port {port}: cannot be used on 127.0.0.1 (Address already in use); give another")
     assert run_script(main, [str(run), "--port", "70000"]) == 2
-    assert "--port 70000: cannot be used on 127.0.0.1 (" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: --port: found 70000, expected a whole number, 1 to 65535\n"
 
 
 def test_without_gradio(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

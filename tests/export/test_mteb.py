@@ -122,6 +122,22 @@ def test_a_task_of_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.Monk
     assert type(find_tasks(["mteb_task_here:Here"])[0]).__name__ == "HomeSTS"
     with pytest.raises(UserError, match=r"mteb_task_broken:X cannot be imported \(No module named 'no_such_package_"):
         find_tasks(["mteb_task_broken:X"])
+    (tmp_path / "mteb_task_wrong.py").write_text("class X(:\n")
+    with pytest.raises(
+        UserError, match=r"X cannot be imported \(\S+mteb_task_wrong\.py line 1: invalid syntax: correct it"
+    ):
+        find_tasks(["mteb_task_wrong:X"])
+    (tmp_path / "mteb_task_raises.py").write_text("raise RuntimeError('no\\ngood')\n")
+    with pytest.raises(UserError, match=r"mteb_task_raises\.py line 1: RuntimeError: no good; --debug shows all"):
+        find_tasks(["mteb_task_raises:X"])
+
+
+@pytest.mark.parametrize("name", ["AbsTask", "AbsTaskRetrieval"])  # one is abstract, one lacks its metadata
+def test_a_class_that_cannot_be_made(name: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"^--tasks: mteb.abstasks:{name} cannot be made \(.*\); expected a class with m"
+    ):
+        find_tasks([f"mteb.abstasks:{name}"])
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from xmodal.config.tower import TowerSpec
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.export.formats import export
+from xmodal.export.onnx_graph import write_graph
 from xmodal.towers.heads import GLU, Linear
 from xmodal.towers.kinds.open_clip import OpenCLIPTower
 from xmodal.towers.kinds.timm import TimmTower
@@ -150,6 +151,16 @@ def test_what_no_graph_can_hold_is_one_line(tmp_path: Path) -> None:
             export(encoder_of(None, text=spec), tmp_path / "out", "onnx")
         assert "\n" not in str(error.value)
         assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_not_the_towers_fault(tmp_path: Path) -> None:
+    tower = encoder_of(8, speech=own(tmp_path)["speech"]).towers["speech"].eval()
+    graph = tmp_path / "speech.onnx"
+    graph.symlink_to("/dev/full")
+    example = {"features": torch.zeros(1, 40, 20), "lengths": torch.tensor([40])}
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write_graph(tower, [example], graph)
+    assert error.value.filename == str(graph)
 
 
 def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None:

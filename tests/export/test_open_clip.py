@@ -54,7 +54,7 @@ def test_what_its_models_cannot_hold_is_one_line(tmp_path: Path) -> None:
     text = visual.model_copy(update={"side": "text"})
     bert = TransformersTower.Spec(name=bert_folder(tmp_path / "bert"))
     refused = {
-        "text: .* its backbone is a TextBackbone": {"image": visual, "text": bert},
+        "text: .* its backbone is a TextBackbone, .*; use --format onnx$": {"image": visual, "text": bert},
         "image: .* its head is a Linear": {"image": visual.model_copy(update={"head": Linear.Spec()}), "text": text},
         "one image and one text side, and found image": {"image": visual},
     }

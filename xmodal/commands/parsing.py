@@ -15,8 +15,8 @@ def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     )
 
 
-def at_least(least: int, option: str) -> Callable[[str], int]:
-    """The type of an option that takes a whole number from `least` on; another one is a `UserError`.
+def at_least(least: int, option: str, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from `least` on, up to `most`; another one is a `UserError`.
 
     Example:
         parser.add_argument("--jobs", type=at_least(1, "--jobs"))
@@ -27,8 +27,9 @@ def at_least(least: int, option: str) -> Callable[[str], int]:
             found = int(text)
         except ValueError:
             found = least - 1
-        if found < least:
-            raise UserError(f"{option}: found {text}, expected a whole number, {least} or more")
+        if found < least or (most is not None and found > most):
+            expected = f"{least} or more" if most is None else f"{least} to {most}"
+            raise UserError(f"{option}: found {text}, expected a whole number, {expected}")
         return found
 
     return number

@@ -37,6 +37,8 @@ def why_not(error: BaseException, module: str) -> str:
         there = [name for name, value in vars(sys.modules[module]).items() if isinstance(value, type)]
         own = [name for name in there if sys.modules[module].__dict__[name].__module__ == module]
         return f"it has no such class; there: {', '.join(own) or 'none'}"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename} line {error.lineno}: {error.msg}: correct it"
     where = traceback.extract_tb(error.__traceback__)[-1]
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     reason = reason if len(reason) <= 200 else f"{reason[:200]} ..."

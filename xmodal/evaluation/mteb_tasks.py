@@ -25,7 +25,7 @@ def find_tasks(names: Sequence[str]) -> list[Any]:
     """mteb's tasks of these names; `module:Class` is a class of one's own, also of the folder one is in.
 
     Raises:
-        UserError: mteb is not installed, no such task, no such class.
+        UserError: mteb is not installed, no such task, no such class, one that cannot be made.
 
     Example:
         find_tasks(["STSBenchmark", "my_tasks:HomeIntents"])
@@ -55,7 +55,14 @@ def _own_task(name: str) -> Any:
         raise UserError(f"--tasks: {name} cannot be imported ({reason}); expected module:Class") from error
     if not (isinstance(found, type) and issubclass(found, AbsTask)):
         raise UserError(f"--tasks: {name}: not derived from mteb's AbsTask; derive it from one of mteb.abstasks")
-    return found()
+    try:
+        return found()
+    except Exception as error:  # its own code, too
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"--tasks: {name} cannot be made ({reason}); expected a class with metadata and every method that mteb's "
+            "abstract class asks for"
+        ) from error
 
 
 def require_modalities(model: Any, tasks: Sequence[Any]) -> None:

@@ -4,7 +4,7 @@ from xmodal.errors import UserError
 
 OTHERS = {
     "sentence-transformers": "--format onnx can, or leave this side out (--modalities)",
-    "open_clip": "export it with --format onnx, or sentence-transformers",
+    "open_clip": "use --format onnx",
     "onnx": "leave this side out (--modalities)",
 }
 

@@ -4,6 +4,9 @@ Where a backbone's own forward pass looks at numbers (how long is the longest?) 
 the example; `traceable` has what does the same without looking. Axes: B items, T steps, D embedding.
 """
 
+import errno
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -87,6 +90,7 @@ def write_graph(tower: Tower, examples: Sequence[Named], path: Path) -> list[str
 
     Raises:
         UserError: torch cannot trace it, or the graph computes something else.
+        OSError: it cannot be written.
     """
     import onnx
 
@@ -104,12 +108,21 @@ def write_graph(tower: Tower, examples: Sequence[Named], path: Path) -> list[str
                 dynamic_axes={**axes, "embedding": {0: "batch"}}, opset_version=OPSET, dynamo=False,
             )  # fmt: skip
         except Exception as error:  # its errors have no class in common
+            if number := _disk_error(error, path.parent):
+                raise OSError(number, os.strerror(number), str(path)) from error
             raise UserError(f"torch cannot trace it ({' '.join(str(error).split())[:200]})") from error
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
     taken = [value.name for value in onnx.load_model(str(path), load_external_data=False).graph.input]
     require_same(graph, path, examples, taken)
     return taken
+
+
+def _disk_error(error: Exception, folder: Path) -> int | None:
+    """The number of the error where the disk is at fault, not the tower: also where torch only says that it failed."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    return errno.ENOSPC if shutil.disk_usage(folder).free < 2**20 else None
 
 
 def require_same(graph: nn.Module, path: Path, examples: Sequence[Named], taken: Sequence[str]) -> None:

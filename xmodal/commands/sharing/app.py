@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     add_model(parser, "second", metavar="run2", nargs="?")
     parser.add_argument("--search", type=Path, metavar="FILE", help="embeddings to search, made by `xmodal embed`")
     parser.add_argument("--prompts", help="template set or YAML file, in place of the run's own")
-    parser.add_argument("--port", type=at_least(1, "--port"), default=7860, help="of 127.0.0.1 (7860)")
+    parser.add_argument("--port", type=at_least(1, "--port", 65_535), default=7860, help="of 127.0.0.1 (7860)")
     parser.add_argument("--max-mb", type=at_least(1, "--max-mb"), default=50, help="largest upload, MB (50)")
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="run code from outside xmodal that a run needs"
