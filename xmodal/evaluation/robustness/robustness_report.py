@@ -93,7 +93,7 @@ def robustness_report(
         test.classes,
         test.templates,
         spec,
-        not (spec.trained or any(test.trained(encoder) for encoder in encoders.values())),
+        test.unseen(*encoders.values()),
         test.notes(name, sorted(bad.items()), *encoders.values()),
     )
     sets = perturbed_sets(test.templates) if perturb else {}
