@@ -47,7 +47,11 @@ def test_a_file_of_other_peoples_comes_with_its_licence() -> None:
     assert '"NOTICE"' in (ROOT / "pyproject.toml").read_text().partition("license-files = ")[2].partition("\n")[0]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/tutorials/own_modalities.md"])
+PAGES = ["README.md", "docs/index.md", "docs/teach.md"]
+PAGES += [f"docs/tutorials/{page}.md" for page in ("images", "own_modalities", "teach")]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_wheel_that_a_page_installs_is_this_versions(page: str) -> None:
     named = set(re.findall(r"xmodal-([\d.]+)-py3-none-any\.whl", (ROOT / page).read_text()))
     assert named == {xmodal.__version__}

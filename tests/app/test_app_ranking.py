@@ -1,5 +1,6 @@
 """What the page answers, without the page: the same as `xmodal speech-intent`, and one line for each mistake."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from xmodal.app.models import Model, titles
 from xmodal.app.page import distinct_tasks
 from xmodal.app.ranking import Ranking, phrases_of, rank
 from xmodal.app.recordings import read_recording, spoken_part
-from xmodal.app.shelf import Card, Shelf, open_shelf, searchers
+from xmodal.app.shelf import NOT_PLAYED, Card, Shelf, open_shelf, searchers
 from xmodal.app.tasks import Task, counterpart, require_some, tasks_of
 from xmodal.config.evaluator_spec import EvaluatorSpec
 from xmodal.errors import UserError
@@ -124,7 +125,12 @@ def test_warnings_of_the_report(tmp_path: Path) -> None:
 def test_what_others_wrote_is_escaped() -> None:
     evil = "<script>alert('x')</script>\"&"
     ranking = Ranking(((evil, 0.5), ("b", 0.1)), (evil,))
-    pages = answer(ranking, evil), mistake(evil, evil), head(evil, evil, [evil]), hits([Card(evil, 0.1, None, evil)], 1)
+    pages = (
+        answer(ranking, evil),
+        mistake(evil, evil),
+        head(evil, evil, [evil]),
+        hits([Card(evil, 0.1, None, evil), Card("", 0.1, note=evil)], 2),
+    )
     for page in pages:
         assert "<script" not in page
         assert "alert(&#x27;x&#x27;)" in page
@@ -158,13 +164,19 @@ def test_nothing_outside_the_folder_is_shown(shelf: Shelf) -> None:
 
 def test_players(shelf: Shelf) -> None:
     shelf.embedded.info["kind"] = "audio"
-    (shelf.root / "a & b?.wav").write_bytes(b"")
-    shelf.embedded.values[:] = ["a & b?.wav", "gone.wav", "../secret.png"]
-    cards = {card.name: card.sound for card in shelf.find(colour_encoder(), "text", "red", 3)}
-    assert cards == {
-        "blue.png": f"/gradio_api/file={shelf.root}/a%20%26%20b%3F.wav", "green.png": None, "red.png": None
-    }  # fmt: skip
-    assert shelf.folders == [str(shelf.root)]
+    tone = save_tone(shelf.root / "a & b?.wav", "one")
+    (shelf.root / "secret.env").write_text("PASSWORD=x")
+    (shelf.root / "h.html").write_text("<script>alert(1)</script>")
+    (shelf.root.parent / "secret.wav").write_bytes(tone.read_bytes())
+    inside = "data:audio/wav;base64," + base64.b64encode(tone.read_bytes()).decode()
+    for files in (["a & b?.wav", "gone.wav", "../secret.wav"], ["a & b?.wav", "secret.env", "h.html"]):
+        shelf.embedded.values[:] = files
+        found = {card.name: card for card in shelf.find(colour_encoder(), "text", "red", 3)}
+        assert {name: card.sound for name, card in found.items()} == {
+            "blue.png": inside, "green.png": None, "red.png": None
+        }  # fmt: skip
+        assert [found[name].note for name in ("blue.png", "green.png")] == [None, NOT_PLAYED]
+        assert hits([*found.values()], 3).count(NOT_PLAYED) == 2
 
 
 def test_shelves_that_cannot_be_used(shelf: Shelf, tmp_path: Path) -> None:
@@ -178,5 +190,5 @@ def test_shelves_that_cannot_be_used(shelf: Shelf, tmp_path: Path) -> None:
         shelf.find(own.encoder, "image", (tmp_path / "letter.png").write_text("x") and tmp_path / "letter.png", 3)
     shelf.embedded.info["root"] = "/"
     write_embeddings(tmp_path / "disk.parquet", shelf.embedded)
-    with pytest.raises(UserError, match=r"disk\.parquet: made over /, and the page would hand out all of it"):
+    with pytest.raises(UserError, match=r"disk\.parquet: made over /, so the page could show what lies anywhere"):
         open_shelf(tmp_path / "disk.parquet")

@@ -5,11 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from page_driver import browser_hearing, for_microphone, free_port, opened
 
+from xmodal.app.serving import end_on_signals
 from xmodal.commands.sharing.app import main
 from xmodal.errors import run_script
 
@@ -57,6 +59,29 @@ def test_without_gradio(run: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert capsys.readouterr().err == told
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The test may set handlers of signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_ends_it_as_ctrl_c_does(number: signal.Signals, handlers: None) -> None:
+    end_on_signals()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_a_closed_terminal_is_outlived_under_nohup(handlers: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_on_signals()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
 @pytest.mark.slow
 def test_a_person_is_understood(xmodal_data: Path, tmp_path: Path) -> None:
     """With the run that XMODAL_APP_RUN names, such as that of `make demo`: somebody says seven to the microphone."""
@@ -80,7 +105,7 @@ def test_a_person_is_understood(xmodal_data: Path, tmp_path: Path) -> None:
             assert page.wait(".xm-best") == "seven"
             assert page.foreign == page.problems == []
         assert list(uploads.glob("xmodal-app-*/*"))
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGHUP)
         assert server.stdout.readline() == "closed; uploads are deleted\n"
         assert server.wait(timeout=120) == 0
         assert list(uploads.glob("xmodal-app-*")) == []

@@ -1,4 +1,4 @@
-"""The page in a real browser: what is said is understood, what is dropped is ranked, no file beyond is handed out."""
+"""The page in a real browser: what is said is understood, what is dropped is ranked, no file is handed out."""
 
 import json
 import urllib.error
@@ -75,7 +75,7 @@ def address(models: list[Model], folder: Path) -> Iterator[str]:
 
         return build_page(models, shelf, models[1:2])
 
-    with served(build, free_port(), [str(folder / "photos")], most_mb=1) as found:
+    with served(build, free_port(), most_mb=1) as found:
         yield found
 
 
@@ -172,20 +172,20 @@ def status(url: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
+    "path",
     [
-        ("{folder}/photos/red & more.png", 200),
-        ("{folder}/secret.txt", 403),
-        ("{folder}/photos/../secret.txt", 403),
-        ("{folder}/photos.parquet", 403),
-        ("{folder}/photos", 403),
-        ("/etc/hostname", 403),
-        ("pyproject.toml", 403),
+        "{folder}/photos/red & more.png",
+        "{folder}/secret.txt",
+        "{folder}/photos/../secret.txt",
+        "{folder}/photos.parquet",
+        "{folder}/photos",
+        "/etc/hostname",
+        "pyproject.toml",
     ],
 )
-def test_no_file_beyond_the_folder_is_handed_out(path: str, code: int, address: str, folder: Path) -> None:
+def test_no_file_of_this_machine_is_handed_out(path: str, address: str, folder: Path) -> None:
     url = f"{address}gradio_api/file={quote(path.format(folder=folder), safe='/')}"
-    assert status(url) == code
+    assert status(url) == 403
 
 
 def test_a_path_of_this_machine_is_no_upload(address: str, folder: Path) -> None:

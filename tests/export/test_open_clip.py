@@ -7,6 +7,7 @@ import open_clip
 import pytest
 import torch
 from encoders import encoder_of
+from safetensors.torch import load_file, save_file
 from tiny_models import bert_folder, images, open_clip_files
 from torch.nn import functional as F
 
@@ -46,6 +47,17 @@ def test_open_clip_computes_the_same(tmp_path: Path, custom: bool) -> None:
     torch.testing.assert_close(encoder.encode("image", images()), image, atol=1e-4, rtol=0)
     torch.testing.assert_close(encoder.encode("text", TEXTS), text, atol=1e-4, rtol=0)
     assert math.isclose(float(model.logit_scale.detach()), math.log(1 / 0.07), abs_tol=1e-5)
+
+
+def test_the_scale_of_a_run_on_the_hub_is_the_learned_one(tmp_path: Path) -> None:
+    """Such a run is called by its name on the hub, and lies in a folder of the cache."""
+    encoder = two_sides(tmp_path / "exported_learned")
+    encoder.name, encoder.folder = "hf-hub:jo/clip", tmp_path / "snapshot"
+    encoder.folder.mkdir()
+    (encoder.folder / "config.yaml").write_text("{output: x, data: {}, towers: {}}")
+    save_file({"objective.log_scale": torch.tensor(3.5)}, encoder.folder / "model.safetensors")
+    assert export(encoder, tmp_path / "out", "open_clip") == ["logit_scale: exp(3.500), as learned"]
+    assert float(load_file(tmp_path / "out" / "open_clip_model.safetensors")["logit_scale"]) == 3.5
 
 
 def test_what_its_models_cannot_hold_is_one_line(tmp_path: Path) -> None:

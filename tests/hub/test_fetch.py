@@ -8,8 +8,12 @@ import torch
 from hub_server import GONE, HubServer, use_endpoint
 
 import xmodal
+from xmodal.app.models import load_models
 from xmodal.commands.cli import main
 from xmodal.errors import UserError, run_script
+from xmodal.evaluation.classification.zero_shot import ZeroShot
+from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
+from xmodal.evaluation.robustness.robustness_report import robustness_report
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CODE = "from os import system\n"
@@ -71,9 +75,21 @@ def test_a_cache_on_disk_is_enough(
 def test_half_a_cache_is_not_used(
     hub: HubServer, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay_out(tmp_path / "cache", {path: files[path] for path in files if path != "model.safetensors"})
     use_endpoint(monkeypatch, GONE)
-    assert "the hub cannot be reached" in refusal("hf-hub:jo/spoken")
+    for lacking in ("model.safetensors", "towers/text/"):
+        lay_out(tmp_path / "cache", {path: files[path] for path in files if not path.startswith(lacking)})
+        assert "the hub cannot be reached" in refusal("hf-hub:jo/spoken")
+        shutil.rmtree(tmp_path / "cache")
+
+
+def test_the_cache_is_used_where_the_hub_refuses(
+    hub: HubServer, files: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.add("jo/spoken", files)
+    xmodal.load("hf-hub:jo/spoken")
+    hub.broken = {"/api/models/jo/spoken"}
+    assert xmodal.load("hf-hub:jo/spoken").modalities == ("speech", "text")
+    assert "hf-hub:jo/spoken: the hub refused it (403); the copy in its cache is used" in caplog.text
 
 
 def test_revisions(hub: HubServer, files: dict[str, bytes]) -> None:
@@ -112,6 +128,9 @@ def test_who_may_not_read_it(hub: HubServer, files: dict[str, bytes], monkeypatc
         ({"pytorch_model.bin": b"x"}, "holds pickled files (pytorch_model.bin), which are never opened"),
         ({"optimizer.pt": b"x"}, "holds pickled files (optimizer.pt)"),
         ({"towers/text/w.pkl": b"x"}, "holds pickled files (towers/text/w.pkl)"),
+        ({"MODEL.PT": b"x"}, "holds pickled files (MODEL.PT)"),
+        ({"Pytorch_Model.BIN": b"x"}, "holds pickled files (Pytorch_Model.BIN)"),
+        ({"towers/text/MODELING.PY": CODE.encode()}, "comes with code of its own (towers/text/MODELING.PY)"),
         ({"towers/text/modeling.py": CODE.encode()}, "comes with code of its own (towers/text/modeling.py)"),
         ({"../../outside.json": b"{}"}, "holds '../../outside.json', which leads out of its folder"),
     ],
@@ -172,3 +191,22 @@ def test_commands_take_a_run_on_the_hub(
     assert run_script(main, ["retrieval", model, *test]) == 0
     assert len([*(tmp_path / "reports" / "hf-hub_jo_spoken_main").glob("retrieval-*/report.html")]) == 1
     assert not list((tmp_path / "cache").rglob("report.html"))  # the cache stays as it is
+
+
+def test_the_page_takes_a_run_on_the_hub(hub: HubServer, files: dict[str, bytes]) -> None:
+    hub.add("jo/spoken", files)
+    model = "hf-hub:jo/spoken@main"
+    [found] = load_models([model])
+    assert [(task.side, task.prompts) for task in found.tasks] == [("speech", "speech_intent")]
+    assert found.cautions == (f"How good it is, and on what it was measured, stands on its page on the hub ({model}).",)
+
+
+def test_reports_of_a_run_on_the_hub_say_what_its_folder_says(
+    hub: HubServer, files: dict[str, bytes], tiny_pairs: Path
+) -> None:
+    hub.add("jo/spoken", {path: content for path, content in files.items() if path != "training.json"})
+    encoder, test = xmodal.load("hf-hub:jo/spoken"), tiny_pairs / "test.jsonl"
+    asked = ZeroShot(ZeroShot.Spec(test=test, items="speech", prompts="plain"))
+    probed = probe_report(encoder, ProbePlan(test, modality="speech", what=("diagnostics",)))
+    for report in (probed, robustness_report({"spoken": encoder}, asked, "tones", ks=(1,), perturb=False)):
+        assert any(note.startswith("training is not finished") for note in report.notes)

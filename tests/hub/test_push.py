@@ -57,6 +57,48 @@ def test_what_is_sent(hub: HubServer, finished: Path) -> None:
     assert json.loads(files["training.json"])["finished"] is True
 
 
+def test_nothing_private_is_sent(hub: HubServer, finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["train"] |= {"trackers": ["comet_ml"], "tracker_options": {"comet_ml": {"api_key": "SECRET"}}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    small = {"format": 2, "towers": {"speech": {"kind": "transformers", "name": "/home/jo/private/bert"}}}
+    (run / "towers" / "speech").mkdir(exist_ok=True)
+    (run / "towers" / "speech" / "config.yaml").write_text(yaml.safe_dump(small))
+    report = read_report(run / "report")
+    report.notes.append("held: 1 item was left out (the first: /home/jo/private/x.wav: no such file).")
+    report.write(run / "report")
+    pushed = xmodal.push(run, "jo/spoken", **SAYS, benchmarks={"held/accuracy_mean": "jo/bench"})
+    files = hub.head("jo/spoken")
+    everything = b"".join(content for path, content in files.items() if not path.endswith(".safetensors")).decode()
+    assert "SECRET" not in everything
+    assert "/home/jo" not in everything
+    assert yaml.safe_load(files["config.yaml"])["train"]["trackers"] == ["comet_ml"]
+    assert yaml.safe_load(files["towers/speech/config.yaml"])["towers"]["speech"]["name"] == "bert"
+    for path in ("README.md", ".eval_results/jo-bench-default.yaml"):
+        assert "(the first: x.wav: no such file)" in " ".join(files[path].decode().split())
+    assert any("paths of this machine in what is sent are cut to their last part" in note for note in pushed.notes)
+
+
+def test_a_run_without_a_report_is_pushed(hub: HubServer, finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(run / "report")
+    (run / "report").mkdir()
+    pushed = xmodal.push(run, "jo/spoken", **SAYS, dry_run=True)
+    assert "the run has no report: the card has no numbers" in pushed.notes
+
+
+def test_old_numbers_do_not_stay_beside_new_weights(hub: HubServer, finished: Path) -> None:
+    xmodal.push(finished, "jo/spoken", **SAYS, benchmarks={"held/accuracy_mean": "jo/bench"})
+    own, other = ".eval_results/jo-bench-default.yaml", ".eval_results/of-another.yaml"
+    hub.repositories["jo/spoken"].commit(hub.head("jo/spoken") | {other: b"- value: 1\n"})
+    again = xmodal.push(finished, "jo/spoken", **SAYS, update=True)
+    assert again.removed == [own]
+    assert [path for path in hub.head("jo/spoken") if path.startswith(".eval_results/")] == [other]
+    told = f"{other} on the hub is not xmodal's, and stays: leaderboards show its number for these weights"
+    assert told in again.notes
+
+
 def test_no_weights_are_uploaded_twice(hub: HubServer, finished: Path, tmp_path: Path) -> None:
     first = xmodal.push(finished, "jo/spoken", **SAYS)
     uploads = list(hub.uploads)

@@ -108,6 +108,8 @@ def test_a_run_that_cannot_be_sent(hub: HubServer, finished: Path, tmp_path: Pat
     assert "has no such side; its sides: speech, text" in refusal(finished, base_models={"image": "jo/vit"})
     unknown = refusal(finished, benchmarks={"held/acc": "jo/bench"})
     assert "benchmark 'held/acc': the report has no such number; it has held/accuracy_prompt, " in unknown
+    twice = refusal(finished, benchmarks={"held/accuracy_prompt": "jo/bench", "held/accuracy_mean": "jo/bench:default"})
+    assert "benchmark 'held/accuracy_mean': jo/bench:default is given twice, and one file of the hub holds" in twice
     assert "language 'English': expected an ISO 639 code" in refusal(finished, language=["English"])
     assert not hub.asked
 
@@ -184,3 +186,24 @@ def test_paths_of_this_machine_are_cut() -> None:
         {"a": "x.jsonl", "b": [{"c": "y"}, "data/z", ""], "n": 1, "text": "/ or\nnot"},
         3,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("row 3: /home/jo/x.wav: broken", "row 3: x.wav: broken"),
+        ("(the first: /home/jo/secret/x.wav: no such file)", "(the first: x.wav: no such file)"),
+        ("/home/jo/My Music (new)/x.wav: 2 rows of data/y", "x.wav: 2 rows of data/y"),
+        ("'/home/jo/my data/x y.wav', ~/z", "'x y.wav', z"),
+        ("tar:/home/jo/a.tar and file:///home/jo/b", "tar:a.tar and b"),
+        ("see /home/jo/a.wav and/or b", "see a.wav and/or b"),
+    ],
+)
+def test_paths_inside_texts_are_cut(text: str, cut: str) -> None:
+    assert without_paths(text)[0] == cut
+    assert without_paths(cut) == (cut, 0)
+
+
+def test_what_is_no_path_stays() -> None:
+    for text in ("https://a.b/c/d", "hf-hub:jo/a, data/x", "n/a and/or 1/2/3", "m /s", "package:a/b", "runs/../x"):
+        assert without_paths(text) == (text, 0)

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from xmodal.config.load import load_config
 from xmodal.errors import UserError
 from xmodal.runs.metrics_file import read_metrics, truncate_metrics
-from xmodal.training.tracking import JsonlTracker, require_trackers, start_trackers
+from xmodal.training.tracking import JsonlTracker, require_trackers, settings_of, start_trackers
 
 
 def log(folder: Path, steps: range) -> None:
@@ -92,6 +92,15 @@ def test_options_are_of_a_tracker_that_is_there(tiny_config: Path) -> None:
         load_config(tiny_config, ["train.tracker_options={wandb: {project: mine}}"])
     with pytest.raises(UserError, match=r"train\.trackers\.0: 'wandbb' is not one of .*; did you mean wandb\?"):
         load_config(tiny_config, ["train.trackers=[wandbb]"])
+
+
+def test_no_tracker_is_shown_the_logins_of_others(tiny_config: Path) -> None:
+    secret = "train.tracker_options={comet_ml: {api_key: SECRET}}"
+    config = load_config(tiny_config, ["train.trackers=[comet_ml, wandb]", secret])
+    shown = settings_of(config)
+    assert shown["train.steps"] == config.train.steps
+    assert "SECRET" not in str(shown)
+    assert not [key for key in shown if "tracker_options" in key]
 
 
 @pytest.mark.slow

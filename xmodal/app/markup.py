@@ -85,5 +85,7 @@ def _card(card: Card) -> str:
         shown = f'<img alt="{name}" src="data:image/jpeg;base64,{card.picture}">'
     elif card.sound:
         shown = f'<audio controls preload="none" src="{escape(card.sound, quote=True)}" aria-label="{name}"></audio>'
+    elif card.note:
+        shown = f'<p class="xm-soft">{escape(card.note)}</p>'
     about = f'<span class="xm-phrase">{name}</span><span class="xm-score">{card.score:.3f}</span>'
     return f"<li>{shown}<div>{about}</div></li>"

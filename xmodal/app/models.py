@@ -9,6 +9,7 @@ from xmodal.app.tasks import Task, tasks_of
 from xmodal.encoding.encoder import Encoder
 from xmodal.encoding.loading import DUAL_ENCODERS, load
 from xmodal.evaluation.runs.saved_run import evaluator_specs
+from xmodal.hub.names import HUB
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def load_models(names: Sequence[str], prompts: str | None = None, trust_remote_c
     """Runs, or dual encoders by name.
 
     Args:
-        names: run folders, `open_clip:...`, `transformers:...`.
+        names: run folders, `hf-hub:OWNER/NAME`, `open_clip:...`, `transformers:...`.
         prompts: a template set or file in place of the models' own.
         trust_remote_code: run code that came with a run.
 
@@ -38,11 +39,15 @@ def load_models(names: Sequence[str], prompts: str | None = None, trust_remote_c
     found = []
     for name, title in zip(names, titles(names), strict=True):
         encoder = load(name, trust_remote_code=trust_remote_code)
-        is_run = not name.startswith(DUAL_ENCODERS)
-        specs = evaluator_specs(Path(name), trust_remote_code) if is_run else {}
-        cautions = cautions_of(Path(name)) if is_run else []
-        found.append(Model(title, encoder, tuple(tasks_of(encoder, specs, prompts)), tuple(cautions)))
+        specs = {} if encoder.folder is None else evaluator_specs(encoder.folder, trust_remote_code)
+        found.append(Model(title, encoder, tuple(tasks_of(encoder, specs, prompts)), tuple(_cautions(name, encoder))))
     return found
+
+
+def _cautions(name: str, encoder: Encoder) -> list[str]:
+    if name.startswith(HUB):
+        return [f"How good it is, and on what it was measured, stands on its page on the hub ({name})."]
+    return [] if encoder.folder is None else cautions_of(encoder.folder)
 
 
 def titles(names: Sequence[str]) -> list[str]:

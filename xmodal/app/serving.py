@@ -4,9 +4,10 @@ Input: what builds the page. Output: a server that runs until the block ends.
 """
 
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
@@ -33,13 +34,12 @@ def require_free(port: int) -> None:
 
 
 @contextmanager
-def served(build: Callable[[], Any], port: int, folders: Sequence[str] = (), most_mb: int = 50) -> Iterator[str]:
+def served(build: Callable[[], Any], port: int, most_mb: int = 50) -> Iterator[str]:
     """Build the page and serve it; the block has its address, and ends the server.
 
     Args:
         build: makes gradio's `Blocks`; called when uploads have their folder.
         port: of 127.0.0.1.
-        folders: whose files the page may show.
         most_mb: the largest upload, MB.
 
     Raises:
@@ -58,7 +58,7 @@ def served(build: Callable[[], Any], port: int, folders: Sequence[str] = (), mos
         try:
             _, address, _ = page.launch(
                 server_name=HOST, server_port=port, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
-                max_file_size=f"{most_mb}mb", allowed_paths=[*folders] or [uploads], blocked_paths=[], root_path="",
+                max_file_size=f"{most_mb}mb", allowed_paths=[uploads], blocked_paths=[], root_path="",
                 theme=theme,
                 css=resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
                 footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False,
@@ -70,6 +70,17 @@ def served(build: Callable[[], Any], port: int, folders: Sequence[str] = (), mos
             yield address
         finally:
             page.close(verbose=False)
+
+
+def end_on_signals() -> None:
+    """Let a closed terminal and `kill` end the command as Ctrl-C does, so that what it keeps is taken away.
+
+    A terminal that is to be outlived (`nohup`) is outlived.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # not every system has both
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _set_environment(uploads: str) -> None:

@@ -1,23 +1,24 @@
 """What the page searches: items embedded before, those of them that it may show, and the way from a hit to a card.
 
-Input: an embeddings file of `xmodal embed` and the model that made it. Output: `Card`s with a thumbnail, the address of
-a player, or a text. Nothing outside the folder that was embedded is ever shown.
+Input: an embeddings file of `xmodal embed` and the model that made it. Output: `Card`s with a thumbnail, a recording,
+or a text. Nothing outside the folder that was embedded is ever shown, and of that folder pictures and recordings alone:
+the embeddings file, which says what folder that is and what lies in it, may be somebody else's.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from xmodal.app.models import Model
 from xmodal.app.recordings import without_folder
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.export import EmbeddedItems
-from xmodal.evaluation.embeddings.hit_media import inside, thumbnail
+from xmodal.evaluation.embeddings.hit_media import MOST_OF_SOUND, inside, sound_bytes, thumbnail
 from xmodal.evaluation.embeddings.search import Hit, SearchIndex, open_search, require_same_model
 
-ADDRESS = "/gradio_api/file="  # where the server hands out files of the folders it was allowed
+NOT_PLAYED = f"not played: gone, larger than {MOST_OF_SOUND // 2**20} MB, or of a kind that browsers do not play"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Card:
     name: str
     score: float
     picture: str | None = None  # JPEG, base64
-    sound: str | None = None  # address of the file
+    sound: str | None = None  # data URL of the recording
+    note: str | None = None  # why a recording has no player
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,6 @@ class Shelf:
     def __len__(self) -> int:
         return len(self.index)
 
-    @property
-    def folders(self) -> list[str]:
-        """What the server must be allowed to hand out: the folder, where its items are played."""
-        return [str(self.root)] if self.kind == "audio" and self.root.is_dir() else []
-
     def find(self, encoder: Encoder, side: str, query: str | Path, k: int) -> list[Card]:
         """The k items nearest to a text, or to the file of a picture or recording.
 
@@ -77,12 +74,13 @@ class Shelf:
         if self.kind == "text":
             return Card(hit.value or hit.id, hit.score)
         source = inside(hit.value, self.root)
-        if source is None:
-            return Card(hit.id, hit.score)
         if self.kind == "image":
-            return Card(hit.id, hit.score, picture=thumbnail(source))
-        played = isinstance(source, Path) and source.is_file()
-        return Card(hit.id, hit.score, sound=ADDRESS + quote(str(source)) if played else None)
+            return Card(hit.id, hit.score, picture=None if source is None else thumbnail(source))
+        found = None if source is None else sound_bytes(source)
+        if found is None:
+            return Card(hit.id, hit.score, note=NOT_PLAYED)
+        data, kind = found
+        return Card(hit.id, hit.score, sound=f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
 
 
 def open_shelf(path: Path) -> Shelf:
@@ -97,7 +95,9 @@ def open_shelf(path: Path) -> Shelf:
     index = open_search(path)
     root = Path(index.embedded.info["root"]).resolve()
     if root == Path(root.anchor):
-        raise UserError(f"{path}: made over {root}, and the page would hand out all of it; embed a smaller folder")
+        raise UserError(
+            f"{path}: made over {root}, so the page could show what lies anywhere on the disk; embed a smaller folder"
+        )
     return Shelf(index, root)
 
 

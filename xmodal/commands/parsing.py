@@ -53,17 +53,22 @@ def add_max_bad(parser: argparse.ArgumentParser, default: float | None, what: st
 
 
 def add_labelled(
-    parser: argparse.ArgumentParser, items: str, what: str = "items", label: str = "label", trained: str = "classes"
+    parser: argparse.ArgumentParser, what: str = "items", label: str = "label", trained: str = "classes"
 ) -> None:
     """`--items`, `--column`, `--label` and `--trained`: where a test holds its items and labels, what training knew.
 
-    `items`: the modality by default; `what` the items are; `label`: the column by default; `trained`: what may occur
-    in training.
+    `what` the items are; `label`: the column by default; `trained`: what may occur in training.
     """
-    parser.add_argument("--items", default=items, help=f"modality under test (default {items})")
+    parser.add_argument("--items", help="modality under test (default: the one that is no text)")
     parser.add_argument("--column", help=f"of the {what} (default: the modality's name)")
     parser.add_argument("--label", help=f"column of the labels (default: {label})")
-    parser.add_argument("--trained", action="store_true", help=f"the {trained} occur in training")
+    add_trained(parser, trained)
+
+
+def add_trained(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --trained: without it a report does not call its test zero-shot."""
+    told = f"do the {what} occur in training? --no-trained: no, the test is zero-shot (default: not known)"
+    parser.add_argument("--trained", action=argparse.BooleanOptionalAction, help=told)
 
 
 def add_cascade(parser: argparse.ArgumentParser) -> None:

@@ -55,8 +55,7 @@ class Encoder:
 
     Example:
         encoder = xmodal.load("runs/demo")
-        z = encoder.encode("text", ["turn on the lights"])  # [1, D]
-        encoder.cut  # {} or {"text": 3}: texts too long for the tower, so far
+        z = encoder.encode("text", ["turn on the lights"])  # [1, D]; texts too long for the tower: encoder.cut
     """
 
     def __init__(
@@ -88,10 +87,10 @@ class Encoder:
         }
         self._remembered: dict[Hashable, Any] = {}
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the towers run in."""
-        return self._dtype
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}: {', '.join(f'{side} ({kind})' for side, kind in self.kinds.items())})"
+
+    dtype = property(lambda self: self._dtype, doc="What the towers run in.")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -200,7 +199,7 @@ class Encoder:
 
         Args:
             modality: one of `modalities`.
-            items: texts; audio as paths or arrays (which need their `sample_rate`, Hz); images as paths, files' bytes,
+            items: texts; audio as paths, bytes, or arrays (which need their `sample_rate`); images as paths, bytes,
                 Pillow images, or arrays uint8 [H, W, 3] or [H, W].
             sample_rate: Hz, of audio arrays.
             batch_size: items at a time; default: 256 on a GPU, else 64, halved where memory runs out.

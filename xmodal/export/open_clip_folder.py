@@ -51,7 +51,7 @@ def write(encoder: Encoder, modalities: list[str], folder: Path) -> list[str]:
         found = ", ".join(f"{modality} ({encoder.kind(modality)})" for modality in modalities)
         raise UserError(f"{encoder.name}: open_clip holds one image and one text side, and found {found}")
     config = joint_config(encoder.name, sides["visual"].config, sides["text"].config)
-    learned = learned_scale(encoder.name)
+    learned = learned_scale(encoder.folder)
     state = joint_state(sides, START if learned is None else learned)
     write_json(folder / CONFIG, config)
     with written_whole(folder / WEIGHTS[0]) as beside:
@@ -97,11 +97,11 @@ def joint_state(sides: dict[str, Any], log_scale: float) -> dict[str, Tensor]:
     return {**state, "logit_scale": torch.tensor(log_scale)}
 
 
-def learned_scale(run: str) -> float | None:
+def learned_scale(run: Path | None) -> float | None:
     """log(1 / temperature) as a run's objective learned it; None where there is no such number, or more than one."""
-    if not is_run(Path(run)):
+    if run is None or not is_run(run):
         return None
-    found = [value for name, value in kept_weights(Path(run)).items() if name.endswith("log_scale")]
+    found = [value for name, value in kept_weights(run).items() if name.endswith("log_scale")]
     return float(found[0]) if len(found) == 1 and found[0].numel() == 1 else None
 
 

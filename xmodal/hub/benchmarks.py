@@ -9,6 +9,7 @@ from xmodal.report.cells import interval
 from xmodal.report.record import Record
 
 FOLDER = ".eval_results"
+_MARK = "# written by xmodal from the report of the run\n"
 
 
 def benchmark_files(
@@ -23,7 +24,7 @@ def benchmark_files(
         date: when it was measured, as 2026-11-29.
 
     Raises:
-        UserError: a number that the report has not.
+        UserError: a number that the report has not; two numbers for one task.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml  # late: for a push alone
 
@@ -38,5 +39,16 @@ def benchmark_files(
         told = " ".join([f"95% interval {interval(record)}, n = {record.n}.", *own])
         entry = EvalResultEntry(dataset, task or "default", rounded(record.value), date=date, notes=told)
         called = f"{dataset}-{task or 'default'}".replace("/", "-")
-        found[f"{FOLDER}/{called}.yaml"] = write_yaml(eval_result_entries_to_yaml([entry]))
+        path = f"{FOLDER}/{called}.yaml"
+        if path in found:
+            raise UserError(
+                f"benchmark {name!r}: {benchmark} is given twice, and one file of the hub holds its number ({path}); "
+                "name one number for it, or another task (OWNER/DATASET:TASK)"
+            )
+        found[path] = _MARK + write_yaml(eval_result_entries_to_yaml([entry]))
     return found
+
+
+def is_own_result(text: str) -> bool:
+    """Is this a file that `benchmark_files` made?"""
+    return text.startswith(_MARK)

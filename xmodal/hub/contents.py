@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from xmodal.errors import UserError
 from xmodal.files import files_under, read_json, read_json_lines
 from xmodal.hub.fetch import FILES, TOWERS
 from xmodal.hub.safety import require_safe_files
+from xmodal.runs.folder import read_run
 from xmodal.runs.weights import FILE
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 CONFIG, TRAINING = "config.yaml", "training.json"
 _HOLDS = {TRAINING: dict, "versions.json": dict, "labels.json": list, "threshold.json": dict}
+_NAME = r"[^\s/:;,'\"()\[\]<>|]"  # a character of a name in a path
+_WORD = r"[^\s/.:;,'\"()\[\]<>|]+"  # of a folder's name with spaces: with a dot it is rather a file, and text behind it
+_FOLDER = rf"(?:{_WORD}(?: {_WORD})+|{_NAME}+)/"
+# a path of two parts or more inside a text; none of them are https://a/b, data/x, n/a
+_PATH = re.compile(rf"(?<![\w/.~-])(?:file://)?(?:~/(?:{_FOLDER})*{_NAME}+/?|/(?:{_FOLDER})+{_NAME}*)")
 
 
 @dataclass(frozen=True)
@@ -68,18 +75,27 @@ def run_files(run: Path) -> tuple[list[SentFile], int]:
     _require_own([*(run / name for name in FILES), *towers], run)
     require_safe_files(names, str(run), trust_remote_code=True)
     files, count = [], 0
-    for name in FILES:
-        path = run / name
+    for name, path in [*((name, run / name) for name in FILES), *names.items()]:
         if not path.is_file():
             continue
-        _require_form(path)
-        if name in (CONFIG, TRAINING):
+        if name in FILES:
+            _require_form(path)
+        if name in (CONFIG, TRAINING) or (path.name == CONFIG and _is_of_run(path)):
             text, cut = _public(path)
             files.append(SentFile(name, text.encode()))
             count += cut
         else:
             files.append(SentFile(name, path))
-    return [*files, *(SentFile(name, file) for name, file in names.items())], count
+    return files, count
+
+
+def _is_of_run(config: Path) -> bool:
+    """Does a config.yaml in a tower's folder say how another run made that tower?"""
+    try:
+        read_run(config.parent)
+    except UserError:
+        return False
+    return True
 
 
 def _require_own(files: Sequence[Path], run: Path) -> None:
@@ -107,22 +123,31 @@ def _require_form(path: Path) -> None:
 
 
 def _public(path: Path) -> tuple[str, int]:
-    """A config, or JSON, with every absolute path cut to its last part, and how many these are."""
+    """A config without its trackers' options, or JSON; absolute paths are cut to their last part, and counted."""
     if path.suffix == ".json":
         value, count = without_paths(read_json(path))
         return json.dumps(value, indent=2) + "\n", count
     value, count = without_paths(read_yaml(path.read_text(encoding="utf-8")))
+    train = value.get("train")
+    if isinstance(train, dict):
+        train.pop("tracker_options", None)  # a tracker's login may be among them
     return write_yaml(value), count
 
 
 def without_paths(value: Any) -> tuple[Any, int]:
     """A value in which absolute paths are their last part: whoever downloads it need not know this machine's folders.
 
+    So are paths inside a text, of two parts or more, as the `/home/jo/x.wav` of "row 3: /home/jo/x.wav: broken".
+
     Example:
         without_paths({"train": "/home/jo/data/train.jsonl"})  # ({"train": "train.jsonl"}, 1)
     """
-    if isinstance(value, str) and value.startswith(("/", "~/")) and "\n" not in value:
-        return Path(value).name, 1
+    if isinstance(value, str):
+        first, colon, rest = value.partition(": ")
+        if first.startswith(("/", "~/")) and "\n" not in first:
+            rest, count = without_paths(rest)
+            return f"{Path(first).name}{colon}{rest}", 1 + count
+        return _PATH.subn(lambda found: Path(found[0]).name, value)
     if isinstance(value, Mapping):
         found = {key: without_paths(each) for key, each in value.items()}
         return {key: each for key, (each, _) in found.items()}, sum(count for _, count in found.values())

@@ -1,14 +1,19 @@
 """A run on the hub as a folder on this disk: from the net, or from the cache where the net is away."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from xmodal.config.kinds import TOWERS as KINDS
 from xmodal.errors import UserError
 from xmodal.files import files_under
 from xmodal.hub.client import hub_client
 from xmodal.hub.failures import failure, failures, told_in_one_line
 from xmodal.hub.names import HUB, HubName
 from xmodal.hub.safety import require_safe_files, require_safe_names
+from xmodal.runs.folder import read_run
+from xmodal.towers.kind import OwnTower
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +53,9 @@ def fetch_run(name: HubName, trust_remote_code: bool = False) -> Path:
         if folder is None:
             raise failure(error, where, "read") from error
         if not isinstance(error, OfflineModeIsEnabled):  # who sets it knows
-            log.warning("%s: the hub gave no answer (%s); the copy in its cache is used", where, type(error).__name__)
+            status = getattr(getattr(error, "response", None), "status_code", 0)
+            said = f"refused it ({status})" if 400 <= status < 500 else f"gave no answer ({type(error).__name__})"
+            log.warning("%s: the hub %s; the copy in its cache is used", where, said)
     else:
         names = [file.rfilename for file in info.siblings or []]
         _require_run(names, name)
@@ -78,7 +85,23 @@ def _cached(name: HubName) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     folder = Path(found)
-    return folder if all((folder / file).is_file() for file in FILES[:2]) else None
+    if not all((folder / file).is_file() for file in FILES[:2]):
+        return None
+    towers = read_run(folder)["towers"]
+    return folder if all((folder / TOWERS / side).is_dir() for side in towers if _has_files(towers[side])) else None
+
+
+def _has_files(tower: Any) -> bool:
+    """Does a run keep files of such a tower? Of one made by xmodal's code, only where it was locked."""
+    if isinstance(tower, Mapping) and tower.get("kind") == "store":
+        tower = tower.get("tower")
+    kind = tower.get("kind") if isinstance(tower, Mapping) else None
+    try:
+        if not isinstance(kind, str) or not KINDS.is_own(kind):
+            return False  # not known without code from outside
+    except UserError:  # a name that some package added where it was trained
+        return False
+    return tower.get("mode") == "locked" or not issubclass(KINDS.find(kind), OwnTower)
 
 
 def _require_run(names: list[str], name: HubName) -> None:

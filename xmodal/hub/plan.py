@@ -1,12 +1,12 @@
 """What a push would send, made without the network: the run's files, its model card, its benchmark results."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xmodal.errors import UserError
 from xmodal.hub.benchmarks import benchmark_files
 from xmodal.hub.card import model_card
-from xmodal.hub.contents import SentFile, run_files
+from xmodal.hub.contents import SentFile, run_files, without_paths
 from xmodal.hub.described import Side, sides_of
 from xmodal.hub.names import require_repository
 from xmodal.hub.request import CardRequest
@@ -52,7 +52,10 @@ def plan_push(run: Path, repository: str, request: CardRequest) -> Plan:
             f"base model of {unknown[0]!r}: {run} has no such side; its sides: {', '.join(config['towers'])}"
         )
     sides = sides_of(config, request.base_models)
-    report = read_report(find_report(run)) if (run / "report").is_dir() else None
+    report = _report_of(run)
+    if report is not None:
+        told, more = without_paths(report.notes)
+        report, cut = replace(report, notes=told), cut + more
     records, told = (report.records, report.notes) if report else ([], [])
     date = report.provenance.get("date") if report else None
     results = benchmark_files(request.benchmarks, records, told, date)
@@ -60,6 +63,15 @@ def plan_push(run: Path, repository: str, request: CardRequest) -> Plan:
     texts = {CARD: card, **results}
     made = [SentFile(path, text.encode()) for path, text in texts.items()]
     return Plan(repository, [*made, *files], _notes(sides, report, request, cut))
+
+
+def _report_of(run: Path) -> Report | None:
+    """Its report; None where nothing has measured it."""
+    try:
+        folder = find_report(run)
+    except UserError:
+        return None
+    return read_report(folder)
 
 
 def _notes(sides: list[Side], report: Report | None, request: CardRequest, cut: int) -> list[str]:
@@ -78,5 +90,5 @@ def _notes(sides: list[Side], report: Report | None, request: CardRequest, cut: 
                 f"the hub's name of the {side.name} tower's model is not known: --base-model {side.name}=OWNER/NAME"
             )
     if cut:
-        notes.append(f"{cut} paths of this machine in config.yaml and training.json are cut to their last part")
+        notes.append(f"{cut} paths of this machine in what is sent are cut to their last part")
     return notes

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodal.errors import UserError
+from xmodal.hub.benchmarks import FOLDER, is_own_result
 from xmodal.hub.card import is_own_card
 from xmodal.hub.client import hub_client, own_version
 from xmodal.hub.contents import SentFile
@@ -109,6 +110,13 @@ def send(
     sent = [file for file in files if file not in unchanged]
     paths = {file.path for file in plan.files}
     removed = [path for path in there if path not in paths and (path in FILES or path.startswith(f"{TOWERS}/"))]
+    for path in sorted(path for path in there if path not in paths and _is_result(path)):
+        if is_own_result(_text(api, name, path, head)):
+            removed.append(path)
+        else:
+            notes.append(
+                f"{path} on the hub is not xmodal's, and stays: leaderboards show its number for these weights"
+            )
     if dry_run or not (sent or removed):
         return Pushed(url, None, sent, unchanged, removed, notes)
     with told_in_one_line(name, "write"):
@@ -153,13 +161,22 @@ def _require_free(name: str, there: Mapping[str, Any], update: bool) -> None:
         )
 
 
+def _is_result(path: str) -> bool:
+    return path.startswith(f"{FOLDER}/") and path.endswith((".yaml", ".yml"))
+
+
 def _is_ours(api: "HfApi", name: str, plan: Plan, there: "RepoFile", head: str | None) -> bool:
     """Is the card on the hub the new one, or one that xmodal wrote and nobody changed?"""
     new = next(file for file in plan.files if file.path == CARD)
     if new.equals(there):
         return True
+    return is_own_card(_text(api, name, CARD, head))
+
+
+def _text(api: "HfApi", name: str, path: str, head: str | None) -> str:
+    """A file on the hub."""
     with told_in_one_line(name, "read"):
-        return is_own_card(Path(api.hf_hub_download(name, CARD, revision=head)).read_text(encoding="utf-8"))
+        return Path(api.hf_hub_download(name, path, revision=head)).read_text(encoding="utf-8", errors="replace")
 
 
 def _additions(files: Sequence[SentFile]) -> list[Any]:

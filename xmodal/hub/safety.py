@@ -1,7 +1,7 @@
 """What may not lie in a run folder that goes to the hub or comes from it: pickles, and code that was not asked for."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from xmodal.errors import UserError
 
@@ -27,10 +27,10 @@ def require_safe_names(names: Iterable[str], where: str, trust_remote_code: bool
     for path in paths:
         if path.is_absolute() or ".." in path.parts:
             raise UserError(f"{where}: holds {str(path)!r}, which leads out of its folder; do not use it")
-    pickled = [str(p) for p in paths if p.suffix in PICKLED or (p.suffix == ".bin" and not _may_be_plain(p))]
+    pickled = [str(p) for p in paths if _suffix(p) in PICKLED or (_suffix(p) == ".bin" and not _may_be_plain(p))]
     if pickled:
         raise _pickled(where, pickled)
-    code = [str(path) for path in paths if path.suffix in CODE]
+    code = [str(path) for path in paths if _suffix(path) in CODE]
     if code and not trust_remote_code:
         raise UserError(
             f"{where}: comes with code of its own ({_listed(code)}), which is run only where it is trusted: read it, "
@@ -50,7 +50,7 @@ def require_safe_files(files: Mapping[str, Path], where: str, trust_remote_code:
         UserError: see `require_safe_names`.
     """
     require_safe_names(files, where, trust_remote_code)
-    pickled = [name for name, file in files.items() if file.suffix == ".bin" and is_pickle(file)]
+    pickled = [name for name, file in files.items() if _suffix(Path(name)) == ".bin" and is_pickle(file)]
     if pickled:
         raise _pickled(where, pickled)
 
@@ -62,8 +62,12 @@ def is_pickle(file: Path) -> bool:
     return start.startswith(_PROTOCOLS) or start == _ZIP
 
 
+def _suffix(path: PurePath) -> str:
+    return path.suffix.lower()
+
+
 def _may_be_plain(path: PurePosixPath) -> bool:
-    return path.parts[0] == "towers" and not path.name.startswith(("pytorch_model", "training_args"))
+    return path.parts[0] == "towers" and not path.name.lower().startswith(("pytorch_model", "training_args"))
 
 
 def _pickled(where: str, names: list[str]) -> UserError:

@@ -58,8 +58,8 @@ def require_trackers(names: Sequence[str]) -> None:
 def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
     """Start the trackers the config names; TensorBoard is left out, with a word, where it is not installed.
 
-    Those of other makers are Accelerate's. They get the run's config, and the options of `train.tracker_options`; a
-    project is called xmodal and a run as its folder, unless these say otherwise.
+    Those of other makers are Accelerate's. Each gets the run's config but for `train.tracker_options`, and starts with
+    its own of these; a project is called xmodal and a run as its folder, unless they say otherwise.
 
     Raises:
         UserError: one that cannot start, for want of a login or of a server.
@@ -79,7 +79,7 @@ def start_trackers(accelerator: Accelerator, config: RunConfig) -> None:
         accelerator.init_trackers("xmodal")
         for tracker in trackers:
             if tracker.name not in OWN:
-                tracker.store_init_configuration(_settings(config))
+                tracker.store_init_configuration(settings_of(config))
     except Exception as error:
         others = ", ".join(tracker.name for tracker in trackers if tracker.name not in OWN)
         if not others:
@@ -101,7 +101,8 @@ def _other(name: Tracker, config: RunConfig) -> GeneralTracker:
     return kind(project, **options)
 
 
-def _settings(config: RunConfig) -> dict[str, Any]:
-    """The run's config by dotted key, as values that every tracker takes."""
-    flat = pd.json_normalize(config.model_dump(mode="json")).iloc[0].to_dict()
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """The run's config by dotted key, as values that every tracker takes; no tracker is shown another one's login."""
+    shown = config.model_dump(mode="json", exclude={"train": {"tracker_options"}})
+    flat = pd.json_normalize(shown).iloc[0].to_dict()
     return {str(key): value if isinstance(value, str | int | float) else str(value) for key, value in flat.items()}

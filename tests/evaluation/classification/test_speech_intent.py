@@ -12,6 +12,7 @@ from intent_table import PLAY, TEST, WEATHER, ByTable, evaluate, spec
 
 from xmodal.evaluation.classification.class_vectors import class_vectors
 from xmodal.evaluation.classification.speech_intent import SpeechIntent
+from xmodal.report.reading.headline import answer
 from xmodal.report.report import Report
 
 
@@ -85,6 +86,15 @@ def test_what_a_reader_must_know_is_noted(table: ByTable, tmp_path: Path) -> Non
     assert "not zero-shot" in report.notes[1]
     assert {r.context["zero_shot"] for r in report.records} == {False}
     assert {r.context["tts"] for r in report.records} == {True}
+    unknown = evaluate(table, tmp_path, trained=None)  # as a command line has it where nobody says
+    assert {r.context["zero_shot"] for r in unknown.records} == {None}
+    assert not answer(unknown.records).sentences[0].text.startswith("t, zero-shot")
+    assert answer(evaluate(table, tmp_path).records).sentences[0].text.startswith("t, zero-shot")
+    table.folder = tmp_path  # of a run, of which somebody could know
+    assert (
+        "not known, so it is not called zero-shot; say --trained or --no-trained"
+        in evaluate(table, tmp_path, trained=None).notes[0]
+    )
 
 
 @pytest.mark.parametrize("examples", [True, False])

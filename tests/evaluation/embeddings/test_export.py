@@ -57,6 +57,7 @@ def test_a_folder_is_searched_to_its_depths(photos: Path) -> None:
     found = find_items(photos, "image", "image")
     assert found.ids == sorted(NAMES)
     assert found.values == found.ids
+    assert found.notes == ["left out by their endings: .txt (1)"]
     assert all(path.is_file() for path in map(Path, map(str, found.items("image"))))
 
 

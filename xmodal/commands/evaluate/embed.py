@@ -23,7 +23,9 @@ def main(argv: list[str]) -> None:
     parser = command_parser("embed", __doc__)
     add_model(parser)
     parser.add_argument("source", type=Path, help="folder, manifest, or (texts) .txt file with one text per line")
-    parser.add_argument("--modality", default="image", help="what the items are, as the model calls it (image)")
+    parser.add_argument(
+        "--modality", help="what the items are, as the model calls it; default: the one that is no text"
+    )
     parser.add_argument("--column", help="of the manifest (default: the modality's name)")
     parser.add_argument("--out", type=Path, required=True, help="FILE.parquet or FILE.npy")
     add_loading(parser)
@@ -36,6 +38,7 @@ def main(argv: list[str]) -> None:
     require_data(options.source)
 
     from xmodal import load
+    from xmodal.commands.evaluate.model import side_of_items
     from xmodal.evaluation.embeddings.export import check_target, embed_items, write_embeddings
     from xmodal.evaluation.embeddings.found_items import find_items
     from xmodal.evaluation.embeddings.index_file import check_index_wanted, index_beside
@@ -43,8 +46,9 @@ def main(argv: list[str]) -> None:
     check_target(options.out, options.overwrite)
     check_index_wanted(options.out, options.index)
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
-    found = find_items(options.source, options.modality, encoder.kind(options.modality), options.column)
-    embedded = embed_items(encoder, options.modality, found)
+    modality = side_of_items(encoder, "--modality", options.modality)
+    found = find_items(options.source, modality, encoder.kind(modality), options.column)
+    embedded = embed_items(encoder, modality, found)
     write_embeddings(options.out, embedded, options.overwrite)
     skipped = embedded.info["skipped"]
     for name, reason in skipped[:SHOWN]:

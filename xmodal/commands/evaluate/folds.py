@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--probes", nargs="*", choices=["linear", "knn"], help="on the other folds (default: linear)")
     parser.add_argument("--prompts", help="template set, YAML or .txt file; default: sound")
     parser.add_argument("--names", type=Path, help="JSON: label -> class name")
-    add_labelled(parser, "audio")
+    add_labelled(parser)
     parser.add_argument("--cluster", help="column whose equal values are resampled together")
     add_max_bad(parser, 0.01)
     add_report(parser, "RUN/folds-TEST")
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     require_model(options.model)
     require_data(options.test, options.names)
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, spec_of_options
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, side_of_items, spec_of_options
     from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.evaluation.folds.folds import Folds
 
@@ -41,5 +41,6 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     spec = spec_of_options(Folds.Spec, **{name: getattr(options, name) for name in settings})
     encoder, home, _ = load_for_evaluation(options.model, options)
+    spec = spec.model_copy(update={"items": side_of_items(encoder, "--items", options.items)})
     called = name_of(options.test)
     evaluate_and_print(encoder, {called: spec}, home, options.out or home / f"folds-{called}")

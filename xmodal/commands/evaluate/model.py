@@ -68,7 +68,7 @@ def spec_of(specs: Specs, dataset: Path) -> ZeroShot.Spec | SpeechIntent.Spec | 
     return next(iter([*here, *prompted]), None)
 
 
-def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str, Any]) -> ZeroShot.Spec:
+def zero_shot_spec(dataset: Path, items: str, trained: bool | None, given: Mapping[str, Any]) -> ZeroShot.Spec:
     """The evaluator that a command line asks for; `given` may hold None for what was not said.
 
     Raises:
@@ -81,8 +81,23 @@ def zero_shot_spec(dataset: Path, items: str, trained: bool, given: Mapping[str,
     return spec_of_options(ZeroShot.Spec, test=dataset, items=items, trained=trained, **said)
 
 
+def side_of_items(encoder: Encoder, option: str, asked: str | None = None) -> str:
+    """The side that was asked for, else the one that is no text.
+
+    Raises:
+        UserError: there is not exactly one; `option` is how to name it.
+    """
+    if asked is not None:
+        return asked
+    found = [side for side, kind in encoder.kinds.items() if kind != "text"] or list(encoder.kinds)
+    if len(found) != 1:
+        told = f"{encoder.name}: encodes {', '.join(encoder.kinds)}; say which is meant"
+        raise UserError(f"{told}, as {option} {found[0]}")
+    return found[0]
+
+
 def spec_of_options(spec: type[Chosen], **given: Any) -> Chosen:
-    """The spec of an evaluator from options, where None was not said.
+    """The spec of an evaluator from options, where None was not said; of `trained` it is not known then.
 
     Raises:
         UserError: a value out of its range.
@@ -90,7 +105,7 @@ def spec_of_options(spec: type[Chosen], **given: Any) -> Chosen:
     Example:
         spec_of_options(Keywords.Spec, test=Path("test.jsonl"), words=("yes", "no"), dev=None)
     """
-    said = {name: value for name, value in given.items() if value is not None}
+    said = {name: value for name, value in given.items() if value is not None or name == "trained"}
     try:
         return spec(**said)
     except ValidationError as error:

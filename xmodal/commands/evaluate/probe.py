@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from xmodal.commands.parsing import add_max_bad, add_model, add_report, at_least, command_parser
 from xmodal.commands.paths import require_data, require_model
-from xmodal.errors import UserError
 
 if TYPE_CHECKING:
-    from xmodal.encoding.encoder import Encoder
+    pass
 
 WHAT = ("linear", "knn", "few_shot", "diagnostics")
 
@@ -40,14 +39,14 @@ def main(argv: list[str]) -> None:
     require_model(options.model)
     require_data(options.train, options.test)
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable, side_of_items
     from xmodal.evaluation.probes.probe_report import ProbePlan, probe_report
 
     encoder, home, _ = load_for_evaluation(options.model, options)
     plan = ProbePlan(
         test=options.test,
         train=options.train,
-        modality=options.items or _items(encoder, options.model),
+        modality=side_of_items(encoder, "--items", options.items),
         text=options.text,
         what=tuple(options.what),
         k=options.k,
@@ -61,12 +60,3 @@ def main(argv: list[str]) -> None:
     report.write(out)
     print(report.to_text())
     print(f"report: {out / 'report.html'}")
-
-
-def _items(encoder: "Encoder", model: str) -> str:
-    """The side that is no text. Raises `UserError` where there is not exactly one."""
-    found = [side for side, kind in encoder.kinds.items() if kind != "text"] or list(encoder.kinds)
-    if len(found) != 1:
-        sides = ", ".join(encoder.kinds)
-        raise UserError(f"{model}: encodes {sides}; say which is probed, as --items {found[0]}")
-    return found[0]

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="manifest with a column of items and label")
     parser.add_argument("--prompts", help="template set (cifar, ...), YAML or .txt file (default: the run's own)")
     parser.add_argument("--k", type=int, nargs="+", help="templates averaged (default 1 5 10, of a set that large)")
-    add_labelled(parser, "image")
+    add_labelled(parser)
     parser.add_argument("--text", default="text", help="modality of the prompts (default text)")
     parser.add_argument("--names", type=Path, help="JSON: label -> class name; or imagenet, for WordNet ids")
     parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
         require_model(run)
     require_data(options.dataset)
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable, spec_of
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, require_writable, side_of_items, spec_of
     from xmodal.evaluation.classification.zero_shot import ZeroShot
     from xmodal.evaluation.robustness.robustness_report import robustness_report, sizes_of
     from xmodal.prompts import load_templates
@@ -60,6 +60,7 @@ def main(argv: list[str]) -> None:
     out = options.out or home / f"robustness-{called}"
     require_writable(out)
     given = {name: getattr(options, name) for name in ("names", "cluster", "items", "text", "column", "label")}
+    given["items"] = side_of_items(found[0][0], "--items", options.items)
     given["names"] = given["names"] or (own.names if own and own.test == options.dataset else None)
     classes = options.classes and (options.classes[0] if len(options.classes) == 1 else tuple(options.classes))
     flags = {"trained": options.trained, "synthetic": options.synthetic, "max_bad": options.max_bad}

@@ -19,7 +19,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodal.commands.parsing import add_cascade, add_max_bad, add_report, command_parser, label_sets
+from xmodal.commands.parsing import add_cascade, add_max_bad, add_report, add_trained, command_parser, label_sets
 from xmodal.commands.paths import require_data, require_model
 from xmodal.errors import UserError
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--names", type=Path, help="JSON: label -> readable name")
     parser.add_argument("--prompts", help="template set or YAML file, in place of the run's (default: speech_intent)")
     parser.add_argument("--synthetic", action="store_true", help="the speech of --test is TTS")
-    parser.add_argument("--trained", action="store_true", help="the intents of --test occur in training")
+    add_trained(parser, "intents of --test")
     add_cascade(parser)
     parser.add_argument("--dev", type=Path, help="like --test: chooses the threshold of what is none of the intents")
     add_max_bad(parser, None, "recordings")
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 def _require_consistent(options: argparse.Namespace, typed: Typed) -> None:
     """Raise `UserError` for options that do not go together."""
     for_test = (
-        options.examples, options.names, options.synthetic or None, options.trained or None, options.max_bad,
+        options.examples, options.names, options.synthetic or None, options.trained, options.max_bad,
         options.dev, options.label, options.cluster,
     )  # fmt: skip
     if options.test is None and any(value is not None for value in for_test):

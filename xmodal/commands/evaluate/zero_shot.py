@@ -40,7 +40,6 @@ from xmodal.errors import UserError
 if TYPE_CHECKING:
     from xmodal.config.evaluator_spec import EvaluatorSpec
 
-ITEMS = "image"  # the modality under test, where none is named
 OF_TEST = ("prompts", "names", "column", "label", "classes", "cluster", "cascade", "dev", "max_bad")
 OF_SETS = ("labels", "examples", "centre")
 NOT_OF_SETS = ("column", "label", "classes", "dev")  # label sets name columns and classes themselves
@@ -55,7 +54,7 @@ def main(argv: list[str]) -> None:
     require_data(options.dataset, options.dev, options.examples, options.centre)
     suite = find_yaml(options.suite, "suites") if options.suite else None
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, side_of_items
     from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.commands.evaluate.suite import read_suite
 
@@ -65,7 +64,7 @@ def main(argv: list[str]) -> None:
         specs, name = read_suite(suite), f"suite-{suite.stem}"
     elif options.dataset:
         called = name_of(options.dataset)
-        specs = {called: _spec(options)}
+        specs = {called: _spec(options, side_of_items(encoder, "--items", options.items))}
         name = f"zero_shot-{called}" + (f"-{Path(options.prompts).stem}" if options.prompts else "")
     evaluate_and_print(encoder, specs, home, options.out or home / name, resume=suite is not None)
 
@@ -77,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--suite", help="YAML: many tests, one table; or a shipped one's name, as suites/imagenet")
     parser.add_argument("--prompts", help="template set (imagenet80, cifar, ...), YAML or .txt file; default: plain")
     parser.add_argument("--names", help="JSON: label -> class name; .txt: of labels 0, 1, ...; or imagenet, for wnids")
-    add_labelled(parser, ITEMS, label="labels, else label")
+    add_labelled(parser, label="labels, else label")
     parser.add_argument("--classes", nargs="+", help="labels to choose among, or one name or file of a subset")
     parser.add_argument("--cluster", help="column whose equal values are resampled together")
     add_cascade(parser)
@@ -93,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def _require_consistent(options: argparse.Namespace) -> None:
     """Raise `UserError` for options that do not go together."""
     asked = any(getattr(options, name) is not None for name in (*OF_TEST, *OF_SETS))
-    if options.dataset is None and (asked or options.trained or options.items != ITEMS):
+    if options.dataset is None and (asked or options.trained is not None or options.items is not None):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in [*OF_SETS, *OF_TEST, "items", "trained"])
         raise UserError(f"{named} go with --dataset; a run's own tests are as its config says")
     if options.dataset and options.suite:
@@ -105,14 +104,13 @@ def _require_consistent(options: argparse.Namespace) -> None:
         raise UserError(f"{', '.join(not_of_sets)}: goes without --labels, whose sets name columns and classes")
 
 
-def _spec(options: argparse.Namespace) -> EvaluatorSpec:
-    """The evaluator of --dataset."""
+def _spec(options: argparse.Namespace, items: str) -> EvaluatorSpec:
+    """The evaluator of --dataset, whose items are of this side."""
     from xmodal.commands.evaluate.model import spec_of_options, zero_shot_spec
     from xmodal.evaluation.label_sets.label_sets import LabelSets
 
     if options.labels is None:
         given = {name: getattr(options, name) for name in OF_TEST}
-        return zero_shot_spec(options.dataset, options.items, options.trained, given)
+        return zero_shot_spec(options.dataset, items, options.trained, given)
     given = {name: getattr(options, name) for name in (*OF_TEST, *OF_SETS) if name not in NOT_OF_SETS}
-    speech = options.items if options.items != ITEMS else "speech"
-    return spec_of_options(LabelSets.Spec, test=options.dataset, speech=speech, trained=options.trained, **given)
+    return spec_of_options(LabelSets.Spec, test=options.dataset, speech=items, trained=options.trained, **given)

@@ -6,11 +6,10 @@
 
 Speak into the microphone, or drop a recording or a picture, type what it may be, one a line, and see the ranking with
 scores; sentences as in `xmodal speech-intent --audio`. Only this machine can open the page. Uploads are deleted when
-the command ends. Of this machine's files the page hands out those in the folder that was embedded, and no others.
+the command ends. The page hands out no file of this machine; of what was embedded it shows pictures and recordings.
 Needs: pip install 'xmodal[app]'.
 """
 
-import signal
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> None:
     if find_spec("gradio") is None:
         raise UserError("gradio is not installed, and the page needs it; pip install 'xmodal[app]'")
 
-    from xmodal.app.serving import require_free, served
+    from xmodal.app.serving import end_on_signals, require_free, served
 
     require_free(options.port)
 
@@ -63,13 +62,11 @@ def main(argv: list[str]) -> None:
 
         return build_page(models, shelf, able)
 
-    with served(build, options.port, shelf.folders if shelf else (), options.max_mb) as address:
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if shelf is not None and shelf.folders:
-            print(f"the page can read the files in {shelf.root}", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uploads are deleted then, too
-        try:
+    end_on_signals()
+    try:
+        with served(build, options.port, options.max_mb) as address:
+            print(f"{address}  (Ctrl-C ends it)", flush=True)
             while True:
                 time.sleep(3600)
-        except KeyboardInterrupt:
-            print("closed; uploads are deleted")
+    except KeyboardInterrupt:
+        print("closed; uploads are deleted")

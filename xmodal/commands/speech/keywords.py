@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--most-false-accepts", type=_rate, help="per hour of --dev (default: misses weigh alike)")
     parser.add_argument("--prompts", help="template set, YAML or .txt file; default: plain")
     parser.add_argument("--names", type=Path, help="JSON: word -> how the prompts say it")
-    add_labelled(parser, "speech", "recordings", trained="words")
+    add_labelled(parser, "recordings", trained="words")
     parser.add_argument("--cluster", help="column resampled together (default: speaker, where there is one)")
     parser.add_argument("--synthetic", action="store_true", help="the speech is TTS")
     add_max_bad(parser, 0.01, "recordings")
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     require_model(options.model)
     require_data(options.test, options.dev, options.names)
 
-    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, spec_of_options
+    from xmodal.commands.evaluate.model import load_for_evaluation, name_of, side_of_items, spec_of_options
     from xmodal.commands.evaluate.report import evaluate_and_print
     from xmodal.evaluation.keywords.keywords import Keywords
 
@@ -47,6 +47,7 @@ def main(argv: list[str]) -> None:
     words = options.words[0] if len(options.words) == 1 else tuple(options.words)
     spec = spec_of_options(Keywords.Spec, words=words, **{name: getattr(options, name) for name in settings})
     encoder, home, _ = load_for_evaluation(options.model, options)
+    spec = spec.model_copy(update={"items": side_of_items(encoder, "--items", options.items)})
     called = name_of(options.test)
     evaluate_and_print(encoder, {called: spec}, home, options.out or home / f"keywords-{called}")
 

@@ -44,7 +44,8 @@ class PromptedClassification:
         # underscores become spaces
         names: Path | None = None
         cluster: str | None = None  # column whose equal values are resampled together
-        trained: bool = False  # these classes occur in training: prompted classification, not zero-shot
+        # do these classes occur in training? Then it is prompted classification, not zero-shot; null: not known
+        trained: bool | None = False
         synthetic: bool = False  # the items are synthetic (rendered images, TTS)
         text: str = "text"  # the side of the prompts
 
@@ -132,6 +133,12 @@ class PromptedClassification:
         """Classes of the test that occur in training, as far as the run's own labels tell, by label or by name."""
         return self.classes.seen(self.test.found(), encoder.trained_labels)
 
+    def unseen(self, *encoders: Encoder) -> bool | None:
+        """Is the test zero-shot: do its classes not occur in training? None: nobody has said."""
+        if self.spec.trained or any(self.trained(encoder) for encoder in encoders):
+            return False
+        return None if self.spec.trained is None else True
+
     def notes(
         self, name: str, skipped: Sequence[tuple[int, str]], *encoders: Encoder, of_run: bool = True
     ) -> list[str]:
@@ -151,6 +158,11 @@ class PromptedClassification:
                         f"{name}: {len(seen)} of its classes occur in {where} ({shown}): prompted classification, not "
                         "zero-shot."
                     )
+            if self.unseen(*encoders) is None and any(encoder.folder for encoder in encoders):
+                notes.append(
+                    f"{name}: whether these classes occur in training is not known, so it is not called zero-shot; say "
+                    "--trained or --no-trained."
+                )
         notes += [f"{name}: {note}" for note in self.classes.notes]
         if skipped:
             notes.append(

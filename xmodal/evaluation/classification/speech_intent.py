@@ -132,7 +132,7 @@ class SpeechIntent(PromptedRecordings):
         heard = None if self.cascade is None else self.cascade.heard(encoder, test, title)
         context: dict[str, Any] = {
             "templates": len(self.templates),
-            "zero_shot": not (spec.trained or self.trained(encoder)),
+            "zero_shot": self.unseen(encoder),
             "tts": self.synthetic,
             "clusters": test.clustered_by or "sentence",
         }

@@ -139,7 +139,7 @@ class ZeroShot(PromptedClassification):
             "names": list(self.classes.names),
             "prompts": self.spec.prompts,
             "templates": self.templates,
-            "zero_shot": not (self.spec.trained or self.trained(encoder)),
+            "zero_shot": self.unseen(encoder),
             "clusters": self.test.clustered_by or "every item for itself",
             "left_out": self.left_out,
             **self.classes.context,

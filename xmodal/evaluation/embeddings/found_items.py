@@ -3,8 +3,9 @@
 Output: names, values, and what the manifest's other columns say of each item. Axes: n items.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,7 +62,8 @@ def find_items(source: Path, modality: str, kind: str, column: str | None = None
         there = files_under(source)
         files = [file for file in there if file.suffix.lower() in suffixes]
         if files:
-            return _lines(source, files) if kind == "text" else _files(source, files)
+            found = _lines(source, files) if kind == "text" else _files(source, files)
+            return replace(found, notes=[*found.notes, *_left_out(set(there) - set(files))])
         if not any(file.suffix.lower() in (".tar", ".parquet") for file in there):
             raise UserError(f"{source}: no {kind} in it; expected files ending in {', '.join(sorted(suffixes))}")
     elif kind == "text" and source.suffix.lower() == ".txt" and source.is_file():
@@ -91,6 +93,14 @@ def _of_manifest(source: Path, modality: str, kind: str, column: str | None) -> 
     if differ:
         notes.append(f"{differ:,} rows name an item again with other values in their columns: the first row's are kept")
     return FoundItems(root_of(source), ids, values, columns.take(pa.array(rows, pa.int64())), notes)
+
+
+def _left_out(files: Collection[Path]) -> list[str]:
+    """How many files of a folder are of another kind, by their endings."""
+    if not files:
+        return []
+    endings = Counter(file.suffix.lower() or "none" for file in files).most_common()
+    return [f"left out by their endings: {', '.join(f'{ending} ({count:,})' for ending, count in endings)}"]
 
 
 def _files(root: Path, files: Sequence[Path]) -> FoundItems:

@@ -129,9 +129,9 @@ class Folds(PromptedClassification):
             "folds": list(self.folds),
             "clusters": test.clustered_by or "every item for itself",
         }
-        seen = not (spec.trained or self.trained(encoder))
+        unseen = self.unseen(encoder)
         vectors = self.class_vectors(encoder)
-        hits = {"acc1": sheet.score("acc1", 100.0 * (z @ vectors.T).numpy(), labels, context | {"zero_shot": seen})}
+        hits = {"acc1": sheet.score("acc1", 100.0 * (z @ vectors.T).numpy(), labels, context | {"zero_shot": unseen})}
         for probe in () if brief else spec.probes:
             scores, told = self._probed(probe, z.numpy(), test, fold)
             hits[probe] = sheet.score(probe, scores, labels, context | told | {"zero_shot": False})

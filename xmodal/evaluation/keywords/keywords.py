@@ -139,7 +139,7 @@ class Keywords(PromptedRecordings):
             "items": test.kind,
             "candidates": list(self.listed),
             "templates": len(self.templates),
-            "zero_shot": not (spec.trained or self.trained(encoder)),
+            "zero_shot": self.unseen(encoder),
             "clusters": test.clustered_by or "every recording for itself",
             "similarity_threshold": rule.similarity,
             "silence_threshold_db": rule.spread,

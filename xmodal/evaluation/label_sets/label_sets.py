@@ -136,7 +136,7 @@ class LabelSets(PromptedRecordings):
         z, test, _, skipped = self.encoded(encoder, title)
         context: dict[str, Any] = {
             "templates": len(self.templates),
-            "zero_shot": not (spec.trained or self.trained(encoder)),
+            "zero_shot": self.unseen(encoder),
             "clusters": test.clustered_by or "every recording for itself",
             "centre": None if spec.centre is None else str(spec.centre),
         }

@@ -71,7 +71,9 @@ def probe_report(encoder: Encoder, plan: ProbePlan) -> Report:
     if "diagnostics" in plan.what:
         report = report.merge(diagnosed(encoder, plan.test, plan.modality, plan.text, plan.max_bad))
     files = read_labelled(plan.test, plan.modality, None, encoder.kinds).files if probes else []
-    report.notes += run_notes(Path(encoder.name), encoder.provenance, {name: Tested(plan.test, plan.modality, files)})
+    if encoder.folder is not None:
+        under_test = {name: Tested(plan.test, plan.modality, files)}
+        report.notes += run_notes(encoder.folder, encoder.provenance, under_test)
     report.notes += cut_notes(encoder)
     report.provenance = {
         **encoder.provenance,

@@ -8,7 +8,6 @@ Axes: n items, T templates, C distinct class names, D embedding.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -93,7 +92,7 @@ def robustness_report(
         test.classes,
         test.templates,
         spec,
-        not (spec.trained or any(test.trained(encoder) for encoder in encoders.values())),
+        test.unseen(*encoders.values()),
         test.notes(name, sorted(bad.items()), *encoders.values()),
     )
     sets = perturbed_sets(test.templates) if perturb else {}
@@ -106,7 +105,8 @@ def robustness_report(
     report = write_up(found, question)
     under_test = {name: Tested(spec.test, spec.items, test.files)}
     for run, encoder in encoders.items():
-        notes = [*run_notes(Path(encoder.name), encoder.provenance, under_test), *cut_notes(encoder)]
+        of_run = [] if encoder.folder is None else run_notes(encoder.folder, encoder.provenance, under_test)
+        notes = [*of_run, *cut_notes(encoder)]
         report.notes += [f"{run}: {note}" if len(encoders) > 1 else note for note in notes]
     report.provenance |= {
         "seed": seed,

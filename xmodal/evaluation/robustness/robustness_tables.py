@@ -34,7 +34,7 @@ class Question:
     classes: Classes
     templates: list[str]
     spec: ZeroShot.Spec
-    zero_shot: bool  # none of the classes occurs in the training of any run
+    zero_shot: bool | None  # None: not known; none of the classes occurs in the training of any run
     notes: list[str] = field(default_factory=list)
 
     @property
