@@ -190,5 +190,5 @@ def test_shelves_that_cannot_be_used(shelf: Shelf, tmp_path: Path) -> None:
         shelf.find(own.encoder, "image", (tmp_path / "letter.png").write_text("x") and tmp_path / "letter.png", 3)
     shelf.embedded.info["root"] = "/"
     write_embeddings(tmp_path / "disk.parquet", shelf.embedded)
-    with pytest.raises(UserError, match=r"disk\.parquet: made over /, so the page could show what lies anywhere"):
+    with pytest.raises(UserError, match=r"disk\.parquet: made over /, so a page could show what lies anywhere"):
         open_shelf(tmp_path / "disk.parquet")

@@ -163,9 +163,9 @@ def test_what_cannot_be_used_is_told_in_one_line(page: Opened, tmp_path: Path) -
     assert "Traceback" not in page.page.content()
 
 
-def status(url: str) -> int:
+def status(url: str, **head: str) -> int:
     try:
-        with urllib.request.urlopen(url) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=head)) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -186,6 +186,16 @@ def status(url: str) -> int:
 def test_no_file_of_this_machine_is_handed_out(path: str, address: str, folder: Path) -> None:
     url = f"{address}gradio_api/file={quote(path.format(folder=folder), safe='/')}"
     assert status(url) == 403
+
+
+def test_the_page_answers_to_names_of_this_machine_alone(address: str) -> None:
+    """Another site may have its own name lead to 127.0.0.1, and its scripts then read what is there."""
+    own = address.removeprefix("http://").strip("/")
+    for path in ("", "config", "gradio_api/info"):
+        for host in (own, own.replace("127.0.0.1", "localhost"), "localhost"):
+            assert status(address + path, Host=host) == 200
+        for host in ("evil.com", f"evil.com:{own.partition(':')[2]}", "localhost.evil.com", "127.0.0.1.evil.com"):
+            assert status(address + path, Host=host) == 400
 
 
 def test_a_path_of_this_machine_is_no_upload(address: str, folder: Path) -> None:

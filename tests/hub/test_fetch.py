@@ -125,7 +125,10 @@ def test_who_may_not_read_it(hub: HubServer, files: dict[str, bytes], monkeypatc
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ({"pytorch_model.bin": b"x"}, "holds pickled files (pytorch_model.bin), which are never opened"),
+        (
+            {"pytorch_model.bin": b"x"},
+            "holds pickled files (pytorch_model.bin), which are never opened; take a revision w",
+        ),
         ({"optimizer.pt": b"x"}, "holds pickled files (optimizer.pt)"),
         ({"towers/text/w.pkl": b"x"}, "holds pickled files (towers/text/w.pkl)"),
         ({"MODEL.PT": b"x"}, "holds pickled files (MODEL.PT)"),

@@ -100,7 +100,10 @@ def test_a_run_that_cannot_be_sent(hub: HubServer, finished: Path, tmp_path: Pat
     assert f"{run}: training has not ended; finish it with train.resume=true" in refusal(run)
     shutil.copy(finished / "training.json", run)
     (run / "towers" / "text" / "weights.bin").write_bytes(b"\x80\x02}q\x00.")
-    assert "holds pickled files (towers/text/weights.bin), which are never opened" in refusal(run)
+    told = (
+        f"{run}: holds pickled files (towers/text/weights.bin), which are never opened; take them out of the run folder"
+    )
+    assert refusal(run) == told
     (run / "towers" / "text" / "weights.bin").write_bytes(b"\x06\x00\x00\x00plain")
     assert xmodal.push(run, "jo/plain", license="mit", dry_run=True).sent
     hub.asked.clear()

@@ -15,6 +15,7 @@ from typing import Any
 from xmodal.errors import UserError
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")  # by which a browser may ask; another site's own name may be made to lead here, too
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # what is there; nothing is fetched
 FIXED = ("ui-monospace", "monospace")
 
@@ -52,6 +53,8 @@ def served(build: Callable[[], Any], port: int, most_mb: int = 50) -> Iterator[s
     with tempfile.TemporaryDirectory(prefix="xmodal-app-", ignore_cleanup_errors=True) as uploads:
         _set_environment(uploads)
         import gradio  # after the environment is set: it looks there when it is imported
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
 
         page = build()
         theme = gradio.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=FIXED)
@@ -63,6 +66,7 @@ def served(build: Callable[[], Any], port: int, most_mb: int = 50) -> Iterator[s
                 css=resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
                 footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False,
                 mcp_server=False, show_error=True, num_workers=0,
+                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=[*NAMES])]},
             )  # fmt: skip
         except OSError as error:
             raise _taken(port, error) from None

@@ -15,7 +15,7 @@ from xmodal.app.recordings import without_folder
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.export import EmbeddedItems
-from xmodal.evaluation.embeddings.hit_media import MOST_OF_SOUND, inside, sound_bytes, thumbnail
+from xmodal.evaluation.embeddings.hit_media import MOST_OF_SOUND, inside, shown_folder, sound_bytes, thumbnail
 from xmodal.evaluation.embeddings.search import Hit, SearchIndex, open_search, require_same_model
 
 NOT_PLAYED = f"not played: gone, larger than {MOST_OF_SOUND // 2**20} MB, or of a kind that browsers do not play"
@@ -93,12 +93,7 @@ def open_shelf(path: Path) -> Shelf:
         open_shelf(Path("photos.parquet")).root  # PosixPath("/home/me/photos")
     """
     index = open_search(path)
-    root = Path(index.embedded.info["root"]).resolve()
-    if root == Path(root.anchor):
-        raise UserError(
-            f"{path}: made over {root}, so the page could show what lies anywhere on the disk; embed a smaller folder"
-        )
-    return Shelf(index, root)
+    return Shelf(index, shown_folder(path, index.embedded))
 
 
 def searchers(shelf: Shelf, models: Sequence[Model]) -> list[Model]:

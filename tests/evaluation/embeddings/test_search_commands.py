@@ -19,7 +19,7 @@ from xmodal.commands import cli
 from xmodal.config.load import load_config
 from xmodal.errors import run_script
 from xmodal.evaluation.embeddings import hit_media
-from xmodal.evaluation.embeddings.export import EmbeddedItems
+from xmodal.evaluation.embeddings.export import EmbeddedItems, read_embeddings, write_embeddings
 from xmodal.evaluation.embeddings.hit_media import Budget, inside, sound_bytes
 from xmodal.evaluation.embeddings.page import page
 from xmodal.evaluation.embeddings.search import Answer, Hit
@@ -152,6 +152,17 @@ def test_a_page_does_not_take_the_place_of_a_link_to_nothing(embedded: Path, run
     told = "error: --html: hits.html: in the way, a link to nothing; choose another name, or remove it\n"
     assert (code, err) == (2, told)
     assert Path("hits.html").is_symlink()
+
+
+def test_no_page_of_the_whole_disk(embedded: Path, run: Path, call: Call) -> None:
+    items = read_embeddings(embedded)
+    items.info["root"] = "/"
+    write_embeddings(embedded, items, overwrite=True)
+    code, out, err = call("search", embedded, run, "the red", "--html", "hits.html")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {embedded}: made over /, so a page could show what lies anywhere on the disk; embed")
+    assert not Path("hits.html").exists()
+    assert call("search", embedded, run, "the red")[0] == 0
 
 
 def test_an_index_from_embed_to_search(run: Path, pictures: Path, call: Call, tmp_path: Path) -> None:

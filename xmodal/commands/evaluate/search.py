@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
     from xmodal import load
     from xmodal.evaluation.embeddings.columns import condition_of, rows_where
-    from xmodal.evaluation.embeddings.hit_media import Budget
+    from xmodal.evaluation.embeddings.hit_media import Budget, shown_folder
     from xmodal.evaluation.embeddings.page import check_page, page
     from xmodal.evaluation.embeddings.search import as_json, open_search, require_same_model
     from xmodal.files import write_text
@@ -65,6 +65,8 @@ def main(argv: list[str]) -> None:
         check_page(options.html)
     index = open_search(options.embeddings, options.exact)
     embedded = index.embedded
+    if options.html is not None:
+        shown_folder(options.embeddings, embedded)
     for note in index.notes:
         print(f"note: {note}", file=sys.stderr)
     there = len(rows_where(embedded.table(), where)) if where else len(index)

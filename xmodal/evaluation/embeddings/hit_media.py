@@ -12,6 +12,8 @@ from xmodal.data.audio import AudioError
 from xmodal.data.image import ImageError, read_image
 from xmodal.data.sources.audio_bytes import member_bytes
 from xmodal.data.sources.tar_address import file_of, member_of
+from xmodal.errors import UserError
+from xmodal.evaluation.embeddings.export import EmbeddedItems
 from xmodal.evaluation.test_sets.item_sources import item_source
 
 THUMBNAIL = (360, 360)  # pixels, the largest picture on the page
@@ -37,6 +39,20 @@ class Budget:
             return None
         self.left -= len(data)
         return base64.b64encode(data).decode("ascii")
+
+
+def shown_folder(path: Path, embedded: EmbeddedItems) -> Path:
+    """The folder whose pictures and recordings a page of hits may hold, as the embeddings file at `path` names it.
+
+    Raises:
+        UserError: it is the whole disk.
+    """
+    root = Path(embedded.info["root"]).resolve()
+    if embedded.kind != "text" and root == Path(root.anchor):
+        raise UserError(
+            f"{path}: made over {root}, so a page could show what lies anywhere on the disk; embed a smaller folder"
+        )
+    return root
 
 
 def inside(value: str | None, root: Path) -> str | Path | None:
