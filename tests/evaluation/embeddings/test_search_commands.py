@@ -90,6 +90,14 @@ def test_many_queries_as_json_with_a_filter(embedded: Path, run: Path, call: Cal
     assert err == "note: 6 items to search, fewer than --k 99\n"
 
 
+def test_a_file_typed_as_a_text_is_told(embedded: Path, run: Path, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "like.png").write_bytes(b"")
+    code, _, said = call("search", embedded, run, "like.png", "x" * 5000)
+    assert code == 0
+    told = "note: like.png: there is a file of that name; searched for the words, --modality image takes the file"
+    assert [line for line in said.splitlines() if "of that name" in line] == [told]
+
+
 def test_queries_from_standard_input(
     embedded: Path, run: Path, call: Call, monkeypatch: pytest.MonkeyPatch, pictures: Path
 ) -> None:

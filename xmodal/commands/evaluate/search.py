@@ -12,6 +12,7 @@ The model must be the one that made the embeddings (`xmodal embed`). Prints scor
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -76,13 +77,17 @@ def main(argv: list[str]) -> None:
         print(f"note: {there:,} items to search, fewer than --k {options.k:,}", file=sys.stderr)
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
     require_same_model(embedded, encoder)
-    encoder.kind(options.modality)
+    kind = encoder.kind(options.modality)
+    others = [side for side, kind_of_side in encoder.kinds.items() if kind_of_side != "text"]
 
     several = options.queries is not None or len(options.query) > 1
     answers = []
     failed = asked = 0
     for query in queries:
         asked += 1
+        if kind == "text" and others and os.path.isfile(query):  # noqa: PTH113  pathlib fails on long texts
+            told = f"there is a file of that name; searched for the words, --modality {others[0]} takes the file"
+            print(f"note: {query}: {told}", file=sys.stderr)
         try:
             answer = index.query(encoder, query, options.modality, options.k, where)
         except UserError as error:
