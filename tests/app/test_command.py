@@ -70,6 +70,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_ends_it_as_ctrl_c_does(number: signal.Signals, handlers: None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # under nohup, say, it is ignored
     end_on_signals()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)

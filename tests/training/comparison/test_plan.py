@@ -20,6 +20,14 @@ from xmodal.training.comparison.plan import LONGEST, Plan
 from xmodal.training.sweeps.sweep import overrides_of
 
 
+@pytest.fixture
+def own_config(tiny_config: Path, tiny_pairs: Path, tmp_path: Path) -> Path:
+    """The tiny config over a copy of the data, which a test may change."""
+    copied = shutil.copytree(tiny_pairs, tmp_path / "own_pairs")
+    tiny_config.write_text(tiny_config.read_text().replace(str(tiny_pairs), str(copied)))
+    return tiny_config
+
+
 def configs(plan: Plan) -> list[RunConfig]:
     """Of every candidate's first run, as the command line that trains it is read."""
     return [load_config(plan.request.config, overrides_of(plan.run_of(each, 0, 2), 1)) for each in plan.candidates]
@@ -49,38 +57,38 @@ def test_a_long_objective_has_a_folder_that_every_disk_takes(tiny_config: Path) 
     assert max(map(len, stems)) == LONGEST
 
 
-def test_dev_is_no_copy_of_the_test(tiny_config: Path) -> None:
-    values = yaml.safe_load(with_dev(tiny_config).read_text())
+def test_dev_is_no_copy_of_the_test(own_config: Path) -> None:
+    values = yaml.safe_load(with_dev(own_config).read_text())
     test = Path(values["evaluators"]["held"]["test"])
     copied = shutil.copy(test, test.with_name("copy.jsonl"))
     with pytest.raises(UserError, match="--dev: dev and the test held are the same file, or copies"):
-        planned(tiny_config, "infonce", "cwcl", dev=["dev"], overrides=[f"evaluators.dev.test={copied}"])
+        planned(own_config, "infonce", "cwcl", dev=["dev"], overrides=[f"evaluators.dev.test={copied}"])
 
 
-def test_data_that_change_are_not_mixed_and_a_damaged_record_is_told(tiny_config: Path, tmp_path: Path) -> None:
+def test_data_that_change_are_not_mixed_and_a_damaged_record_is_told(own_config: Path, tmp_path: Path) -> None:
     out = tmp_path / "which"
     out.mkdir()
     (out / f"{ASKED}.host-1.tmp").write_text("{")  # of a call that was killed
     given: dict[str, Any] = {"dev": ["dev"], "output": out}
-    claim(planned(tiny_config, "infonce", "cwcl", **given))
-    claim(planned(tiny_config, "infonce", "cwcl", **given))
+    claim(planned(own_config, "infonce", "cwcl", **given))
+    claim(planned(own_config, "infonce", "cwcl", **given))
     asked = json.loads((out / ASKED).read_text())
     test = Path(asked["config"]["evaluators"]["held"]["test"])
     rows = test.read_text().splitlines(keepends=True)
     test.write_text("".join(rows[:-1]))
     with pytest.raises(UserError, match=r"evaluators.held: its data have changed since .*which began with them"):
-        claim(planned(tiny_config, "infonce", "cwcl", **given))
+        claim(planned(own_config, "infonce", "cwcl", **given))
     test.write_text("".join(rows))
     train = Path(asked["config"]["data"]["train"])
     train.write_text(train.read_text() + "\n")
     with pytest.raises(UserError, match=r"data.train: its data have changed"):
-        claim(planned(tiny_config, "infonce", "cwcl", **given))
+        claim(planned(own_config, "infonce", "cwcl", **given))
     (out / ASKED).write_text(json.dumps({key: asked[key] for key in ("comparison", "config")}))  # of a version before
-    claim(planned(tiny_config, "infonce", "cwcl", **given))
+    claim(planned(own_config, "infonce", "cwcl", **given))
     for damage, told in (('{"a":', r"comparison.json: cannot be read"), ('{"a": 1}', "is no comparison's")):
         (out / ASKED).write_text(damage)
         with pytest.raises(UserError, match=told):
-            claim(planned(tiny_config, "infonce", "cwcl", **given))
+            claim(planned(own_config, "infonce", "cwcl", **given))
 
 
 def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
