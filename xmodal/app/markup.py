@@ -45,7 +45,7 @@ def mistake(line: str, model: str | None = None) -> str:
 
 def hits(cards: Sequence[Card], total: int) -> str:
     """Cards, the nearest first, as a grid: pictures, players, or texts."""
-    pictures = " xm-pictures" if any(card.picture for card in cards) else ""
+    pictures = " xm-pictures" if any(card.medium and card.medium.is_picture for card in cards) else ""
     return (
         f'<p class="xm-soft">The {len(cards)} nearest of {total:,}, by cosine</p><ol class="xm-hits{pictures}">'
         + "".join(_card(card) for card in cards)
@@ -81,11 +81,11 @@ def _row(phrase: str, score: float) -> str:
 def _card(card: Card) -> str:
     name = escape(card.name, quote=True)
     shown = ""
-    if card.picture:
-        shown = f'<img alt="{name}" src="data:image/jpeg;base64,{card.picture}">'
-    elif card.sound:
-        shown = f'<audio controls preload="none" src="{escape(card.sound, quote=True)}" aria-label="{name}"></audio>'
-    elif card.note:
-        shown = f'<p class="xm-soft">{escape(card.note)}</p>'
+    if card.medium is not None and card.medium.is_picture:
+        shown = f'<img alt="{name}" src="{card.medium.url}">'
+    elif card.medium is not None:
+        shown = f'<audio controls preload="none" src="{card.medium.url}" aria-label="{name}"></audio>'
+    if card.note:
+        shown += f'<p class="xm-soft">{escape(card.note)}</p>'
     about = f'<span class="xm-phrase">{name}</span><span class="xm-score">{card.score:.3f}</span>'
     return f"<li>{shown}<div>{about}</div></li>"

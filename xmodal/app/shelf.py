@@ -5,7 +5,6 @@ or a text. Nothing outside the folder that was embedded is ever shown, and of th
 the embeddings file, which says what folder that is and what lies in it, may be somebody else's.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from xmodal.app.recordings import without_folder
 from xmodal.encoding.encoder import Encoder
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.export import EmbeddedItems
-from xmodal.evaluation.embeddings.hit_media import MOST_OF_SOUND, inside, shown_folder, sound_bytes, thumbnail
+from xmodal.evaluation.embeddings.hit_media import hit_medium, shown_folder
 from xmodal.evaluation.embeddings.search import Hit, SearchIndex, open_search, require_same_model
-
-NOT_PLAYED = f"not played: gone, larger than {MOST_OF_SOUND // 2**20} MB, or of a kind that browsers do not play"
+from xmodal.evaluation.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,8 @@ class Card:
 
     name: str
     score: float
-    picture: str | None = None  # JPEG, base64
-    sound: str | None = None  # data URL of the recording
-    note: str | None = None  # why a recording has no player
+    medium: Shown | None = None  # its picture or recording
+    note: str | None = None  # why there is none
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,10 @@ class Shelf:
     def _card(self, hit: Hit) -> Card:
         if self.kind == "text":
             return Card(hit.value or hit.id, hit.score)
-        source = inside(hit.value, self.root)
-        if self.kind == "image":
-            return Card(hit.id, hit.score, picture=None if source is None else thumbnail(source))
-        found = None if source is None else sound_bytes(source)
-        if found is None:
-            return Card(hit.id, hit.score, note=NOT_PLAYED)
-        data, kind = found
-        return Card(hit.id, hit.score, sound=f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
+        found = hit_medium(self.kind, hit.value, self.root)
+        if isinstance(found, str):
+            return Card(hit.id, hit.score, note=f"not shown: {found}")
+        return Card(hit.id, hit.score, found, found.cut or None)
 
 
 def open_shelf(path: Path) -> Shelf:

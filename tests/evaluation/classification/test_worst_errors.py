@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from tones import RATE, TONES, pitch, save_tone
 
-from xmodal.evaluation.classification.worst_errors import SECONDS, SHOWN, show_worst_errors
+from xmodal.evaluation.classification.worst_errors import SHOWN, show_worst_errors
+from xmodal.evaluation.shown import SECONDS
 from xmodal.evaluation.test_sets.labelled import LabelledItems, read_labelled
 from xmodal.files import write_json_lines
 from xmodal.report.report import Report

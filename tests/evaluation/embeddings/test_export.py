@@ -26,7 +26,7 @@ from xmodal.evaluation.embeddings.export import (
 )
 from xmodal.evaluation.embeddings.found_items import find_items
 from xmodal.evaluation.embeddings.page import check_page, page
-from xmodal.evaluation.embeddings.search import SearchIndex, search
+from xmodal.evaluation.embeddings.search import SearchIndex
 
 NAMES = ["a/deep/blue one.PNG", "green.jpg", "red.png", "yellow.webp", "Ünïcode.bmp"]
 COLOURS = ["blue", "green", "red", "yellow", "white"]
@@ -194,29 +194,30 @@ def test_fingerprint_knows_backbone_head_and_preprocessing() -> None:
 
 def test_search_orders_by_cosine(photos: Path) -> None:
     items, encoder = embedded(photos), colour_encoder()
-    hits = search(items, encoder, "red green", k=4)
+    hits = SearchIndex(items).query(encoder, "red green", k=4).hits
     assert [hit.id for hit in hits[:2]] == ["yellow.webp", "Ünïcode.bmp"]  # cosines 1 and sqrt(2 / 3)
     assert [hit.score for hit in hits] == pytest.approx([1, (2 / 3) ** 0.5, 0.5**0.5, 0.5**0.5], abs=0.03)
-    assert len(search(items, encoder, "blue", k=100)) == 5
-    [hit] = search(items, encoder, str(photos / "green.jpg"), modality="image", k=1)
+    assert len(SearchIndex(items).query(encoder, "blue", k=100).hits) == 5
+    [hit] = SearchIndex(items).query(encoder, str(photos / "green.jpg"), modality="image", k=1).hits
     assert (hit.id, hit.value) == ("green.jpg", "green.jpg")
     assert hit.score == pytest.approx(1)
     same = EmbeddedItems(list("abc"), list("abc"), np.tile(items.z[:1], (3, 1)), items.info)
-    assert [hit.id for hit in search(same, encoder, "blue", k=2)] == ["a", "b"]  # a tie: the earlier one
+    tied = SearchIndex(same).query(encoder, "blue", k=2).hits
+    assert [hit.id for hit in tied] == ["a", "b"]  # the earlier ones
 
 
 def test_search_wants_the_model_that_made_them(photos: Path) -> None:
     items = embedded(photos)
     with pytest.raises(UserError, match=r"were made by colours \(image\), not by new: other weights"):
-        search(items, colour_encoder("new", seed=3), "red")
+        SearchIndex(items).query(colour_encoder("new", seed=3), "red")
     texts = embed_items(colour_encoder(seed=3), "text", find_items(photos / "notes.txt", "text", "text"))
-    assert search(texts, colour_encoder(), "red")  # another image tower is of no account to texts
+    assert SearchIndex(texts).query(colour_encoder(), "red").hits  # another image tower is of no account to texts
     with pytest.raises(UserError, match="0 hits asked for"):
-        search(items, colour_encoder(), "red", k=0)
+        SearchIndex(items).query(colour_encoder(), "red", k=0)
     with pytest.raises(UserError, match="an empty query"):
-        search(items, colour_encoder(), " ")
+        SearchIndex(items).query(colour_encoder(), " ")
     with pytest.raises(UserError, match=r"image: .*gone\.png"):
-        search(items, colour_encoder(), str(photos / "gone.png"), modality="image")
+        SearchIndex(items).query(colour_encoder(), str(photos / "gone.png"), modality="image")
 
 
 def test_not_embeddings(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_page_shows_the_pictures(photos: Path) -> None:
     (photos / "yellow.webp").unlink()
     query = '<b>red</b> & "green" red green'
     text = page(items, [SearchIndex(items).query(encoder, query, k=3)])
-    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert len(pictures) == 2  # the first hit's file is gone
     assert text.count("no picture") == 1
     white = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))

@@ -174,7 +174,7 @@ def test_what_an_index_may_replace(path: Path, tmp_path: Path) -> None:
 
 
 def test_without_usearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(index_file, "has_index", lambda: False)
     monkeypatch.setattr(index_file, "PAYS", 1_000)
     [note] = open_search(path).notes
     assert "needs usearch, not installed here; searched without it; pip install 'xmodal[search]'" in note

@@ -18,11 +18,11 @@ from picture_runs import make_pictures
 from xmodal.commands import cli
 from xmodal.config.load import load_config
 from xmodal.errors import run_script
-from xmodal.evaluation.embeddings import hit_media
 from xmodal.evaluation.embeddings.export import EmbeddedItems, read_embeddings, write_embeddings
-from xmodal.evaluation.embeddings.hit_media import Budget, inside, sound_bytes
+from xmodal.evaluation.embeddings.hit_media import NO_ROOM, Budget, inside
 from xmodal.evaluation.embeddings.page import page
 from xmodal.evaluation.embeddings.search import Answer, Hit
+from xmodal.evaluation.shown import SECONDS
 from xmodal.training.trainer import Trainer
 
 Call = Callable[..., tuple[int, str, str]]
@@ -112,10 +112,10 @@ def test_queries_from_standard_input(
     assert re.fullmatch(rf"{picture}:\n\+1\.000  p\d+", blocks[0])
     assert blocks[2] == "page: h.html\n"
     assert err.startswith("not answered: nowhere.png: image: ")
-    assert err.endswith("error: search: 1 queries were not answered; each is named above\n")
+    assert err.endswith("error: search: 1 of 3 queries were not answered; each is named above\n")
     text = Path("h.html").read_text()
     assert "<title>2 queries</title>" in text
-    assert text.count("data:image/jpeg;base64,") == 4  # two queries and their hits
+    assert text.count("data:image/png;base64,") == 4  # two queries and their hits
 
 
 def test_a_query_that_is_not_utf_8_costs_no_other(
@@ -130,7 +130,7 @@ def test_a_query_that_is_not_utf_8_costs_no_other(
         ["the red:", "the blue:"],
     )
     assert err.count("search: a query that is not UTF-8; convert it\n") == 1
-    assert err.endswith("error: search: 1 queries were not answered; each is named above\n")
+    assert err.endswith("error: search: 1 of 3 queries were not answered; each is named above\n")
     as_given = os.fsdecode(b"caf\xe9")  # as Python hands over what is typed
     code, _, err = call("search", embedded, run, as_given)
     assert (code, err) == (2, "error: search: a query that is not UTF-8; convert it\n")
@@ -231,10 +231,10 @@ def test_an_index_where_none_can_be(run: Path, pictures: Path, call: Call, tmp_p
 
 
 def sounds(folder: Path) -> EmbeddedItems:
-    """Four recordings, of which the page can hold the first alone; and one outside the folder."""
+    """Two recordings, what is none, one that is gone; one outside the folder."""
     (folder / "calls").mkdir()
-    soundfile.write(folder / "calls" / "short.flac", np.zeros(800), 8000)
-    soundfile.write(folder / "calls" / "long.wav", np.zeros(2**20), 8000)
+    soundfile.write(folder / "calls" / "short.flac", np.zeros(8000), 8000)
+    soundfile.write(folder / "calls" / "long.wav", np.zeros(8000 * (SECONDS + 3)), 8000)
     (folder / "calls" / "page.wav").write_text("<script>")
     soundfile.write(folder / "secret.wav", np.zeros(800), 8000)
     values: list[str | None] = ["short.flac", "long.wav", "page.wav", "gone.wav", "../secret.wav", None]
@@ -242,21 +242,23 @@ def sounds(folder: Path) -> EmbeddedItems:
     return EmbeddedItems([f"call {n}" for n in range(6)], values, np.ones((6, 2), np.float32), info)
 
 
-def test_players_of_short_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_players_of_the_beginnings_of_recordings(tmp_path: Path) -> None:
     items, budget = sounds(tmp_path), Budget()
-    hits = [Hit(name, 0.5, value) for name, value in zip(items.ids, items.values, strict=True)]
+    hits = [Hit(name, 0.5, value, row) for row, (name, value) in enumerate(zip(items.ids, items.values, strict=True))]
     answer = Answer("hello", "text", hits, searched=6, exact=True)
     text = page(items, [answer], budget=budget)
-    [(kind, data)] = re.findall(r'<audio controls [^>]*src="data:([^;]+);base64,([^"]+)"', text)
-    assert (kind, base64.b64decode(data)) == ("audio/flac", (tmp_path / "calls" / "short.flac").read_bytes())
-    assert text.count("no player") == budget.left_out == 5
+    players = re.findall(r'<audio controls [^>]*src="data:(audio/[^;]+);base64,([^"]+)"', text)
+    lengths = [soundfile.info(io.BytesIO(base64.b64decode(data))).duration for _, data in players]
+    assert lengths == pytest.approx([1, SECONDS], abs=0.2)
+    assert f"(the first {SECONDS} of {SECONDS + 3} s)" in text
+    assert text.count("no player") == 4
+    assert budget.line() == (
+        "pictures or recordings that are not on the page: gone or broken (2), outside the folder that was embedded (2)"
+    )
     small = Budget(left=10)
     assert "<audio controls" not in page(items, [answer], budget=small)
-    assert small.left_out == 6
+    assert small.left_out[NO_ROOM] == 2
     assert inside("../secret.wav", tmp_path / "calls") is None
-    assert sound_bytes(tmp_path / "secret.wav") is not None
-    monkeypatch.setattr(hit_media, "MOST_OF_SOUND", 100)
-    assert sound_bytes(tmp_path / "secret.wav") is None
 
 
 def test_a_picture_outside_the_folder_is_not_on_the_page(tmp_path: Path) -> None:
@@ -264,4 +266,4 @@ def test_a_picture_outside_the_folder_is_not_on_the_page(tmp_path: Path) -> None
     paint(tmp_path / "secret.png", "red")
     info = {"model": "m", "modality": "image", "kind": "image", "root": str(tmp_path / "photos"), "dim": 3}
     items = EmbeddedItems(["a"], ["../secret.png"], np.ones((1, 3), np.float32), info)
-    assert "data:image" not in page(items, [Answer("red", "text", [Hit("a", 1.0, "../secret.png")], 1, True)])
+    assert "data:image" not in page(items, [Answer("red", "text", [Hit("a", 1.0, "../secret.png", 0)], 1, True)])

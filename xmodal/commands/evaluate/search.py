@@ -10,11 +10,12 @@ The model must be the one that made the embeddings (`xmodal embed`). Prints scor
 (`xmodal index`) is used where it is the file's own; without one every item is compared.
 """
 
+import argparse
 import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,30 +24,14 @@ from xmodal.commands.paths import require_model
 from xmodal.errors import UserError, no_such_file
 
 if TYPE_CHECKING:
-    from xmodal.evaluation.embeddings.search import Answer
+    from xmodal.encoding.encoder import Encoder
+    from xmodal.evaluation.embeddings.columns import Condition
+    from xmodal.evaluation.embeddings.search import Answer, SearchIndex
 
 
 def main(argv: list[str]) -> None:
     """Parse the options and call the library."""
-    parser = command_parser("search", __doc__)
-    parser.add_argument("embeddings", type=Path, help="made by `xmodal embed`")
-    add_model(parser)
-    parser.add_argument("query", nargs="*", help="texts, or paths of images or sounds")
-    parser.add_argument("--queries", help="a file with one query a line; -: standard input")
-    parser.add_argument("--modality", default="text", help="what the query is, as the model calls it (text)")
-    parser.add_argument("--k", type=at_least(1, "--k"), default=10, help="hits of each query (10)")
-    parser.add_argument(
-        "--where",
-        action="append",
-        default=[],
-        metavar="COLUMN=VALUE",
-        help="only such items; may be repeated, all hold",
-    )
-    parser.add_argument("--exact", action="store_true", help="compare every item, whatever index there is")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON for each query")
-    parser.add_argument("--html", type=Path, help="write the hits as a page")
-    add_loading(parser)
-    options = parser.parse_intermixed_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     if not options.embeddings.is_file():
         raise no_such_file(options.embeddings, "make it with xmodal embed")
     require_model(options.model)
@@ -55,39 +40,74 @@ def main(argv: list[str]) -> None:
     queries = _queries(options.query, options.queries)
 
     from xmodal import load
-    from xmodal.evaluation.embeddings.columns import condition_of, rows_where
+    from xmodal.evaluation.embeddings.columns import condition_of
     from xmodal.evaluation.embeddings.hit_media import Budget, shown_folder
     from xmodal.evaluation.embeddings.page import check_page, page
-    from xmodal.evaluation.embeddings.search import as_json, open_search, require_same_model
+    from xmodal.evaluation.embeddings.search import open_search
     from xmodal.files import write_text
 
     where = [condition_of(text) for text in options.where]
     if options.html is not None:
         check_page(options.html)
     index = open_search(options.embeddings, options.exact)
-    embedded = index.embedded
     if options.html is not None:
-        shown_folder(options.embeddings, embedded)
+        shown_folder(options.embeddings, index.embedded)
     for note in index.notes:
-        print(f"note: {note}", file=sys.stderr)
-    there = len(rows_where(embedded.table(), where)) if where else len(index)
+        _note(note)
+    rows = index.rows(where)
+    there = len(index) if rows is None else len(rows)
     if not there:
         raise UserError(f"search: no item of {len(index):,} meets {', '.join(map(str, where))}; ask for less")
     if there < options.k:
-        print(f"note: {there:,} items to search, fewer than --k {options.k:,}", file=sys.stderr)
+        _note(f"{there:,} items to search, fewer than --k {options.k:,}")
     encoder = load(options.model, dtype=options.dtype, trust_remote_code=options.trust_remote_code)
-    require_same_model(embedded, encoder)
-    kind = encoder.kind(options.modality)
-    others = [side for side, kind_of_side in encoder.kinds.items() if kind_of_side != "text"]
+    index.require(encoder)
+    answers, failed, asked = _answers(index, encoder, queries, where, options)
+    if options.html is not None and answers:
+        budget = Budget()
+        write_text(options.html, page(index.embedded, answers, where, budget))
+        print(f"page: {options.html}", file=sys.stderr if options.json else sys.stdout)
+        if told := budget.line():
+            _note(told)
+    if failed:
+        raise UserError(f"search: {failed:,} of {asked:,} queries were not answered; each is named above")
 
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("search", __doc__)
+    parser.add_argument("embeddings", type=Path, help="made by `xmodal embed`")
+    add_model(parser)
+    parser.add_argument("query", nargs="*", help="texts, or paths of images or sounds")
+    parser.add_argument("--queries", help="a file with one query a line; -: standard input")
+    parser.add_argument("--modality", default="text", help="what the query is, as the model calls it (text)")
+    parser.add_argument("--k", type=at_least(1, "--k"), default=10, help="hits of each query (10)")
+    only = "only such items; may be repeated, all hold"
+    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help=only)
+    parser.add_argument("--exact", action="store_true", help="compare every item, whatever index there is")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each query")
+    parser.add_argument("--html", type=Path, help="write the hits as a page")
+    add_loading(parser)
+    return parser
+
+
+def _answers(
+    index: "SearchIndex",
+    encoder: "Encoder",
+    queries: Iterable[str],
+    where: "Sequence[Condition]",
+    options: argparse.Namespace,
+) -> "tuple[list[Answer], int, int]":
+    """Answer and print the queries as they come; those of a page, how many were not answered, and of how many."""
+    from xmodal.evaluation.embeddings.search import as_json
+
+    is_text = encoder.kind(options.modality) == "text"
+    other = next((side for side, kind in encoder.kinds.items() if kind != "text"), None)
     several = options.queries is not None or len(options.query) > 1
-    answers = []
-    failed = asked = 0
+    answers, failed, asked = [], 0, 0
     for query in queries:
         asked += 1
-        if kind == "text" and others and os.path.isfile(query):  # noqa: PTH113  pathlib fails on long texts
-            told = f"there is a file of that name; searched for the words, --modality {others[0]} takes the file"
-            print(f"note: {query}: {told}", file=sys.stderr)
+        if is_text and other is not None and os.path.isfile(query):  # noqa: PTH113  pathlib fails on long texts
+            _note(f"{query}: there is a file of that name; searched for the words, --modality {other} takes the file")
         try:
             answer = index.query(encoder, query, options.modality, options.k, where)
         except UserError as error:
@@ -99,19 +119,16 @@ def main(argv: list[str]) -> None:
         if options.json:
             print(json.dumps(as_json(index, answer, where), ensure_ascii=False), flush=True)
         else:
-            _print(answer, embedded.kind == "text", several)
+            _print(answer, index.embedded.kind == "text", several)
         if options.html is not None:
             answers.append(answer)
     if not asked:
         raise UserError(f"--queries: {options.queries}: no query in it; expected one a line")
-    if options.html is not None and answers:
-        budget = Budget()
-        write_text(options.html, page(embedded, answers, where, budget))
-        print(f"page: {options.html}", file=sys.stderr if options.json else sys.stdout)
-        if budget.left_out:
-            print(f"note: {budget.left_out:,} pictures or recordings are not on the page", file=sys.stderr)
-    if failed:
-        raise UserError(f"search: {failed:,} queries were not answered; each is named above")
+    return answers, failed, asked
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
 
 
 def _queries(typed: list[str], source: str | None) -> Iterator[str]:

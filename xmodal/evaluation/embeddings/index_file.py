@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xmodal.data.hard.nearest import has_index
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.index_recall import calibrated
 from xmodal.files import written_whole
@@ -82,7 +82,7 @@ def index_path(embeddings: Path) -> Path:
 
 def require_usearch() -> None:
     """Raise `UserError` where usearch is not installed."""
-    if find_spec("usearch") is None:
+    if not has_index():
         raise UserError("an index needs usearch, not installed here; pip install 'xmodal[search]'")
 
 
@@ -115,7 +115,7 @@ def index_beside(embeddings: Path, z: NDArray[np.float32], wanted: bool | None) 
     """
     path = index_path(embeddings)
     large = len(z) >= PAYS
-    if wanted or (wanted is None and large and find_spec("usearch") is not None):
+    if wanted or (wanted is None and large and has_index()):
         return write_index(embeddings, z).line(path)
     if path.is_file() and _facts(path) is not None:
         path.unlink()
@@ -192,7 +192,7 @@ def open_index(embeddings: Path, z: NDArray[np.float32]) -> VectorIndex | str | 
         return f"{path}: no index of xmodal's, or cut short; searched without it; move it, then {anew}"
     if (facts.rows, facts.dim) != z.shape or facts.embeddings != digest_of(z):
         return f"{path}: the index of other embeddings than those in {embeddings.name}; {again}"
-    if find_spec("usearch") is None:
+    if not has_index():
         return f"{path}: needs usearch, not installed here; searched without it; pip install 'xmodal[search]'"
     if facts.graph != digest_of(np.memmap(path, np.uint8, "r", shape=(facts.bytes,))):
         return f"{path}: damaged; {again}"

@@ -7,8 +7,9 @@ from typing import Any
 from xmodal.errors import UserError
 from xmodal.evaluation.embeddings.columns import Condition
 from xmodal.evaluation.embeddings.export import EmbeddedItems
-from xmodal.evaluation.embeddings.hit_media import Budget, inside, small_jpeg, sound_bytes
+from xmodal.evaluation.embeddings.hit_media import GONE, SIDE, Budget, hit_medium
 from xmodal.evaluation.embeddings.search import Answer, Hit
+from xmodal.evaluation.shown import Shown, shown
 from xmodal.report import render
 
 MARK = b'content="xmodal search"'  # in a page of hits
@@ -32,7 +33,7 @@ def page(
     Example:
         budget = Budget()
         write_text(Path("hits.html"), page(embedded, [answer], budget=budget))
-        budget.left_out  # pictures or recordings that are gone, broken, too large, or without room
+        budget.line()  # pictures or recordings that are not on it, and why
     """
     budget = budget or Budget()
     return render.page(
@@ -61,25 +62,13 @@ def _shown(query: str) -> str:
     return query.encode(errors="replace").decode()
 
 
-def _query_medium(answer: Answer, budget: Budget) -> dict[str, str] | None:
-    return None if answer.kind == "text" else _medium(answer.kind, Path(answer.query), budget)
+def _query_medium(answer: Answer, budget: Budget) -> Shown | None:
+    return None if answer.kind == "text" else budget.take(shown(answer.kind, Path(answer.query), SIDE) or GONE)
 
 
 def _card(embedded: EmbeddedItems, number: int, hit: Hit, budget: Budget) -> dict[str, Any]:
     medium = None
     if embedded.kind != "text":
-        medium = _medium(embedded.kind, inside(hit.value, Path(embedded.info["root"])), budget)
+        medium = budget.take(hit_medium(embedded.kind, hit.value, Path(embedded.info["root"])))
     name = hit.value if embedded.kind == "text" else hit.id
     return {"number": number, "name": name, "score": f"{hit.score:.3f}", "medium": medium}
-
-
-def _medium(kind: str, source: str | Path | None, budget: Budget) -> dict[str, str] | None:
-    """A picture or a recording as the page holds it: its type and its bytes in base64."""
-    found: tuple[bytes, str] | None = None
-    if source is not None and kind == "image":
-        picture = small_jpeg(source)
-        found = None if picture is None else (picture, "image/jpeg")
-    elif source is not None:
-        found = sound_bytes(source)
-    data = budget.take(None if found is None else found[0])
-    return None if data is None or found is None else {"type": found[1], "data": data}

@@ -36,7 +36,7 @@ class Hit:
     id: str
     score: float
     value: str | None
-    row: int = -1  # of the embeddings
+    row: int  # of the embeddings
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class SearchIndex:
     def __init__(self, embedded: EmbeddedItems, index: VectorIndex | None = None, notes: Sequence[str] = ()) -> None:
         self.embedded, self.index, self.notes = embedded, index, tuple(notes)
         self._same: WeakSet[Encoder] = WeakSet()  # models known to have made the embeddings
+        self._where: tuple[tuple[Condition, ...], NDArray[np.int64] | None] = (), None  # the last ones, and their rows
 
     def __len__(self) -> int:
         return len(self.embedded.ids)
@@ -74,6 +75,22 @@ class SearchIndex:
     def _table(self) -> pa.Table:
         """What conditions are about; made when the first one is asked."""
         return self.embedded.table()
+
+    def rows(self, where: Sequence[Condition]) -> NDArray[np.int64] | None:
+        """The rows that meet all conditions, ascending; None where there are none to meet.
+
+        Of many queries under the same conditions they are looked for once.
+        """
+        asked = tuple(where)
+        if asked != self._where[0]:
+            self._where = asked, rows_where(self._table, asked)
+        return self._where[1]
+
+    def require(self, encoder: Encoder) -> None:
+        """Raise `UserError` unless this model would make the same embeddings; of each it is found out once."""
+        if encoder not in self._same:
+            require_same_model(self.embedded, encoder)
+            self._same.add(encoder)
 
     def query(
         self, encoder: Encoder, query: str, modality: str = "text", k: int = 10, where: Sequence[Condition] = ()
@@ -96,9 +113,7 @@ class SearchIndex:
             raise UserError("search: an empty query; say what to look for")
         if kind == "text" and not is_unicode(query):
             raise UserError("search: a query that is not UTF-8; convert it")
-        if encoder not in self._same:
-            require_same_model(self.embedded, encoder)
-            self._same.add(encoder)
+        self.require(encoder)
         item: Item = query if kind == "text" else Path(query)
         [z] = encoder.encode(modality, [item], output="numpy")
         (rows, scores), searched, exact = self.nearest(z, k, where)
@@ -114,7 +129,7 @@ class SearchIndex:
         """
         if k < 1:
             raise UserError(f"search: {k} hits asked for, expected 1 or more")
-        rows = rows_where(self._table, where) if where else None
+        rows = self.rows(where)
         searched = len(self) if rows is None else len(rows)
         found = self._by_index(z, k, rows, searched)
         if found is not None:
@@ -152,15 +167,6 @@ def open_search(path: Path, exact: bool = False) -> SearchIndex:
     if isinstance(index, str):
         return SearchIndex(embedded, notes=[index])
     return SearchIndex(embedded, index)
-
-
-def search(embedded: EmbeddedItems, encoder: Encoder, query: str, modality: str = "text", k: int = 10) -> list[Hit]:
-    """The k nearest items to one query, by the exact search: `SearchIndex(embedded).query(...).hits`.
-
-    Example:
-        search(read_embeddings(Path("photos.parquet")), encoder, "a dog on a beach")[0].id
-    """
-    return SearchIndex(embedded).query(encoder, query, modality, k).hits
 
 
 def require_same_model(embedded: EmbeddedItems, encoder: Encoder) -> None:
