@@ -312,3 +312,14 @@ def test_small_numbers_and_labels_that_look_like_html(tmp_path: Path) -> None:
     assert "<script" not in markdown
     assert "<i>" not in markdown
     assert "a &amp; b" in markdown
+
+
+def test_unlike_chances_stand_with_their_numbers_in_page_and_markdown(tmp_path: Path) -> None:
+    records = [Record("digits", "acc1", 0.7, 0.6, 0.8, 3000, 0.1), Record("digits", "acc5", 0.9, 0.85, 0.95, 3000, 0.5)]
+    Report(records=records).write(tmp_path / "r")
+    text = (tmp_path / "r" / "report.md").read_text()
+    told = "| digits |  | 0.700 [0.600, 0.800] (chance 0.100) | 0.900 [0.850, 0.950] (chance 0.500) | 3,000 |"
+    assert told in text.splitlines()
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "chance 0.100" in page
+    assert "chance 0.500" in page

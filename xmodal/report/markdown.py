@@ -62,14 +62,23 @@ def markdown(report: "Report", figures: Mapping[str, str], media: Mapping[str, S
 
 def _sheet(sheet: Sheet) -> str:
     columns = sheet.columns
+    ends = [*(["n"] * sheet.own_n), *(["chance"] * sheet.own_chance)]
     rows = []
     for row in sheet.rows:
         cells = (row.cells.get(column) for column in columns)
-        told = ["" if r is None else spanned(r.value, r.low, r.high) for r in cells]
-        rows.append((row.dataset, ", ".join(row.about), *told, DASH if row.n is None else f"{row.n:,}",
-                     number(row.chance)))  # fmt: skip
-    header = ("data set", "", *columns, "n", "chance")
+        told = {"n": DASH if row.n is None else f"{row.n:,}", "chance": number(row.chance)}
+        rows.append(
+            (row.dataset, ", ".join(row.about), *(_cell(sheet, r) for r in cells), *(told[end] for end in ends))
+        )
+    header = ("data set", "", *columns, *ends)
     return markdown_table(header, rows, set(range(2, len(header))))
+
+
+def _cell(sheet: Sheet, record: Record | None) -> str:
+    if record is None:
+        return ""
+    beside = sheet.beside(record)
+    return spanned(record.value, record.low, record.high) + (f" ({beside})" if beside else "")
 
 
 def _conditions(found: Measured) -> list[str]:

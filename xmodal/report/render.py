@@ -16,7 +16,7 @@ import pandas as pd
 
 from xmodal.report.cells import DASH, cell, interval, number, numeric
 from xmodal.report.examples import MOST_BYTES, in_page
-from xmodal.report.reading.families import Row, Sheet, is_difference, sheets
+from xmodal.report.reading.families import Sheet, chance_of, is_difference, sheets
 from xmodal.report.reading.headline import answer
 from xmodal.report.reading.measured import measured
 from xmodal.report.record import Record, json_ready
@@ -124,43 +124,31 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
     if len(sheet.rows) == 1 and len(columns) > MANY_COLUMNS:
         row = sheet.rows[0]
         upright = [
-            {"name": c, "about": "", "cells": [_cell(r, False)], "n": f"{r.n:,}", "chance": _chance(r)}
+            {"name": c, "about": "", "cells": [_cell(r)], "n": f"{r.n:,}", "chance": number(chance_of(r))}
             for c, r in row.cells.items()
         ]
         return {"title": sheet.title, "head": " · ".join([row.dataset, *row.about]), "first": "metric",
                 "columns": ["value"], "rows": upright, "n": True, "chance": True}  # fmt: skip
-    own_n = all(row.n is not None for row in sheet.rows)
-    own_chance = not any(_chances(row) and row.chance is None for row in sheet.rows)
     lines: list[dict[str, Any]] = []
     alone = len({row.dataset for row in sheet.rows}) == 1 and all(row.about for row in sheet.rows)
     for row in sheet.rows:
         cells = [row.cells.get(column) for column in columns]
         told = {"n": "" if row.n is None else f"{row.n:,}", "chance": number(row.chance)}
-        shown = [record and _cell(record, not own_chance, not own_n) for record in cells]
+        shown = [record and _cell(record, sheet.beside(record)) for record in cells]
         name, about = (", ".join(row.about), "") if alone else (row.dataset, ", ".join(row.about))
         lines.append({"name": name, "about": about, "cells": shown, **told})
     settings = any("/" in column for column in columns)
     first = sheet.rows[0].dataset if alone else "setting" if settings else "data set"
-    return {"title": sheet.title, "head": "", "first": first, "columns": columns, "rows": lines, "n": own_n,
-            "chance": own_chance and any(row.chance is not None for row in sheet.rows)}  # fmt: skip
+    return {"title": sheet.title, "head": "", "first": first, "columns": columns, "rows": lines, "n": sheet.own_n,
+            "chance": sheet.own_chance and any(row.chance is not None for row in sheet.rows)}  # fmt: skip
 
 
-def _chances(row: Row) -> bool:
-    return any(_chance(record) != DASH for record in row.cells.values())
-
-
-def _chance(record: Record) -> str:
-    return DASH if is_difference(record) else number(record.chance)
-
-
-def _cell(record: Record, chance: bool, n: bool = False) -> dict[str, Any]:
+def _cell(record: Record, beside: str = "") -> dict[str, Any]:
     """One number with its interval; `name` is what programs call it."""
-    told = [f"n {record.n:,}"] if n else []
-    told += [f"chance {_chance(record)}"] if chance and _chance(record) != DASH else []
     return {
         "value": number(record.value),
         "interval": interval(record),
-        "under": ", ".join(told),
+        "under": beside,
         "name": record.name,
         "sure": record.context.get("excludes_0") is True,
     }

@@ -1,5 +1,8 @@
 """The nearest rows of a matrix, exactly, in blocks: never more than `SCORES` scores at a time.
 
+Of one query among many rows: 400,000 x 384 take 29 ms, with `statistics/nearest.py`, which is for many queries among
+some thousand keys, 92 (two cores).
+
 Axes: N rows, D embedding, B queries, k hits.
 """
 

@@ -5,11 +5,13 @@ accuracy, in the row of example sentences among the test's classes. A name that 
 nothing is lost.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from xmodal.report.cells import number
 from xmodal.report.record import Record
 
 KINDS = {"prompt": "by prompts", "mean": "by example sentences"}  # how the classes are known
@@ -98,10 +100,14 @@ class Row:
         return found.pop() if len(found) == 1 else None
 
     @property
+    def chances(self) -> set[float]:
+        """The chance levels of its records, as many as are unlike."""
+        return {chance for record in self.cells.values() if (chance := chance_of(record)) is not None}
+
+    @property
     def chance(self) -> float | None:
         """The chance level, where all records that have one have the same."""
-        found = {r.chance for r in self.cells.values() if r.chance is not None and not is_difference(r)}
-        return found.pop() if len(found) == 1 else None
+        return next(iter(self.chances)) if len(self.chances) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,28 @@ class Sheet:
     def columns(self) -> list[str]:
         """Of all rows, in order of appearance."""
         return list(dict.fromkeys(column for row in self.rows for column in row.cells))
+
+    @property
+    def own_n(self) -> bool:
+        """Has every row one number of items, so that it is a column of its own?"""
+        return all(row.n is not None for row in self.rows)
+
+    @property
+    def own_chance(self) -> bool:
+        """Has no row two chance levels, so that they are a column of their own?"""
+        return all(len(row.chances) <= 1 for row in self.rows)
+
+    def beside(self, record: Record) -> str:
+        """What stands with a number in its cell, since no column has it: `n 300, chance 0.100`."""
+        told = [] if self.own_n else [f"n {record.n:,}"]
+        chance = chance_of(record)
+        return ", ".join(told + ([] if self.own_chance or chance is None else [f"chance {number(chance)}"]))
+
+
+def chance_of(record: Record) -> float | None:
+    """Its chance level; None of a difference, whose 0 says nothing, and of one without."""
+    known = record.chance is not None and not math.isnan(record.chance) and not is_difference(record)
+    return record.chance if known else None
 
 
 def is_difference(record: Record) -> bool:
