@@ -24,15 +24,6 @@ BYOL = "objective={a: {kind: byol, on: [speech]}, b: {kind: cwcl}}"
 TWO = "{a: {kind: cwcl}, b: {kind: nt_xent, on: [speech]}}"
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    def write_file(text: str) -> Path:
-        (tmp_path / "c.yaml").write_text(text)
-        return tmp_path / "c.yaml"
-
-    return write_file
-
-
 def test_terms_are_read_by_name_and_written_as_they_are(write: Any) -> None:
     views = "data.modalities.speech={kind: audio, training_views: 2, augment: {noise: 0.1}}"
     config = load_config(write(RUN + f"objective: {TWO}\n"), [views, "objective.b.weight=0.5"])
