@@ -4,6 +4,7 @@ The environment has the wheel and nothing else of its own; everything xmodal dep
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,9 @@ def test_the_metadata_say_what_an_index_and_a_bill_of_materials_ask_for(installe
         told = Parser().parsestr(packed.read(file).decode())
     assert (told["Name"], told["Version"], told["License-Expression"]) == ("xmodal", xmodal.__version__, "Apache-2.0")
     assert "Typing :: Typed" in (told.get_all("Classifier") or [])
+    addresses = [line.partition(", ")[2] for line in told.get_all("Project-URL") or []]
+    assert addresses
+    assert all(re.fullmatch(r"https://\S+", address) for address in addresses)  # a comma in a label would end it
     licences = file.removesuffix("METADATA") + "licenses/"
     assert {"xmodal/py.typed", f"{licences}LICENSE", f"{licences}NOTICE"} <= set(names)
     wanted = [Requirement(line) for line in told.get_all("Requires-Dist") or []]

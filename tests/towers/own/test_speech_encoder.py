@@ -1,6 +1,5 @@
 """The speech encoder: its front end against its definition written out, and that padding changes nothing."""
 
-
 import numpy as np
 import pytest
 import torch
