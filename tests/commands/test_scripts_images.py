@@ -228,7 +228,7 @@ def test_eval_search(run: Path, pictures: Path, tmp_path: Path, call: Call) -> N
     best = np.argsort(-cosines)[:3]
     assert names == tuple(f"{files[at].parent.name}/{files[at].name}" for at in best)
     assert scores == tuple(f"{cosines[at]:+.3f}" for at in best)
-    assert (tmp_path / "red.html").read_text().count("data:image/jpeg;base64,") == 3
+    assert (tmp_path / "red.html").read_text().count("data:image/png;base64,") == 3  # small ones stay as they are
 
     picture = files[5]  # by itself: it finds itself
     printed = call("eval/search.py", "photos.parquet", run, picture, "--modality", "image", "--k", "1")
