@@ -36,10 +36,9 @@ def times(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def bare_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without what takes most of a tiny one's time: pictures in their reports, collecting garbage at the end."""
+    """Runs without what takes most of a tiny one's time: pictures in their reports."""
     monkeypatch.setattr("xmodal.evaluation.classification.intent_report.show", lambda *_: None)
     monkeypatch.setattr("xmodal.evaluation.runs.run_report.training_curves", lambda *_, **__: {})
-    monkeypatch.setattr("xmodal.training.trainer.gc.collect", lambda: 0)
 
 
 @pytest.mark.usefixtures("bare_runs")
