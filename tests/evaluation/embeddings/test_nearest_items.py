@@ -23,6 +23,16 @@ def test_the_same_as_sorting_all(block: int, chosen: float | None, monkeypatch: 
         np.testing.assert_allclose(scores, np.sort(cosines)[::-1][:9], rtol=1e-5)
 
 
+@pytest.mark.parametrize("alone", [0, 2**25])
+def test_one_query_by_this_thread_and_by_those_of_blas(alone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "ALONE", alone)
+    z = np.random.default_rng(0).standard_normal((500, 7)).astype(np.float32)
+    cosines = z.astype(np.float64) @ z[3]
+    [(found, scores)] = nearest_rows(z, z[3:4], 20)
+    assert found.tolist() == np.argsort(-cosines)[:20].tolist()
+    np.testing.assert_allclose(scores, cosines[found], rtol=1e-5)
+
+
 def test_many_equals_keep_their_order() -> None:
     z = np.tile(np.float32([1, 0]), (100, 1))
     [(found, _)] = nearest_rows(z, z[:1], 7)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xmodal.evaluation.embeddings.nearest import Nearest, nearest_rows
+from xmodal.evaluation.embeddings.nearest import Nearest, nearest_rows, products
 from xmodal.progress import progress_bar
 
 K, QUERIES = 10, 200
@@ -86,6 +86,6 @@ def rescored(z: NDArray[np.float32], query: NDArray[np.float32], candidates: NDA
         rows, cosines = rescored(embedded.z, query, index.candidates(query, 256))
     """
     rows = candidates.astype(np.int64)
-    scores = z[rows] @ query
+    scores = products(z[rows], query)
     order = np.lexsort((rows, -scores))
     return rows[order], scores[order]
